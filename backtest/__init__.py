@@ -1,0 +1,1 @@
+"""The trading cycle over recorded data."""

@@ -1,0 +1,76 @@
+"""Every error openbell raises, and who acts on it.
+
+OpenbellError
+├── ConfigError           the operator; the process exits 78
+├── StateError            the operator; state cannot be trusted, exits 78 or halts
+│   └── StorageError      nobody at once; the disk refused a write, so nothing is sent
+├── ProviderUnavailable   nobody; try a read again, or use the next source
+│   └── BrokerUnavailable nobody; try the read again
+├── BrokerError           the order path
+│   ├── OrderRejected     nobody; the broker refused, nothing is working
+│   ├── OutcomeUnknown    reconcile; the order may live, nothing is sent again
+│   ├── RateLimited       wait; the broker took nothing
+│   └── AuthRefused       the operator; the keys are wrong, trading halts
+├── DataError             nobody; the symbol sits out
+└── SizingError           nobody; no trade
+"""
+
+
+class OpenbellError(Exception):
+    """Base of all; its text is one sentence that names the thing and the next step."""
+
+
+class ConfigError(OpenbellError):
+    """The configuration cannot be used."""
+
+
+class StateError(OpenbellError):
+    """The stored state is missing, damaged, or from another account or version."""
+
+
+class StorageError(StateError):
+    """A write did not become durable."""
+
+
+class ProviderUnavailable(OpenbellError):
+    """A service outside did not give a usable answer."""
+
+
+class BrokerUnavailable(ProviderUnavailable):
+    """The broker did not answer a read."""
+
+
+class BrokerError(OpenbellError):
+    """The broker answered a write with something other than plain success."""
+
+
+class OrderRejected(BrokerError):
+    """The broker refused the order: nothing is working in the market."""
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class OutcomeUnknown(BrokerError):
+    """No clear answer (timeout, reset, 5xx, unreadable): the order may be live."""
+
+
+class RateLimited(BrokerError):
+    """The broker refused for now; try again after ``retry_after_seconds``."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AuthRefused(BrokerError):
+    """The broker refused the keys."""
+
+
+class DataError(OpenbellError):
+    """A value from outside is missing, malformed or impossible."""
+
+
+class SizingError(OpenbellError):
+    """No position size can be derived from the inputs."""

@@ -1,0 +1,93 @@
+"""Market data as decisions see it."""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from domain.account import Account, Asset, Position
+from domain.errors import DataError
+from domain.forecasts import Forecast
+from domain.ids import Symbol
+from domain.signals import SentimentScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar; ``at`` is its left edge in UTC, prices are USD.
+
+    A source that knows closes only leaves ``open``, ``high``, ``low`` and ``volume``
+    None; nothing invents them.
+    """
+
+    symbol: Symbol
+    at: dt.datetime
+    close: float
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    volume: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bar that cannot have happened."""
+        prices = [p for p in (self.open, self.high, self.low, self.close) if p is not None]
+        if not all(math.isfinite(price) and price > 0 for price in prices):
+            raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} has a price not above 0")
+        if self.high is not None and self.low is not None:
+            if not self.low <= min(prices) <= max(prices) <= self.high:
+                raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} leaves its high-low range")
+        if self.volume is not None and not (math.isfinite(self.volume) and self.volume >= 0):
+            raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} has a bad volume")
+
+    @property
+    def has_range(self) -> bool:
+        """True when open, high, low and volume are recorded, so fills can be simulated."""
+        return None not in (self.open, self.high, self.low, self.volume)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One trading session of the exchange; times are UTC."""
+
+    date: dt.date
+    open: dt.datetime
+    close: dt.datetime
+    is_half_day: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsItem:
+    """One headline, mapped to symbols by its vendor's tags."""
+
+    item_id: str
+    source: str
+    published_at: dt.datetime
+    headline: str
+    symbols: tuple[Symbol, ...]
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketView:
+    """Everything one decision may know, frozen at ``as_of``.
+
+    ``history`` holds bars that were complete before ``as_of``, oldest first;
+    ``excluded`` names the symbols that sit out, with the reason.
+    """
+
+    as_of: dt.datetime
+    session: Session
+    account: Account
+    history: Mapping[Symbol, tuple[Bar, ...]]
+    forecasts: Mapping[Symbol, Forecast]
+    sentiment: Mapping[Symbol, SentimentScore]
+    positions: Mapping[Symbol, Position]
+    assets: Mapping[Symbol, Asset]
+    excluded: Mapping[Symbol, str] = field(default_factory=dict)
+
+    def last_close(self, symbol: Symbol) -> Decimal | None:
+        """Last known close in USD, or None."""
+        bars = self.history.get(symbol)
+        # repr() of a float is its shortest exact text, so a recorded 143.21 stays 143.21.
+        return Decimal(repr(bars[-1].close)) if bars else None

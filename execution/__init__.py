@@ -1,0 +1,1 @@
+"""The trading cycle and the order path."""

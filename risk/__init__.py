@@ -1,0 +1,1 @@
+"""Risk: Kelly, sizing, limits, the gate, drawdown.  Pure."""

@@ -1,0 +1,1 @@
+"""Everything openbell knows, in SQLite, and the latch."""

@@ -1,0 +1,1 @@
+"""Strategies: a market view in, signals out.  Pure."""

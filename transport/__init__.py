@@ -1,0 +1,1 @@
+"""The wires out: bounded HTTP, circuit breaker, pacing, replay loop.  Knows no vendor."""
