@@ -1,0 +1,107 @@
+"""Simulated time steps only when nothing is in flight."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from transport.replay_loop import ReplayLoop
+
+
+def replay(main: Coroutine[Any, Any, Any], speed: float = 0.0) -> Any:
+    with asyncio.Runner(loop_factory=lambda: ReplayLoop(speed=speed)) as runner:
+        return runner.run(main)
+
+
+def test_a_day_of_sleep_takes_no_real_time() -> None:
+    async def main() -> float:
+        start = asyncio.get_running_loop().time()
+        await asyncio.sleep(86_400)
+        return asyncio.get_running_loop().time() - start
+
+    began = time.monotonic()
+
+    assert replay(main()) == pytest.approx(86_400)
+    assert time.monotonic() - began < 5
+
+
+def test_time_stands_still_during_a_round_trip_over_sockets() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(4)
+        writer.write(b"pong")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> float:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        ticker = asyncio.create_task(asyncio.sleep(1000))
+        start = asyncio.get_running_loop().time()
+        for _ in range(50):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"ping")
+            assert await reader.readexactly(4) == b"pong"
+            writer.close()
+        spent = asyncio.get_running_loop().time() - start
+        ticker.cancel()
+        server.close()
+        return spent
+
+    assert replay(main()) == 0
+
+
+def test_time_stands_still_while_a_job_runs_in_a_thread() -> None:
+    async def main() -> float:
+        ticker = asyncio.create_task(asyncio.sleep(1000))
+        start = asyncio.get_running_loop().time()
+        await asyncio.to_thread(time.sleep, 0.05)
+        spent = asyncio.get_running_loop().time() - start
+        ticker.cancel()
+        return spent
+
+    assert replay(main()) == 0
+
+
+def test_a_deadline_passes_at_once_when_the_other_side_never_answers() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def main() -> float:
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(15):
+                await reader.readexactly(1)
+        writer.close()
+        server.close()
+        return asyncio.get_running_loop().time() - start
+
+    assert replay(main()) == pytest.approx(15)
+
+
+def test_timers_fire_in_the_order_of_their_simulated_moments() -> None:
+    async def main() -> list[int]:
+        seen: list[int] = []
+
+        async def note(after: int) -> None:
+            await asyncio.sleep(after)
+            seen.append(after)
+
+        await asyncio.gather(*(note(after) for after in (300, 10, 7200, 60)))
+        return seen
+
+    assert replay(main()) == [10, 60, 300, 7200]
+
+
+def test_a_scaled_loop_runs_a_simulated_hour_in_a_fraction_of_a_second() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await asyncio.sleep(3600)
+        return loop.time() - start
+
+    assert replay(main(), speed=36_000) >= 3600

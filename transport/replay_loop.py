@@ -1,0 +1,103 @@
+"""An event loop whose time is simulated, so that a trading day takes seconds.
+
+Everything that waits (timers, deadlines, ``asyncio.sleep``) follows ``loop.time()``.
+
+- ``speed = 0`` steps: time stands still while anything is in flight and then jumps to the
+  next timer.  In flight means: a callback is ready, a socket is readable, a job runs in
+  an executor, or somebody holds the time.
+- ``speed > 0`` scales: one real second is ``speed`` simulated seconds, for servers in
+  other processes that run at the same pace.
+
+The trading code does not know which loop it runs on.
+"""
+
+import asyncio
+import contextlib
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# Bytes sent over loopback are readable at once, save when the kernel is busy elsewhere.
+_GRACE_SECONDS = 0.001
+# A job that hangs must not stop time for ever: its caller's deadline has to come.
+_LONGEST_HOLD_SECONDS = 120.0
+
+
+class _ReplaySelector(selectors.DefaultSelector):
+    """A selector that asks the loop how long to wait really."""
+
+    loop: "ReplayLoop"
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        if self.loop.speed > 0:
+            return super().select(timeout / self.loop.speed)
+        return self._step(timeout)
+
+    def _step(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
+        if ready := super().select(0):
+            return ready
+        if self.loop.is_held:
+            if ready := super().select(_LONGEST_HOLD_SECONDS):
+                return ready
+        elif ready := super().select(_GRACE_SECONDS):
+            return ready
+        self.loop.step(timeout)
+        return []
+
+
+class ReplayLoop(asyncio.SelectorEventLoop):
+    """The loop.  Use it with ``asyncio.Runner(loop_factory=...)``."""
+
+    def __init__(self, *, speed: float = 0.0) -> None:
+        selector = _ReplaySelector()
+        selector.loop = self
+        self.speed = speed
+        self.steps = 0
+        self._simulated = 0.0
+        self._real_start = time.monotonic()
+        self._holds = 0
+        super().__init__(selector)
+
+    def time(self) -> float:
+        """Return simulated seconds since the loop was made."""
+        if self.speed > 0:
+            return (time.monotonic() - self._real_start) * self.speed
+        return self._simulated
+
+    def step(self, seconds: float) -> None:
+        """Move simulated time forward."""
+        self._simulated += seconds
+        self.steps += 1
+
+    @property
+    def is_held(self) -> bool:
+        """True while work that no socket shows is in flight."""
+        return self._holds > 0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep time from stepping, for work outside this loop (a child process)."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Run a job in a thread; time stands still until its result is delivered."""
+        self._holds += 1
+        try:
+            future = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self._holds -= 1
+            raise
+        future.add_done_callback(self._release)
+        return future
+
+    def _release(self, _: asyncio.Future[Any]) -> None:
+        self._holds -= 1
