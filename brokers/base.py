@@ -51,8 +51,10 @@ class Broker(Protocol):
 
         Raises:
             OrderRejected: the broker refused; nothing is working.
+            DuplicateOrder: an order with this id exists already; look it up.
             RateLimited: refused for now, nothing was taken.
             AuthRefused: the keys were refused.
+            NotSent: nothing was written (no connection); the same id may be sent again.
             OutcomeUnknown: no clear answer; the order may be live.
             Whatever ``guard`` raised: nothing was written.
         """
@@ -62,7 +64,7 @@ class Broker(Protocol):
 
         Raises:
             OrderRejected: it can no longer be canceled (already terminal): read it again.
-            OutcomeUnknown: no clear answer.
+            RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
         """
 
     async def set_suspended(self, *, is_suspended: bool) -> bool:
@@ -70,6 +72,7 @@ class Broker(Protocol):
 
         Raises:
             OrderRejected: the account does not have the lock.
+            RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
         """
 
 

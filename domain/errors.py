@@ -9,8 +9,11 @@ OpenbellError
 ├── BrokerError           the order path
 │   ├── OrderRejected     nobody; the broker refused, nothing is working
 │   ├── OutcomeUnknown    reconcile; the order may live, nothing is sent again
+│   ├── DuplicateOrder    the order path; an order with this id exists: look it up, compare, adopt
+│   ├── NotSent           the order path; nothing was written, the same id may be sent again
 │   ├── RateLimited       wait; the broker took nothing
 │   └── AuthRefused       the operator; the keys are wrong, trading halts
+├── SendRefused           nobody; our own guard stopped the write at the last moment
 ├── DataError             nobody; the symbol sits out
 └── SizingError           nobody; no trade
 """
@@ -56,6 +59,14 @@ class OutcomeUnknown(BrokerError):
     """No clear answer (timeout, reset, 5xx, unreadable): the order may be live."""
 
 
+class DuplicateOrder(BrokerError):
+    """The broker knows an order with this id: proof that it exists, not a refusal."""
+
+
+class NotSent(BrokerError):
+    """No byte of the request was written, so the same id can safely be sent again."""
+
+
 class RateLimited(BrokerError):
     """The broker refused for now; try again after ``retry_after_seconds``."""
 
@@ -66,6 +77,10 @@ class RateLimited(BrokerError):
 
 class AuthRefused(BrokerError):
     """The broker refused the keys."""
+
+
+class SendRefused(OpenbellError):
+    """The guard before the socket write said no: nothing was written."""
 
 
 class DataError(OpenbellError):
