@@ -1,0 +1,5 @@
+"""``python -m daemon`` is ``openbell``."""
+
+from daemon.cli import main
+
+main()

@@ -1,0 +1,306 @@
+"""The command line.  Each command is a few lines here and a module in daemon/commands.
+
+Imports are inside the commands, so that `openbell status` starts as fast as a bare
+program whatever the daemon itself drags in.
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from domain.errors import (
+    AuthRefused,
+    BrokerError,
+    ConfigError,
+    OpenbellError,
+    ProviderUnavailable,
+    StateError,
+)
+
+EXIT_FAILED = 1
+EXIT_NOT_VERIFIED = 2
+EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 75
+EXIT_REFUSED = 78
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="openbell",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A trading daemon that has your book ready before the opening bell, "
+    "and that can always be stopped.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every command knows."""
+
+    config: Path | None
+    json: bool
+
+
+DateOption = Annotated[
+    str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Session date in New York.")
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"openbell {metadata.version('openbell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file [./config.toml, then /etc/openbell/config.toml]."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that every command shares; they may stand anywhere on the line."""
+    ctx.obj = Options(config=config, json=json)
+
+
+@app.command()
+def demo(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option(min=1, max=60, help="Sessions to live through.")] = 1,
+    date: DateOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="State directory to leave behind [state.directory].")
+    ] = None,
+) -> None:
+    """Live through a recorded trading day: no key, no account, about a minute."""
+    from daemon.commands.demo import demo as command
+
+    command(ctx.obj, days=days, date=date, out=out)
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do the runs that are due for one session, then exit.")
+    ] = False,
+) -> None:
+    """Run the daemon in the foreground."""
+    from daemon.commands.run import run as command
+
+    command(ctx.obj, sessions=1 if once else None)
+
+
+@app.command()
+def status(ctx: typer.Context) -> None:
+    """Show mode, trading state, latch, equity, drawdown and the last run."""
+    from daemon.commands.reading import status as command
+
+    command(ctx.obj)
+
+
+@app.command()
+def orders(ctx: typer.Context, date: DateOption = None) -> None:
+    """List orders with their state."""
+    _listing(ctx, "orders", date)
+
+
+@app.command()
+def fills(ctx: typer.Context, date: DateOption = None) -> None:
+    """List executions."""
+    _listing(ctx, "fills", date)
+
+
+@app.command()
+def positions(ctx: typer.Context) -> None:
+    """List holdings."""
+    _listing(ctx, "positions", None)
+
+
+@app.command()
+def forecasts(ctx: typer.Context, date: DateOption = None) -> None:
+    """List forecasts with source and confidence."""
+    _listing(ctx, "forecasts", date)
+
+
+@app.command()
+def signals(ctx: typer.Context, date: DateOption = None) -> None:
+    """List combined signals: BUY, SELL or HOLD, strength and confidence."""
+    _listing(ctx, "signals", date)
+
+
+@app.command()
+def runs(ctx: typer.Context) -> None:
+    """List what ran, was skipped or failed, and why."""
+    _listing(ctx, "runs", None)
+
+
+@app.command()
+def costs(ctx: typer.Context) -> None:
+    """Show what remote services cost, by day and month, against the budgets."""
+    _listing(ctx, "costs", None)
+
+
+def _listing(ctx: typer.Context, name: str, date: str | None) -> None:
+    from daemon.commands.reading import listing
+
+    listing(ctx.obj, name, date=date)
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    symbol: Annotated[str, typer.Argument(help="Symbol, such as AAPL.")],
+    date: DateOption = None,
+) -> None:
+    """Tell why the daemon did what it did in a symbol."""
+    from daemon.commands.reading import explain as command
+
+    command(ctx.obj, symbol=symbol, date=date)
+
+
+@app.command()
+def kill(
+    ctx: typer.Context,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Also close every position.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept in the latch.")] = "operator",
+) -> None:
+    """Latch, cancel every open order at the broker, verify.  Works with the daemon dead."""
+    from daemon.commands.stopping import kill as command
+
+    raise typer.Exit(command(ctx.obj, flatten=flatten, reason=reason))
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why it is safe to trade again.")],
+    confirm: Annotated[
+        str, typer.Option(metavar="LAST4", help="Last four characters of the account number.")
+    ],
+) -> None:
+    """Release the latch.  Local only; refuses while positions are unreconciled."""
+    from daemon.commands.stopping import resume as command
+
+    command(ctx.obj, reason=reason, confirm=confirm)
+
+
+@app.command()
+def pause(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why.")] = "operator",
+) -> None:
+    """Stop new entries; exits still work."""
+    from daemon.commands.stopping import pause as command
+
+    command(ctx.obj, is_paused=True, reason=reason)
+
+
+@app.command()
+def unpause(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why.")] = "operator",
+) -> None:
+    """Allow new entries again."""
+    from daemon.commands.stopping import pause as command
+
+    command(ctx.obj, is_paused=False, reason=reason)
+
+
+@app.command()
+def reconcile(
+    ctx: typer.Context,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take the broker's truth by a named ledger entry.")
+    ] = False,
+) -> None:
+    """Compare with the broker now and print every break."""
+    from daemon.commands.reconciling import reconcile as command
+
+    command(ctx.obj, adopt=adopt)
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    date: DateOption = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma list of html, md, json, csv.")
+    ] = "html,md,json,csv",
+) -> None:
+    """Write the end-of-day report again."""
+    from daemon.commands.reporting import report as command
+
+    command(ctx.obj, date=date, formats=formats)
+
+
+@app.command("paper-server")
+def paper_server(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8765,
+) -> None:
+    """Serve the embedded broker alone: Alpaca's HTTP and WebSocket API on loopback."""
+    from daemon.commands.serving import paper_server as command
+
+    command(ctx.obj, port=port)
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Move ``--config`` and ``--json`` to the front: users type them anywhere."""
+    front: list[str] = []
+    rest: list[str] = []
+    queue = list(arguments)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += [word, *queue]
+            break
+        if word == "--json" or word.startswith("--config="):
+            front.append(word)
+        elif word == "--config" and queue:
+            front += [word, queue.pop(0)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def exit_code(error: OpenbellError) -> int:
+    """Return the exit status that scripts and systemd know an error by."""
+    if isinstance(error, ConfigError | StateError | AuthRefused):
+        return EXIT_REFUSED
+    if isinstance(error, ProviderUnavailable | BrokerError):
+        return EXIT_UNAVAILABLE
+    return EXIT_FAILED
+
+
+def main() -> None:
+    """Run a command; any error is one sentence on stderr and an exit status."""
+    sys.exit(_run(hoist(sys.argv[1:])))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result: Any = app(arguments, standalone_mode=False)
+    except typer.TyperException as error:
+        # Without a command the help was printed already, and there is nothing to add.
+        if message := error.format_message():
+            typer.echo(f"openbell: {message}; see `openbell --help`", err=True)
+        return EXIT_USAGE
+    except OpenbellError as error:
+        typer.echo(f"openbell: {error}", err=True)
+        return exit_code(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0

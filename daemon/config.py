@@ -1,0 +1,263 @@
+"""The configuration: every key, its type, its default and its bounds.
+
+Units are in the names: ``_pct`` 0-100, ``_fraction`` 0-1, ``_bps``, ``_seconds``,
+``_usd``.  ``config.toml`` in the repository is this file with comments.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config_loader import build, read_toml, section, setting, with_environment
+from domain.errors import ConfigError
+from domain.ids import is_symbol
+from risk.settings import RiskLimits
+
+DEFAULT_PATHS = (Path("config.toml"), Path("/etc/openbell/config.toml"))
+MAX_SYMBOLS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universe:
+    """Which symbols are watched."""
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a symbol, and duplicates."""
+        for symbol in self.symbols:
+            if not is_symbol(symbol):
+                raise ConfigError(f"universe.symbols: {symbol!r} is not a US equity symbol")
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ConfigError("universe.symbols: a symbol is listed twice")
+        if not 1 <= len(self.symbols) <= MAX_SYMBOLS:
+            raise ConfigError(f"universe.symbols: 1 to {MAX_SYMBOLS} symbols are allowed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockConfig:
+    """Real time, or a replay."""
+
+    kind: str = setting("system", choices=("system", "replay"))
+    start: str = setting("broker")
+    speed: float = setting(0.0, low=0, high=100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When the phases of a session day are due."""
+
+    premarket_minutes_before_open: int = setting(60, low=5, high=330)
+    submit_minutes_before_open: int = setting(10, low=1, high=60)
+    entry_cutoff_minutes_after_open: int = setting(30, low=0, high=390)
+    eod_minutes_after_close: int = setting(5, low=1, high=240)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedBroker:
+    """The simulated exchange that comes along."""
+
+    starting_cash_usd: int = setting(100_000, low=1_000, high=100_000_000)
+    spread_bps: float = setting(2.0, low=0, high=1_000)
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaBrokerConfig:
+    """Where Alpaca's trading API answers, and how long we wait for it."""
+
+    trading_url: str = setting("https://paper-api.alpaca.markets")
+    trade_stream_url: str = setting("wss://paper-api.alpaca.markets/stream")
+    connect_timeout_seconds: float = setting(3.0, low=0.1, high=60)
+    read_timeout_seconds: float = setting(10.0, low=0.1, high=120)
+    total_timeout_seconds: float = setting(15.0, low=0.2, high=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """Who executes."""
+
+    kind: str = setting("embedded", choices=("embedded", "alpaca"))
+    embedded: EmbeddedBroker = section(EmbeddedBroker)
+    alpaca: AlpacaBrokerConfig = section(AlpacaBrokerConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlpacaDataConfig:
+    """Alpaca's market data."""
+
+    data_url: str = setting("https://data.alpaca.markets")
+    data_stream_url: str = setting("wss://stream.data.alpaca.markets/v2/iex")
+    feed: str = setting("iex", choices=("iex", "sip"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvDataConfig:
+    """Bars from files, one per symbol."""
+
+    directory: str = setting("bars")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketDataConfig:
+    """Where bars come from."""
+
+    provider: str = setting("sample", choices=("sample", "alpaca", "yahoo", "csv"))
+    alpaca: AlpacaDataConfig = section(AlpacaDataConfig)
+    csv: CsvDataConfig = section(CsvDataConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsConfig:
+    """Where headlines come from."""
+
+    provider: str = setting("sample", choices=("sample", "alpaca", "rss", "none"))
+    rss_urls: tuple[str, ...] = ()
+    look_back_hours: float = setting(72.0, low=1, high=720)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteForecasts:
+    """The GPU side; an empty url means there is none."""
+
+    url: str = setting("")
+    model: str = setting("lstm")
+    timeout_seconds: float = setting(5.0, low=0.1, high=120)
+    breaker_failures: int = setting(3, low=1, high=100)
+    breaker_reset_seconds: float = setting(60.0, low=1, high=3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalForecasts:
+    """The twin on this machine."""
+
+    model: str = setting("lstm")
+    timeout_seconds: float = setting(30.0, low=1, high=600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastsConfig:
+    """How far ahead, from how much history."""
+
+    horizon: int = setting(20, low=1, high=60)
+    min_history: int = setting(120, low=30, high=5_000)
+    remote: RemoteForecasts = section(RemoteForecasts)
+    local: LocalForecasts = section(LocalForecasts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudflareConfig:
+    """Workers AI; an empty account_id means the local lexicon answers alone."""
+
+    url: str = setting("https://api.cloudflare.com/client/v4")
+    account_id: str = setting("")
+    model: str = setting("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
+    timeout_seconds: float = setting(8.0, low=0.1, high=60)
+    daily_neuron_budget: int = setting(10_000, low=0, high=100_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentimentConfig:
+    """How news is scored."""
+
+    cloudflare: CloudflareConfig = section(CloudflareConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostsConfig:
+    """Budgets of the paid services."""
+
+    gpu_daily_budget_usd: float = setting(100.0, low=0, high=100_000)
+    monthly_budget_usd: float = setting(400.0, low=0, high=1_000_000)
+    gpu_usd_per_call: float = setting(0.0, low=0, high=1_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateConfig:
+    """Where everything is kept."""
+
+    directory: str = setting("var")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttConfig:
+    """Telemetry out, signed commands in."""
+
+    enabled: bool = False
+    host: str = setting("127.0.0.1")
+    port: int = setting(1883, low=1, high=65_535)
+    tls: bool = False
+    topic_prefix: str = setting("openbell")
+    command_public_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """The dashboard, on loopback."""
+
+    enabled: bool = False
+    host: str = setting("127.0.0.1", choices=("127.0.0.1", "::1", "localhost"))
+    port: int = setting(8787, low=1, high=65_535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsConfig:
+    """Who is told, in Apprise's form."""
+
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """How the log is written."""
+
+    level: str = setting("info", choices=("debug", "info", "warning", "error"))
+    format: str = setting("json", choices=("json", "console"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All sections.  ``strategies`` is checked by strategies.registry when it is built."""
+
+    universe: Universe
+    mode: str = setting("paper", choices=("paper", "live"))
+    clock: ClockConfig = section(ClockConfig)
+    schedule: Schedule = section(Schedule)
+    broker: BrokerConfig = section(BrokerConfig)
+    marketdata: MarketDataConfig = section(MarketDataConfig)
+    news: NewsConfig = section(NewsConfig)
+    forecasts: ForecastsConfig = section(ForecastsConfig)
+    sentiment: SentimentConfig = section(SentimentConfig)
+    strategies: dict[str, Any] = setting({})
+    risk: RiskLimits = section(RiskLimits)
+    costs: CostsConfig = section(CostsConfig)
+    state: StateConfig = section(StateConfig)
+    mqtt: MqttConfig = section(MqttConfig)
+    http: HttpConfig = section(HttpConfig)
+    alerts: AlertsConfig = section(AlertsConfig)
+    logging: LoggingConfig = section(LoggingConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that no single key shows."""
+        if self.mode == "live" and self.clock.kind == "replay":
+            raise ConfigError('clock.kind = "replay": live mode trades on the system clock only')
+        if self.mode == "live" and self.broker.kind == "embedded":
+            raise ConfigError('broker.kind = "embedded": live mode needs kind = "alpaca"')
+
+
+def find_path(path: Path | None) -> Path:
+    """Return the file to read: the one named, else the first default that exists."""
+    if path is not None:
+        return path
+    return next((candidate for candidate in DEFAULT_PATHS if candidate.exists()), DEFAULT_PATHS[0])
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read, override from the environment, and check the configuration.
+
+    Raises:
+        ConfigError: anything at all is wrong with it.
+    """
+    return build(Config, with_environment(read_toml(find_path(path)), environ))

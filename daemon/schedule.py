@@ -1,0 +1,106 @@
+"""What is due on a session day, and the alarm clock that wakes us for it.
+
+What is due follows from the calendar and the ``runs`` table alone, so a late wake-up, a
+suspended host, a change of daylight saving or a second trigger can neither lose a run
+nor double it.  APScheduler only rings.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+from daemon.config import Schedule
+from domain.clock import Clock, sleep_until
+from domain.market import Session
+
+Alarm = Callable[[dt.datetime], Awaitable[None]]
+"""Returns when the moment has come; at once when it is past."""
+
+
+@unique
+class RunKind(StrEnum):
+    """The runs of a session day, in their order."""
+
+    PREMARKET = "premarket"
+    SUBMIT = "submit"
+    CUTOFF = "cutoff"
+    END_OF_DAY = "eod"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRun:
+    """One run: due at ``at``, pointless after ``latest`` (both UTC)."""
+
+    kind: RunKind
+    session: Session
+    at: dt.datetime
+    latest: dt.datetime
+
+
+def day_plan(session: Session, schedule: Schedule) -> tuple[DueRun, ...]:
+    """Return the runs of a session, in order; half days move everything after the open."""
+    premarket = session.open - dt.timedelta(minutes=schedule.premarket_minutes_before_open)
+    submit = session.open - dt.timedelta(minutes=schedule.submit_minutes_before_open)
+    cutoff = session.open + dt.timedelta(minutes=schedule.entry_cutoff_minutes_after_open)
+    cutoff = min(cutoff, session.close)
+    end = session.close + dt.timedelta(minutes=schedule.eod_minutes_after_close)
+    spans = (
+        (RunKind.PREMARKET, min(premarket, submit), cutoff),
+        (RunKind.SUBMIT, submit, cutoff),
+        (RunKind.CUTOFF, cutoff, session.close),
+        # A report is never too late.
+        (RunKind.END_OF_DAY, end, dt.datetime.max.replace(tzinfo=dt.UTC)),
+    )
+    return tuple(
+        DueRun(kind=kind, session=session, at=at, latest=latest) for kind, at, latest in spans
+    )
+
+
+def clock_alarm(clock: Clock) -> Alarm:
+    """Ring by the clock itself: for replayed time, which APScheduler cannot follow."""
+
+    async def ring_at(moment: dt.datetime) -> None:
+        await sleep_until(clock, moment)
+
+    return ring_at
+
+
+def scheduler_alarm(clock: Clock) -> Alarm:
+    """Ring by APScheduler; the clock has the last word, whatever made the bell ring."""
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+    from apscheduler.triggers.date import DateTrigger
+
+    scheduler = AsyncIOScheduler(timezone="America/New_York")
+
+    async def ring_at(moment: dt.datetime) -> None:
+        if not scheduler.running:
+            scheduler.start()
+        rung = asyncio.Event()
+        job = scheduler.add_job(
+            rung.set,
+            DateTrigger(run_date=moment),
+            # The default drops a job that is one second late.
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+        try:
+            await _either(rung.wait(), sleep_until(clock, moment))
+        finally:
+            if scheduler.get_job(job.id):
+                job.remove()
+        # A suspended host or a clock set back can make the bell ring early.
+        await sleep_until(clock, moment)
+
+    return ring_at
+
+
+async def _either(*waits: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
