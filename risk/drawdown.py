@@ -1,0 +1,158 @@
+"""Loss limits on the account: daily loss, drawdown from the high-water mark, and what follows.
+
+The high-water mark follows the additive rule: a deposit or withdrawal moves it by exactly
+its amount, and nothing else lowers it.  After a withdrawal at a loss the percentage is
+larger than on a unit NAV, so the rule errs towards stopping.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from domain.errors import SizingError
+from domain.money import ZERO, text
+from domain.trading_state import TradingState
+from risk.context import is_known
+from risk.settings import RiskLimits
+
+HUNDRED = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskAssessment:
+    """What the account's figures mean for trading; percentages are losses, >= 0 is bad.
+
+    A missing figure is None, and then entries are blocked without engaging the latch.
+    """
+
+    trading_state: TradingState
+    should_engage_latch: bool
+    reasons: tuple[str, ...]
+    daily_pnl: Decimal | None
+    daily_loss_pct: Decimal | None
+    drawdown_pct: Decimal | None
+
+
+def raise_high_water_mark(mark: Decimal | None, equity: Decimal) -> Decimal:
+    """Return the mark after seeing ``equity``: it never falls."""
+    _require_finite(equity, "equity")
+    if mark is None:
+        return equity
+    _require_finite(mark, "high-water mark")
+    return max(mark, equity)
+
+
+def move_high_water_mark(mark: Decimal, flow: Decimal) -> Decimal:
+    """Return the mark after a deposit (> 0) or withdrawal (< 0).
+
+    Raises:
+        SizingError: the flow takes the capital base to 0 or below; a new record starts.
+    """
+    _require_finite(mark, "high-water mark")
+    _require_finite(flow, "cash flow")
+    if not mark + flow > 0:
+        raise SizingError(f"cash flow {text(flow)} takes the high-water mark {text(mark)} to 0")
+    return mark + flow
+
+
+def drawdown_pct(equity: Decimal, high_water_mark: Decimal) -> Decimal:
+    """Return the loss from the mark in percent; 0 at or above it."""
+    return max(ZERO, (high_water_mark - equity) * HUNDRED / high_water_mark)
+
+
+def daily_pnl(equity: Decimal, session_start: Decimal, flows: Decimal) -> Decimal:
+    """Return the USD gained since the session's start, without cash flows."""
+    return equity - session_start - flows
+
+
+def daily_loss_pct(equity: Decimal, session_start: Decimal, flows: Decimal) -> Decimal:
+    """Return the loss of the session in percent of the capital at work; below 0 is a gain."""
+    base = session_start + max(flows, ZERO)
+    return -daily_pnl(equity, session_start, flows) * HUNDRED / base
+
+
+def assess(
+    *,
+    equity: Decimal | None,
+    equity_age_seconds: float | None,
+    high_water_mark: Decimal | None,
+    session_start: Decimal | None,
+    flows: Decimal,
+    limits: RiskLimits,
+) -> RiskAssessment:
+    """Judge the account.
+
+    Args:
+        equity: broker equity, USD; None when it could not be read.
+        equity_age_seconds: how old that figure is.
+        high_water_mark: persisted mark, after all flows up to now.
+        session_start: equity at the end of the session before, USD.
+        flows: deposits less withdrawals since then, USD.
+        limits: the bounds.
+
+    Returns:
+        ACTIVE, or REDUCING with reasons; the latch is asked for only on known figures.
+    """
+    unknown = _unknown(equity, equity_age_seconds, high_water_mark, session_start, flows, limits)
+    if unknown or equity is None or high_water_mark is None or session_start is None:
+        return RiskAssessment(
+            trading_state=TradingState.REDUCING,
+            should_engage_latch=False,
+            reasons=unknown,
+            daily_pnl=None,
+            daily_loss_pct=None,
+            drawdown_pct=None,
+        )
+    loss = daily_loss_pct(equity, session_start, flows)
+    fall = drawdown_pct(equity, high_water_mark)
+    latching = _latching(loss, fall, limits)
+    is_reducing = not loss < limits.reduce_at_daily_loss_pct
+    reasons = latching or (
+        (f"daily loss {loss:.2f} % reached {text(limits.reduce_at_daily_loss_pct)} %",)
+        if is_reducing
+        else ()
+    )
+    state = TradingState.REDUCING if is_reducing else TradingState.ACTIVE
+    return RiskAssessment(
+        trading_state=TradingState.HALTED if latching else state,
+        should_engage_latch=bool(latching),
+        reasons=reasons,
+        daily_pnl=daily_pnl(equity, session_start, flows),
+        daily_loss_pct=loss,
+        drawdown_pct=fall,
+    )
+
+
+def _latching(loss: Decimal, fall: Decimal, limits: RiskLimits) -> tuple[str, ...]:
+    reasons = []
+    if not fall < limits.max_drawdown_pct:
+        reasons.append(f"drawdown {fall:.2f} % reached {text(limits.max_drawdown_pct)} %")
+    if not loss < limits.max_daily_loss_pct:
+        reasons.append(f"daily loss {loss:.2f} % reached {text(limits.max_daily_loss_pct)} %")
+    return tuple(reasons)
+
+
+def _unknown(
+    equity: Decimal | None,
+    age_seconds: float | None,
+    high_water_mark: Decimal | None,
+    session_start: Decimal | None,
+    flows: Decimal,
+    limits: RiskLimits,
+) -> tuple[str, ...]:
+    reasons = []
+    if not is_known(equity):
+        reasons.append("equity is unknown")
+    if age_seconds is None or not 0 <= age_seconds <= limits.equity_stale_after_seconds:
+        reasons.append("equity is stale")
+    if not is_known(high_water_mark):
+        reasons.append("high-water mark is unknown")
+    if not is_known(session_start):
+        reasons.append("equity at the session's start is unknown")
+    if not flows.is_finite():
+        reasons.append("cash flows are unknown")
+    return tuple(reasons)
+
+
+def _require_finite(value: Decimal, name: str) -> None:
+    if not value.is_finite():
+        raise SizingError(f"{name} {value} is not finite")
