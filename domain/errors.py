@@ -89,3 +89,11 @@ class DataError(OpenbellError):
 
 class SizingError(OpenbellError):
     """No position size can be derived from the inputs."""
+
+
+def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first plain error of a task group, for callers that handle one at a time."""
+    cause: BaseException = group
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
