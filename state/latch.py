@@ -1,11 +1,22 @@
 """The latch: one small file, ``KILL``, that says whether this account may trade.
 
-No SQLite here: the latch must work with the database locked, corrupt or gone.
+No SQLite here: the latch must work with the database locked, corrupt or gone.  Every
+way to read it wrongly ends in "engaged", and an engage wins every race with a release.
 """
 
+import contextlib
 import datetime as dt
+import json
+import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+
+from domain.errors import StateError, StorageError
+
+VERSION = 1
+_RESERVE_BYTES = 4096
+_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +34,31 @@ class Latch:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "KILL"
+        self._aside = directory / "KILL.previous"
+        self._reserve = directory / "KILL.reserve"
 
     def read(self) -> LatchState:
         """Read the file; never raises."""
-        raise NotImplementedError
+        return _read(self.path)
 
     def engage(self, reason: str, at: dt.datetime) -> LatchState:
         """Engage, durably; wins every race with a release.
 
+        On a full disk the record goes into space that was set aside; where even that
+        fails an armed file is removed, since a missing one counts as engaged.
+
         Raises:
             StorageError: the disk took neither the record nor the removal of an armed one.
         """
-        raise NotImplementedError
+        state = LatchState(
+            is_engaged=True, reason=reason, at=at, sequence=self._last_sequence() + 1
+        )
+        try:
+            self._replace(_encode(state))
+        except OSError as exc:
+            self._disarm(exc)
+        self._set_aside_space()
+        return self.read()
 
     def release(
         self, reason: str, at: dt.datetime, *, expected_sequence: int | None = None
@@ -45,4 +69,168 @@ class Latch:
             StateError: it was engaged anew meanwhile; it stays engaged.
             StorageError: the disk refused; it stays engaged.
         """
-        raise NotImplementedError
+        armed = LatchState(
+            is_engaged=False, reason=reason, at=at, sequence=self._last_sequence() + 1
+        )
+        try:
+            self._take_aside(expected_sequence)
+            self._publish_new(_encode(armed))
+        except OSError as exc:
+            raise StorageError(
+                f"{self.path} could not be released ({exc}); it stays engaged, free the disk"
+                " and resume again"
+            ) from exc
+        self._set_aside_space()
+        return self.read()
+
+    def arm_new(self, at: dt.datetime) -> LatchState:
+        """Create the latch of a fresh state directory, armed; an existing one is kept.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        armed = LatchState(is_engaged=False, reason="new state directory", at=at, sequence=1)
+        try:
+            with contextlib.suppress(StateError):
+                self._publish_new(_encode(armed))
+        except OSError as exc:
+            raise StorageError(f"{self.path} could not be created: {exc}") from exc
+        self._set_aside_space()
+        return self.read()
+
+    def _last_sequence(self) -> int:
+        return max(_read(self.path).sequence, _read(self._aside).sequence)
+
+    def _replace(self, line: bytes) -> None:
+        temporary = self._temporary()
+        try:
+            _write_durably(temporary, line)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            # The blocks of the reserve are allocated: writing into them needs no space.
+            _overwrite_durably(self._reserve, line)
+            temporary = self._reserve
+        temporary.replace(self.path)
+        _sync_directory(self.path.parent)
+
+    def _disarm(self, cause: OSError) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+            _sync_directory(self.path.parent)
+        except OSError:
+            if not _read(self.path).is_engaged:
+                raise StorageError(
+                    f"{self.path} could not be engaged ({cause}); cancel at the broker"
+                    " and stop the daemon"
+                ) from cause
+
+    def _take_aside(self, expected_sequence: int | None) -> None:
+        # From here until a new file is published the latch is missing, so engaged.
+        with contextlib.suppress(FileNotFoundError):
+            self.path.replace(self._aside)
+            _sync_directory(self.path.parent)
+            found = _read(self._aside).sequence
+            if expected_sequence is not None and found != expected_sequence:
+                # link(), unlike rename(), never replaces what a kill wrote meanwhile.
+                with contextlib.suppress(FileExistsError):
+                    os.link(self._aside, self.path)
+                raise StateError(
+                    f"{self.path} changed while it was being released; it stays engaged,"
+                    " read the status and resume again"
+                )
+
+    def _publish_new(self, line: bytes) -> None:
+        temporary = self._temporary()
+        try:
+            _write_durably(temporary, line)
+            os.link(temporary, self.path)
+        except FileExistsError as exc:
+            raise StateError(
+                f"{self.path} was engaged again while it was being released; it stays engaged"
+            ) from exc
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(self.path.parent)
+
+    def _temporary(self) -> Path:
+        return self.path.with_name(f"KILL.{os.getpid()}")
+
+    def _set_aside_space(self) -> None:
+        # Best effort: without a reserve a kill on a full disk still removes an armed latch.
+        with contextlib.suppress(OSError):
+            if not self._reserve.exists():
+                _write_durably(self._reserve, b"\n" * _RESERVE_BYTES)
+
+
+def _read(path: Path) -> LatchState:
+    try:
+        with path.open("rb") as file:
+            line = file.read(_MAX_BYTES)
+        return _decode(line)
+    except FileNotFoundError:
+        return _doubtful(f"{path} is missing")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        return _doubtful(f"{path} cannot be read: {exc}")
+
+
+def _doubtful(reason: str) -> LatchState:
+    return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)
+
+
+def _encode(state: LatchState) -> bytes:
+    record = {
+        "version": VERSION,
+        "state": "engaged" if state.is_engaged else "armed",
+        "sequence": state.sequence,
+        "reason": state.reason,
+        "at": state.at.isoformat() if state.at else None,
+    }
+    record["checksum"] = _checksum(record)
+    return json.dumps(record, sort_keys=True).encode() + b"\n"
+
+
+def _decode(line: bytes) -> LatchState:
+    # A record in the reserve is followed by what was there before it.
+    record = json.loads(line.split(b"\n", 1)[0])
+    checksum = record.pop("checksum")
+    if record["version"] != VERSION or checksum != _checksum(record):
+        raise ValueError("its checksum or version is wrong")
+    if record["state"] not in {"engaged", "armed"}:
+        raise ValueError("its state is neither engaged nor armed")
+    return LatchState(
+        is_engaged=record["state"] != "armed",
+        reason=str(record["reason"]),
+        at=dt.datetime.fromisoformat(record["at"]) if record["at"] else None,
+        sequence=int(record["sequence"]),
+    )
+
+
+def _checksum(record: dict[str, object]) -> str:
+    return sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    _write(path, content, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
+def _overwrite_durably(path: Path, content: bytes) -> None:
+    _write(path, content, os.O_WRONLY)
+
+
+def _write(path: Path, content: bytes, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
