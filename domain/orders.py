@@ -197,9 +197,14 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeUpdate:
-    """One message of the broker's trade stream: the order's new state, and a fill if any."""
+    """One message of the broker's trade stream: the order's new state, and a fill if any.
+
+    A ``trade_bust`` or ``trade_correct`` names the execution that it takes back in
+    ``previous_execution_id``; a correction carries the true execution as ``fill``.
+    """
 
     event: str
     order: BrokerOrder
     fill: Fill | None
     at: dt.datetime
+    previous_execution_id: ExecutionId | None = None
