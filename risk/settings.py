@@ -78,7 +78,9 @@ class RiskLimits:
     def __post_init__(self) -> None:
         """Refuse wrong types, values out of range, and limits that contradict each other."""
         for field in dataclasses.fields(self):
-            _check(field.name, type(field.default), getattr(self, field.name))
+            _check_type(field.name, type(field.default), getattr(self, field.name))
+        for name in BOUNDS:
+            _check_range(name, getattr(self, name))
         if self.reduce_at_daily_loss_pct > self.max_daily_loss_pct:
             raise ConfigError(
                 f"risk.reduce_at_daily_loss_pct = {self.reduce_at_daily_loss_pct}: must not be "
@@ -101,11 +103,13 @@ class RiskLimits:
         return float(self.max_sentiment_tilt_pct) / 100
 
 
-def _check(name: str, kind: type, value: Any) -> None:
+def _check_type(name: str, kind: type[object], value: object) -> None:
+    # bool is a kind of int, and an int where money belongs hides a missing conversion.
     if type(value) is not kind:
         raise ConfigError(f"risk.{name} = {value!r}: must be of type {kind.__name__}")
-    if name not in BOUNDS:
-        return
+
+
+def _check_range(name: str, value: Any) -> None:
     low, high = BOUNDS[name]
     # NaN must fail here: Decimal would raise when asked to order it.
     if Decimal(value).is_nan() or not low <= float(value) <= high:

@@ -10,7 +10,9 @@ from domain.signals import Signal
 class Strategy(Protocol):
     """A decision rule: pure, synchronous, and blind to everything but the view."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in the configuration and in every signal."""
 
     def decide(self, view: MarketView) -> Sequence[Signal]:
         """Return at most one signal per symbol, in the order of the symbols."""
