@@ -5,10 +5,12 @@ way to read it wrongly ends in "engaged", and an engage wins every race with a r
 """
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import os
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,14 +21,26 @@ _RESERVE_BYTES = 4096
 _MAX_BYTES = 64 * 1024
 
 
+@unique
+class KillAction(StrEnum):
+    """Work at the broker that an engaged latch still asks for."""
+
+    CANCEL = "cancel"
+    FLATTEN = "flatten"  # cancel, and close every position
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatchState:
-    """What the latch says; ``sequence`` rises with every change, 0 when nothing was readable."""
+    """What the latch says; ``sequence`` rises with every change, 0 when nothing was readable.
+
+    ``pending`` is what a kill wanted and nobody has seen completed yet.
+    """
 
     is_engaged: bool
     reason: str
     at: dt.datetime | None
     sequence: int
+    pending: KillAction | None = None
 
 
 class Latch:
@@ -41,23 +55,47 @@ class Latch:
         """Read the file; never raises."""
         return _read(self.path)
 
-    def engage(self, reason: str, at: dt.datetime) -> LatchState:
+    def engage(
+        self, reason: str, at: dt.datetime, *, pending: KillAction | None = None
+    ) -> LatchState:
         """Engage, durably; wins every race with a release.
 
-        On a full disk the record goes into space that was set aside; where even that
-        fails an armed file is removed, since a missing one counts as engaged.
+        Pending work of an earlier kill stays pending.  On a full disk the record goes into
+        space that was set aside; where even that fails an armed file is removed, since a
+        missing one counts as engaged.
 
         Raises:
             StorageError: the disk took neither the record nor the removal of an armed one.
         """
+        before = self.read()
         state = LatchState(
-            is_engaged=True, reason=reason, at=at, sequence=self._last_sequence() + 1
+            is_engaged=True,
+            reason=reason,
+            at=at,
+            sequence=self._last_sequence() + 1,
+            pending=_stronger(before.pending, pending),
         )
         try:
             self._replace(_encode(state))
         except OSError as exc:
             self._disarm(exc)
         self._set_aside_space()
+        return self.read()
+
+    def complete(self, action: KillAction, at: dt.datetime) -> LatchState:
+        """Note that a kill is done at the broker; a stronger one stays pending, all stay engaged.
+
+        Raises:
+            StorageError: the disk refused; the work stays pending.
+        """
+        before = self.read()
+        if before.pending is None or _stronger(before.pending, action) is not action:
+            return before
+        done = dataclasses.replace(before, sequence=before.sequence + 1, pending=None)
+        try:
+            self._replace(_encode(done))
+        except OSError as exc:
+            raise StorageError(f"{self.path} could not be updated ({exc}); free the disk") from exc
         return self.read()
 
     def release(
@@ -173,17 +211,24 @@ def _read(path: Path) -> LatchState:
         return _doubtful(f"{path} cannot be read: {exc}")
 
 
+def _stronger(one: KillAction | None, other: KillAction | None) -> KillAction | None:
+    if KillAction.FLATTEN in {one, other}:
+        return KillAction.FLATTEN
+    return one or other
+
+
 def _doubtful(reason: str) -> LatchState:
     return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)
 
 
 def _encode(state: LatchState) -> bytes:
-    record = {
+    record: dict[str, object] = {
         "version": VERSION,
         "state": "engaged" if state.is_engaged else "armed",
         "sequence": state.sequence,
         "reason": state.reason,
         "at": state.at.isoformat() if state.at else None,
+        "pending": state.pending.value if state.pending else None,
     }
     record["checksum"] = _checksum(record)
     return json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -202,6 +247,7 @@ def _decode(line: bytes) -> LatchState:
         reason=str(record["reason"]),
         at=dt.datetime.fromisoformat(record["at"]) if record["at"] else None,
         sequence=int(record["sequence"]),
+        pending=KillAction(record["pending"]) if record.get("pending") else None,
     )
 
 

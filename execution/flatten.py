@@ -1,0 +1,237 @@
+"""Close every position with our own market orders, each with a derived id.
+
+The ids make it safe to start again after a crash or a lost answer: an order is sent only
+when its id is unknown to the broker, and the next number is used only when the one
+before is terminal.  Needs the broker and a clock, no database.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from brokers.base import Broker
+from domain.account import Position
+from domain.clock import Clock
+from domain.errors import (
+    AuthRefused,
+    BrokerError,
+    BrokerUnavailable,
+    DuplicateOrder,
+    NotSent,
+    OrderRejected,
+    RateLimited,
+)
+from domain.ids import ClientOrderId, Symbol, client_order_id
+from domain.money import ZERO
+from domain.orders import BrokerOrder, OrderRequest, OrderType, Side, TimeInForce
+from execution.cancel_all import Patience, Tell
+from execution.waiting import doubling, retry_after
+
+STRATEGY = "kill"
+LEG = "flatten"
+MOST_REVISIONS = 8
+_ABSENT_READS = 3
+_ABSENT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlattenScope:
+    """Whose positions, for which session, whether it is open, and the broker's lock."""
+
+    account_number: str
+    session_date: dt.date
+    is_open: bool
+    is_locked: bool = False
+
+    def order_id(self, symbol: Symbol, revision: int) -> ClientOrderId:
+        """Derive the id of one flattening order."""
+        return client_order_id(
+            account=self.account_number,
+            strategy=STRATEGY,
+            session_date=self.session_date,
+            symbol=symbol,
+            leg=LEG,
+            revision=revision,
+        )
+
+    def is_flattening(self, order: BrokerOrder) -> bool:
+        """Tell whether an order is one of ours that closes a position in this session."""
+        ids = (self.order_id(order.symbol, revision) for revision in range(MOST_REVISIONS))
+        return order.client_order_id in ids
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What this process knows of its orders for one symbol."""
+
+    revision: int = 0
+    sent_at_quantity: Decimal | None = None
+    unknown_since: float | None = None
+    absent_reads: int = 0
+
+
+async def read_scope(broker: Broker) -> FlattenScope:
+    """Ask the broker which account and session this is.
+
+    Raises:
+        BrokerUnavailable, AuthRefused: as for any read.
+    """
+    account = await broker.account()
+    clock = await broker.clock()
+    edge = clock.next_close if clock.is_open else clock.next_open
+    # Regular hours never cross midnight UTC, so the date of either edge is the session's.
+    return FlattenScope(
+        account_number=account.account_number,
+        session_date=edge.astimezone(dt.UTC).date(),
+        is_open=clock.is_open,
+        is_locked=account.is_suspended_by_user,
+    )
+
+
+class Flattener:
+    """Rounds of: read positions, see to each symbol, pause; until flat or out of time."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        scope: FlattenScope,
+        *,
+        patience: Patience,
+        tell: Tell,
+    ) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._scope = scope
+        self._patience = patience
+        self._tell = tell
+        self._attempts: dict[Symbol, _Attempt] = {}
+        self.problems: dict[Symbol, str] = {}
+
+    async def run(self, *, until: float) -> None:
+        """Try until no position is left, all are queued for the open, or ``until``.
+
+        Raises:
+            AuthRefused: the keys were refused.
+        """
+        pauses = doubling(self._patience.settle_seconds, self._patience.longest_pause_seconds)
+        while True:
+            wait = next(pauses)
+            try:
+                positions = [p for p in await self._broker.positions() if p.quantity != 0]
+                working = await self._broker.open_orders()
+                if is_done(self._scope, positions, working):
+                    return
+                wait = max(wait, await self._round(positions, working))
+            except BrokerUnavailable as exc:
+                self._tell(f"broker does not answer, trying again: {exc}")
+            if self._clock.monotonic() + wait >= until:
+                return
+            await self._clock.sleep(wait)
+
+    async def _round(self, positions: Sequence[Position], working: Sequence[BrokerOrder]) -> float:
+        busy = {order.symbol for order in working}
+        pause = 0.0
+        for position in sorted(positions, key=lambda held: held.symbol):
+            # An open order reserves the quantity, or will change it: wait for its end.
+            if position.symbol not in busy:
+                pause = max(pause, await self._see_to(position))
+        return pause
+
+    async def _see_to(self, position: Position) -> float:
+        attempt = self._attempts.setdefault(position.symbol, _Attempt())
+        if attempt.revision >= MOST_REVISIONS:
+            self.problems.setdefault(position.symbol, f"{MOST_REVISIONS} orders did not close it")
+            return 0.0
+        order_id = self._scope.order_id(position.symbol, attempt.revision)
+        found = await self._broker.find_order(order_id)
+        if found is not None:
+            self._note_found(attempt, found, position)
+            return 0.0
+        if not self._may_send(attempt):
+            return 0.0
+        return await self._send(attempt, self._request(order_id, attempt.revision, position))
+
+    def _note_found(self, attempt: _Attempt, found: BrokerOrder, position: Position) -> None:
+        attempt.unknown_since = None
+        attempt.absent_reads = 0
+        if not found.state.is_terminal:
+            return
+        # Positions may lag behind fills; selling on an old figure would sell twice.
+        is_old_figure = found.filled_quantity > 0 and position.quantity == attempt.sent_at_quantity
+        attempt.sent_at_quantity = None
+        if not is_old_figure:
+            attempt.revision += 1
+
+    def _may_send(self, attempt: _Attempt) -> bool:
+        if attempt.unknown_since is None:
+            return True
+        attempt.absent_reads += 1
+        waited = self._clock.monotonic() - attempt.unknown_since
+        return attempt.absent_reads >= _ABSENT_READS and waited >= _ABSENT_SECONDS
+
+    async def _send(self, attempt: _Attempt, request: OrderRequest) -> float:
+        attempt.sent_at_quantity = -request.quantity * request.side.sign
+        attempt.absent_reads = 0
+        self._tell(f"{request.side.value} {request.quantity} {request.symbol} at market")
+        try:
+            await self._broker.submit(request, guard=_always)
+        except (DuplicateOrder, NotSent):
+            # It exists, or it was never written: the next round looks it up.
+            return 0.0
+        except RateLimited as exc:
+            return retry_after(exc.retry_after_seconds)
+        except AuthRefused:
+            raise
+        except OrderRejected as exc:
+            self.problems[request.symbol] = str(exc)
+            self._tell(f"{request.symbol} was refused: {exc}")
+            attempt.revision += 1
+        except BrokerError as exc:
+            attempt.unknown_since = self._clock.monotonic()
+            self._tell(f"{request.symbol}: no clear answer, looking it up: {exc}")
+        return 0.0
+
+    def _request(self, order_id: ClientOrderId, revision: int, position: Position) -> OrderRequest:
+        return OrderRequest(
+            client_order_id=order_id,
+            strategy=STRATEGY,
+            session_date=self._scope.session_date,
+            symbol=position.symbol,
+            side=Side.SELL if position.quantity > 0 else Side.BUY,
+            quantity=abs(position.quantity),
+            order_type=OrderType.MARKET,
+            limit_price=None,
+            time_in_force=TimeInForce.DAY,
+            leg=LEG,
+            revision=revision,
+            decision_price=position.market_price or position.avg_entry_price,
+            reason="kill --flatten",
+        )
+
+
+def is_done(
+    scope: FlattenScope, positions: Sequence[Position], working: Sequence[BrokerOrder]
+) -> bool:
+    """Tell whether nothing is held, or, out of hours, every position has its closing order."""
+    held = [position for position in positions if position.quantity != 0]
+    if not held:
+        return True
+    return not scope.is_open and all(_is_covered(scope, p, working) for p in held)
+
+
+def _is_covered(scope: FlattenScope, position: Position, working: Sequence[BrokerOrder]) -> bool:
+    closing = sum(
+        (
+            (order.quantity - order.filled_quantity) * order.side.sign
+            for order in working
+            if order.symbol == position.symbol and scope.is_flattening(order)
+        ),
+        ZERO,
+    )
+    return position.quantity + closing == 0
+
+
+def _always() -> None:
+    """Let the write go: the latch is engaged, and this order only lowers exposure."""

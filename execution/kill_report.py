@@ -1,0 +1,56 @@
+"""What a kill may take, and what it proved."""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Any
+
+from execution.cancel_all import Patience
+
+
+@unique
+class Proof(StrEnum):
+    """What was seen at the broker at the end."""
+
+    CANCELED = "CANCELED"  # no open order
+    FLAT = "FLAT"  # no open order, no position
+    QUEUED_FOR_OPEN = "QUEUED FOR OPEN"  # every position has its closing order, market closed
+    NOT_FLAT = "NOT FLAT"
+    NOT_CANCELED = "NOT CANCELED"
+
+    @property
+    def is_success(self) -> bool:
+        """True when what was asked for was seen to be so."""
+        return self in {Proof.CANCELED, Proof.FLAT, Proof.QUEUED_FOR_OPEN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSettings:
+    """Deadlines, in seconds from the start of the kill."""
+
+    deadline_seconds: float = 60.0
+    cancel_share: float = 0.5
+    patience: Patience = dataclasses.field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillReport:
+    """The end of a kill.  A count is None where the broker could not be read."""
+
+    latched: bool
+    open_orders: int | None
+    positions: int | None
+    verified: bool
+    elapsed_seconds: float
+    proof: Proof
+    suspended: bool | None
+    problems: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values for JSON."""
+        return {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "elapsed_seconds": round(self.elapsed_seconds, 3),
+            "proof": self.proof.value,
+            "problems": list(self.problems),
+        }

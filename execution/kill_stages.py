@@ -1,0 +1,231 @@
+"""The stages of a kill after the latch, each bounded by the deadline.
+
+A stage that fails is reported and does not stop the next one: the broker-side lock and
+the last look are worth having after a cancel that stuck.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from brokers.base import Broker
+from domain.account import Position
+from domain.clock import Clock
+from domain.errors import (
+    AuthRefused,
+    BrokerError,
+    BrokerUnavailable,
+    OrderRejected,
+    RateLimited,
+    StateError,
+)
+from domain.orders import BrokerOrder
+from execution.cancel_all import Tell, cancel_all
+from execution.flatten import Flattener, FlattenScope, is_done, read_scope
+from execution.kill_report import KillReport, KillSettings, Proof
+from execution.waiting import doubling, retry_after
+from state.latch import KillAction, Latch
+
+_AGREEING_LOOKS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """One look at the broker."""
+
+    orders: Sequence[BrokerOrder]
+    positions: Sequence[Position]
+
+
+class KillStages:
+    """One run of the stages."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        latch: Latch,
+        clock: Clock,
+        tell: Tell,
+        settings: KillSettings,
+    ) -> None:
+        self._broker = broker
+        self._latch = latch
+        self._clock = clock
+        self._tell = tell
+        self._patience = settings.patience
+        self._started = clock.monotonic()
+        self._until = self._started + settings.deadline_seconds
+        self._cancel_until = self._started + settings.deadline_seconds * settings.cancel_share
+        self._scope: FlattenScope | None = None
+        self._problems: list[str] = []
+
+    async def run(self, action: KillAction, problems: Sequence[str] = ()) -> KillReport:
+        """Cancel, flatten, lock and verify; never raises for what the broker does."""
+        self._problems = list(problems)
+        is_flatten = action is KillAction.FLATTEN
+        locked: bool | None = False
+        look: _Look | None = None
+        is_proved = False
+        try:
+            if is_flatten:
+                await self._read_scope(until=self._started)
+            await self._cancel(until=self._cancel_until if is_flatten else self._until)
+            if is_flatten:
+                await self._flatten()
+            locked = await self._lock()
+            look, is_proved = await self._verify(is_flatten=is_flatten)
+        except AuthRefused as exc:
+            self._note(f"the broker refused the keys: {exc}")
+        is_verified = is_proved and locked is not False
+        if is_verified:
+            self._complete(action)
+        return self._report(is_flatten, look, is_proved, is_verified, locked)
+
+    def _note(self, problem: str) -> None:
+        self._problems.append(problem)
+        self._tell(problem)
+
+    def _keeps(self, order: BrokerOrder) -> bool:
+        return self._scope is not None and self._scope.is_flattening(order)
+
+    async def _read_scope(self, *, until: float) -> None:
+        pauses = doubling(self._patience.first_pause_seconds, self._patience.longest_pause_seconds)
+        while self._scope is None:
+            try:
+                self._scope = await read_scope(self._broker)
+            except BrokerUnavailable as exc:
+                self._tell(f"broker does not answer, trying again: {exc}")
+                wait = next(pauses)
+                if self._clock.monotonic() + wait >= until:
+                    return
+                await self._clock.sleep(wait)
+
+    async def _cancel(self, *, until: float) -> None:
+        left = await cancel_all(
+            self._broker,
+            self._clock,
+            keep=self._keeps,
+            until=until,
+            patience=self._patience,
+            tell=self._tell,
+        )
+        if left is None:
+            self._note("open orders could not be read: the broker does not answer")
+        elif left:
+            names = ", ".join(f"{order.symbol} {order.raw_status}" for order in left[:5])
+            self._note(f"{len(left)} orders are still open: {names}")
+        else:
+            self._tell("no open order is left")
+
+    async def _flatten(self) -> None:
+        await self._read_scope(until=self._until)
+        if self._scope is None:
+            self._note("positions were not closed: the broker does not answer")
+            return
+        if self._scope.is_locked:
+            # A lock from an earlier kill would refuse the closing orders too.
+            await self._set_lock(is_locked=False)
+        flattener = Flattener(
+            self._broker, self._clock, self._scope, patience=self._patience, tell=self._tell
+        )
+        await flattener.run(until=self._until)
+        for symbol, problem in sorted(flattener.problems.items()):
+            self._note(f"{symbol}: {problem}")
+
+    async def _lock(self) -> bool | None:
+        locked = await self._set_lock(is_locked=True)
+        if locked is None:
+            self._tell("the account has no broker-side lock")
+        elif locked:
+            self._tell("the broker's lock on new orders is set")
+        else:
+            self._note("the broker's lock on new orders could not be set")
+        return locked
+
+    async def _set_lock(self, *, is_locked: bool) -> bool | None:
+        """Return the lock as read back is as wanted; None when the account has no lock."""
+        pauses = doubling(self._patience.first_pause_seconds, self._patience.longest_pause_seconds)
+        while True:
+            wait = next(pauses)
+            try:
+                return await self._broker.set_suspended(is_suspended=is_locked) is is_locked
+            except OrderRejected:
+                return None
+            except AuthRefused:
+                raise
+            except RateLimited as exc:
+                wait = max(wait, retry_after(exc.retry_after_seconds))
+            except (BrokerError, BrokerUnavailable) as exc:
+                self._tell(f"setting the broker's lock gave no clear answer: {exc}")
+            if self._clock.monotonic() + wait >= self._until:
+                return False
+            await self._clock.sleep(wait)
+
+    async def _verify(self, *, is_flatten: bool) -> tuple[_Look | None, bool]:
+        """Look until two looks in a row agree that it is done, or time is up."""
+        look: _Look | None = None
+        agreeing = 0
+        while True:
+            try:
+                look = _Look(
+                    orders=await self._broker.open_orders(),
+                    positions=[p for p in await self._broker.positions() if p.quantity != 0],
+                )
+            except BrokerUnavailable as exc:
+                self._tell(f"broker does not answer, trying again: {exc}")
+                agreeing = 0
+            else:
+                agreeing = agreeing + 1 if self._is_done(look, is_flatten=is_flatten) else 0
+            if agreeing == _AGREEING_LOOKS:
+                return look, True
+            if agreeing == 0:
+                if self._clock.monotonic() >= self._until:
+                    return look, False
+                # An order that was on its way when the latch closed shows up only now.
+                await self._cancel_late(look)
+            await self._clock.sleep(self._patience.settle_seconds)
+
+    async def _cancel_late(self, look: _Look | None) -> None:
+        if look is not None and any(not self._keeps(order) for order in look.orders):
+            await self._cancel(until=self._clock.monotonic())
+
+    def _is_done(self, look: _Look, *, is_flatten: bool) -> bool:
+        if any(not self._keeps(order) for order in look.orders):
+            return False
+        if not is_flatten:
+            return True
+        return self._scope is not None and is_done(self._scope, look.positions, look.orders)
+
+    def _complete(self, action: KillAction) -> None:
+        try:
+            self._latch.complete(action, self._clock.now())
+        except (StateError, OSError) as exc:
+            self._note(f"the latch could not note that the kill is complete: {exc}")
+
+    def _report(
+        self,
+        is_flatten: bool,
+        look: _Look | None,
+        is_proved: bool,
+        is_verified: bool,
+        locked: bool | None,
+    ) -> KillReport:
+        report = KillReport(
+            latched=self._latch.read().is_engaged,
+            open_orders=None if look is None else len(look.orders),
+            positions=None if look is None else len(look.positions),
+            verified=is_verified,
+            elapsed_seconds=self._clock.monotonic() - self._started,
+            proof=_proof(is_flatten, look, is_proved),
+            suspended=locked,
+            problems=tuple(self._problems),
+        )
+        self._tell(f"{report.proof.value} after {report.elapsed_seconds:.1f} s")
+        return report
+
+
+def _proof(is_flatten: bool, look: _Look | None, is_proved: bool) -> Proof:
+    if not is_flatten:
+        return Proof.CANCELED if is_proved else Proof.NOT_CANCELED
+    if not is_proved or look is None:
+        return Proof.NOT_FLAT
+    return Proof.QUEUED_FOR_OPEN if look.positions else Proof.FLAT
