@@ -8,7 +8,7 @@ caller, who knows whether the request may be repeated.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlencode
@@ -51,7 +51,7 @@ class HttpSettings:
     """
 
     base_url: str
-    deadlines: Deadlines = Deadlines()
+    deadlines: Deadlines = field(default_factory=Deadlines)
     body_cap_bytes: int = DEFAULT_BODY_CAP_BYTES
     max_connections: int = 8
     keepalive_seconds: float = 60.0
@@ -160,7 +160,7 @@ class BoundedClient:
         lines = list(self._headers)
         lines += [(name.encode(), text.encode()) for name, text in headers.items()]
         # Plain bytes only: a small compressed reply could unfold beyond the cap.
-        lines.append((b"Accept-Encoding", b"identity"))
+        lines += [(b"Accept-Encoding", b"identity"), (b"User-Agent", b"openbell")]
         if body is not None and "content-type" not in own:
             lines.append((b"Content-Type", b"application/json"))
         timeouts = {

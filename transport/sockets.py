@@ -166,6 +166,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
         """Close now; the peer learns it from the socket."""
         if self._wire.transport is not None:
             self._wire.transport.abort()
+            # One turn of the loop, in which the socket is really closed.
+            await asyncio.sleep(0)
 
     async def start_tls(
         self,

@@ -1,0 +1,134 @@
+"""Requests to Alpaca's trading API: paced, translated, and reads (only reads) repeated."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from brokers import alpaca_errors as errors
+from domain.clock import Clock
+from domain.errors import DataError
+from transport.failures import TransportError
+from transport.http import BoundedClient, Reply
+from transport.pacing import Pacer, Priority
+
+Params = Sequence[tuple[str, str]]
+
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRetry:
+    """How often a read is tried, and how long between; pauses double and are jittered."""
+
+    attempts: int = 3
+    first_pause_seconds: float = 0.5
+    longest_pause_seconds: float = 8.0
+
+
+class AlpacaWire:
+    """One account's connection to the trading API.
+
+    ``read_priority`` is KILL in the kill switch, so that its reads may use the reserve.
+    """
+
+    def __init__(
+        self,
+        client: BoundedClient,
+        pacer: Pacer,
+        *,
+        clock: Clock,
+        retry: ReadRetry,
+        jitter: random.Random,
+        read_priority: Priority = Priority.READ,
+    ) -> None:
+        self._client = client
+        self._pacer = pacer
+        self._clock = clock
+        self._retry = retry
+        self._jitter = jitter
+        self._read_priority = read_priority
+
+    async def read(
+        self,
+        path: str,
+        params: Params = (),
+        *,
+        what: str,
+        body_cap_bytes: int | None = None,
+    ) -> object:
+        """Read a JSON document; None where the broker says that there is no such thing.
+
+        Raises:
+            BrokerUnavailable: no usable answer, also not when tried again.
+            AuthRefused: the keys were refused; that is not tried again.
+        """
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(errors.Unanswered),
+            stop=stop_after_attempt(self._retry.attempts),
+            wait=self._pause,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await attempts(self._read_once, path, params, what, body_cap_bytes)
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        what: str,
+        priority: Priority,
+        guard: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Send one write, once, and return whatever came back.
+
+        Raises:
+            NotSent: certainly nothing was written.
+            OutcomeUnknown: written, or perhaps written, and not answered.
+            Whatever ``guard`` raised: nothing was written.
+        """
+        await self._pacer.admit(priority)
+        try:
+            reply = await self._client.request(method, path, body=body, guard=guard)
+        except TransportError as exc:
+            raise errors.write_failure(exc, what=what) from exc
+        self._learn(reply)
+        return reply
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _read_once(
+        self, path: str, params: Params, what: str, body_cap_bytes: int | None
+    ) -> object:
+        await self._pacer.admit(self._read_priority)
+        try:
+            reply = await self._client.request(
+                "GET", path, params=params, body_cap_bytes=body_cap_bytes
+            )
+        except TransportError as exc:
+            raise errors.Unanswered(f"{what}: {exc}") from exc
+        self._learn(reply)
+        if errors.is_absent(reply):
+            return None
+        if reply.status != _OK:
+            errors.raise_for_read(reply, what=what)
+        try:
+            return reply.json(what=what)
+        except DataError as exc:
+            raise errors.Unanswered(str(exc)) from exc
+
+    def _learn(self, reply: Reply) -> None:
+        self._pacer.observe(reply.headers)
+        if reply.status == errors.TOO_MANY:
+            self._pacer.hold(errors.wait_seconds(reply, now=self._clock.now()))
+
+    def _pause(self, state: RetryCallState) -> float:
+        ceiling = self._retry.first_pause_seconds * 2.0 ** (state.attempt_number - 1)
+        return self._jitter.uniform(0.5, 1.0) * min(
+            float(ceiling), self._retry.longest_pause_seconds
+        )
