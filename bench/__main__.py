@@ -1,0 +1,45 @@
+"""Run the measurements and print one table: ``python -m bench [NAME ...]``.
+
+A measurement is a module in this folder with ``measure() -> list[Row]``; nothing has to be
+registered.  Without names all of them run, one after another, so that they do not disturb
+each other.
+"""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+
+import bench
+from bench.table import Row, render
+
+NOT_MEASUREMENTS = frozenset({"__main__", "table"})
+
+
+def main() -> int:
+    """Run what was asked for; a measurement that fails is named, and the rest still run."""
+    names = sorted(
+        module.name
+        for module in pkgutil.iter_modules(bench.__path__)
+        if module.name not in NOT_MEASUREMENTS
+    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="measure openbell")
+    parser.add_argument("name", nargs="*", help="what to measure: " + ", ".join(names))
+    chosen = parser.parse_args().name or names
+    if unknown := sorted(set(chosen) - set(names)):
+        parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(names)}")
+    rows: list[Row] = []
+    failed = False
+    for name in chosen:
+        print(f"bench: measuring {name} ...", file=sys.stderr)
+        try:
+            rows += importlib.import_module(f"bench.{name}").measure()
+        except (OSError, RuntimeError, ValueError) as error:
+            print(f"bench: {name} failed: {error}", file=sys.stderr)
+            failed = True
+    print(render(rows))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
