@@ -195,4 +195,4 @@ def _reason(
     voices = "; ".join(f"{s.strategy} {s.action.value}: {s.reason}" for s in opinions)
     if acts:
         return voices
-    return f"confidence {confidence:.2f} is not {min_confidence:.2f}; {voices}"
+    return f"confidence {confidence:.2f} is below {min_confidence:.2f}; {voices}"

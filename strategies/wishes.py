@@ -38,5 +38,5 @@ def wish(
         expected_return=expected_return,
         volatility=volatility,
         horizon=horizon,
-        reason=basis if is_sure else f"{basis}; {confidence:.2f} is not {min_confidence:.2f}",
+        reason=basis if is_sure else f"{basis}; {confidence:.2f} is below {min_confidence:.2f}",
     )

@@ -1,0 +1,148 @@
+"""Sizing: target positions become orders, exits first, one order per symbol and leg.
+
+An opening order is a DAY limit at the edge of the price collar, meant to be queued before
+the open; nothing is opened in a symbol in which an order of ours still works.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from domain.decisions import CombinedSignal
+from domain.ids import Symbol, client_order_id
+from domain.money import ZERO, whole_shares
+from domain.orders import OrderRequest, OrderType, Side, TimeInForce
+from risk.desk import HUNDRED, Desk, limit_price
+from risk.targets import Target, target_positions
+
+BOOK = "book"
+ENTRY = "entry"
+EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizingPlan:
+    """Combined signals with weight and target filled in, orders exits first, and remarks."""
+
+    combined: tuple[CombinedSignal, ...]
+    requests: tuple[OrderRequest, ...]
+    remarks: Mapping[Symbol, str]
+
+
+def plan(desk: Desk, combined: Sequence[CombinedSignal]) -> SizingPlan:
+    """Turn combined signals into orders; what cannot be sized is a remark, not an order."""
+    signals = {signal.symbol: signal for signal in combined}
+    targets = target_positions(desk, combined)
+    requests = [
+        request
+        for symbol in sorted(targets)
+        if (request := _order(desk, signals[symbol], targets[symbol])) is not None
+    ]
+    # By size, not by name: where the gate has room for some only, the best come first.
+    requests.sort(key=lambda r: (r.leg != EXIT, -abs(targets[r.symbol].weight), r.symbol))
+    return SizingPlan(
+        combined=tuple(_sized(signals[symbol], targets[symbol]) for symbol in sorted(targets)),
+        requests=tuple(requests),
+        remarks={symbol: target.remark for symbol, target in targets.items() if target.remark},
+    )
+
+
+def _order(desk: Desk, signal: CombinedSignal, target: Target) -> OrderRequest | None:
+    held, price = desk.held(target.symbol), desk.price(target.symbol)
+    if price is None or target.quantity == held:
+        return None
+    if abs(target.quantity) < abs(held) and target.quantity * held >= 0:
+        return _exit_order(desk, signal, target, price)
+    return _entry_order(desk, signal, target, price)
+
+
+def _entry_order(
+    desk: Desk, signal: CombinedSignal, target: Target, price: Decimal
+) -> OrderRequest | None:
+    symbol, limits = target.symbol, desk.limits
+    if any(reserved.symbol == symbol for reserved in desk.reservations):
+        return None
+    held = desk.held(symbol)
+    side = Side.BUY if target.quantity > held else Side.SELL
+    limit = limit_price(price, side, limits.price_collar_pct)
+    quantity = min(
+        abs(target.quantity - held),
+        whole_shares(limits.max_order_notional_usd / max(limit, price)),
+        _volume_cap(desk, symbol),
+    )
+    band = limits.no_trade_band_pct * desk.view.account.equity / HUNDRED if held != 0 else ZERO
+    if quantity <= 0 or quantity * limit < max(limits.min_order_notional_usd, band):
+        return None
+    return _request(desk, signal, side, ENTRY, quantity, price, limit)
+
+
+def _exit_order(
+    desk: Desk, signal: CombinedSignal, target: Target, price: Decimal
+) -> OrderRequest | None:
+    symbol, limits, held = target.symbol, desk.limits, desk.held(target.symbol)
+    side = Side.SELL if held > 0 else Side.BUY
+    own = [r for r in desk.reservations if r.symbol == symbol and r.side is side]
+    if any(reserved.leg == EXIT for reserved in own):
+        return None
+    collar = max(limits.exit_collar_pct, limits.price_collar_pct)
+    limit = limit_price(price, side, collar)
+    free = abs(held) - sum((reserved.quantity for reserved in own), ZERO)
+    quantity = min(abs(held - target.quantity), free)
+    band = limits.no_trade_band_pct * desk.view.account.equity / HUNDRED
+    if target.quantity != 0 and quantity * price < max(limits.min_order_notional_usd, band):
+        return None
+    quantity = min(quantity, whole_shares(limits.max_order_notional_usd / limit))
+    asset = desk.view.assets.get(symbol)
+    if asset is None or not asset.is_fractionable:
+        quantity = whole_shares(quantity)
+    if quantity <= 0:
+        return None
+    return _request(desk, signal, side, EXIT, quantity, price, limit)
+
+
+def _volume_cap(desk: Desk, symbol: Symbol) -> Decimal:
+    volume = desk.average_volume(symbol)
+    if volume is None:
+        return ZERO if desk.limits.require_known_volume else Decimal("Infinity")
+    return whole_shares(volume * desk.limits.max_adv_pct / HUNDRED)
+
+
+def _request(
+    desk: Desk,
+    signal: CombinedSignal,
+    side: Side,
+    leg: str,
+    quantity: Decimal,
+    price: Decimal,
+    limit: Decimal,
+) -> OrderRequest:
+    symbol, session_date = signal.symbol, desk.view.session.date
+    revision = desk.revisions.get((symbol, leg), 0)
+    return OrderRequest(
+        client_order_id=client_order_id(
+            account=desk.view.account.account_number,
+            strategy=BOOK,
+            session_date=session_date,
+            symbol=symbol,
+            leg=leg,
+            revision=revision,
+        ),
+        strategy=BOOK,
+        session_date=session_date,
+        symbol=symbol,
+        side=side,
+        quantity=quantity,
+        order_type=OrderType.LIMIT,
+        limit_price=limit,
+        time_in_force=TimeInForce.DAY,
+        leg=leg,
+        revision=revision,
+        decision_price=price,
+        reason=f"{signal.action.value}, P {signal.confidence:.2f}, expected "
+        f"{signal.expected_return:+.2%} in {signal.horizon} sessions",
+    )
+
+
+def _sized(signal: CombinedSignal, target: Target) -> CombinedSignal:
+    return dataclasses.replace(signal, kelly_weight=target.weight, target_quantity=target.quantity)
