@@ -1,0 +1,116 @@
+"""The one place where the broker's reports enter our books, whoever brought them.
+
+Synchronous and without I/O but SQLite, so a report is merged whole or not at all.
+"""
+
+import dataclasses
+from typing import Final
+
+from domain.ids import BrokerOrderId, ClientOrderId, is_ours
+from domain.money import ZERO
+from domain.orders import BrokerOrder, Fill, OrderState
+from domain.trading_state import TradingState
+from execution.desk import Desk
+from execution.matching import mismatches
+from state.journal import ApplyOutcome
+from state.ledger import FillOutcome
+from state.rows import OrderRecord
+
+_NOT_YET_SEEN: Final = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.ABANDONED})
+
+
+class Books:
+    """Merges orders and fills; collects what must be canceled or read because of them."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.to_cancel: dict[BrokerOrderId, str] = {}
+        self.to_read: set[BrokerOrderId] = set()
+
+    def merge_order(self, order: BrokerOrder) -> ClientOrderId:
+        """Take over what the broker says about an order; return the id it has in our books."""
+        before = self._desk.journal.get(order.client_order_id)
+        if before is not None and self._collides(before, order):
+            return order.client_order_id
+        match self._desk.journal.apply_order(order):
+            case ApplyOutcome.NOT_OURS:
+                self._adopt(order, self._stranger(order))
+            case ApplyOutcome.TWIN:
+                return self._adopt_twin(order)
+            case ApplyOutcome.CHANGED | ApplyOutcome.UNCHANGED:
+                if before is not None:
+                    self._cancel_on_sight(before, order)
+        return order.client_order_id
+
+    def book_fill(self, fill: Fill, *, origin: str) -> FillOutcome:
+        """Book one execution, in whatever state its order is."""
+        outcome = self._desk.ledger.apply_fill(fill, origin=origin)
+        if outcome is FillOutcome.UNKNOWN_ORDER:
+            self.to_read.add(fill.broker_order_id)
+        elif outcome is FillOutcome.OVERFILL:
+            text = f"{fill.symbol}: {fill.client_order_id} is filled beyond its quantity"
+            self._desk.note("fill.beyond_order", text, fill.symbol)
+        elif outcome is FillOutcome.CONFLICT:
+            text = f"{fill.symbol}: execution {fill.execution_id} contradicts a booked one"
+            self._desk.note("fill.conflict", text, fill.symbol)
+        if outcome.is_booked:
+            self._check_short(fill)
+        return outcome
+
+    def _collides(self, record: OrderRecord, order: BrokerOrder) -> bool:
+        # Only the first sight is compared: later the broker may restate what it holds.
+        if record.is_external or record.broker_order_id is not None:
+            return False
+        wrong = mismatches(record.request, order)
+        if wrong:
+            text = f"id-collision: {order.client_order_id} has {'; '.join(wrong)}"
+            self._desk.note("order.id_collision", text, order.symbol)
+            self._desk.halt(text)
+        return bool(wrong)
+
+    def _stranger(self, order: BrokerOrder) -> str:
+        if is_ours(order.client_order_id):
+            return "has our id but is not in the journal"
+        return "was sent by a person or another program"
+
+    def _adopt(self, order: BrokerOrder, why: str) -> None:
+        if self._desk.journal.adopt_external(order):
+            text = (
+                f"{order.symbol}: {order.side.value} {order.quantity}"
+                f" ({order.client_order_id}) {why}; it counts in the limits"
+            )
+            self._desk.note("order.external", text, order.symbol)
+
+    def _adopt_twin(self, order: BrokerOrder) -> ClientOrderId:
+        """Keep a second order with one of our ids under a name of its own."""
+        named = dataclasses.replace(order, client_order_id=twin_id(order))
+        if self._desk.journal.get(named.client_order_id) is None:
+            self._adopt(named, f"is a second order with the id {order.client_order_id}")
+            self._desk.lock(order.symbol, f"the broker holds {order.client_order_id} twice")
+        else:
+            self._desk.journal.apply_order(named)
+        if not order.state.is_terminal:
+            self.to_cancel[order.broker_order_id] = "second order with one id"
+        return named.client_order_id
+
+    def _cancel_on_sight(self, before: OrderRecord, order: BrokerOrder) -> None:
+        if order.state.is_terminal or before.is_external or before.state not in _NOT_YET_SEEN:
+            return
+        if before.state is OrderState.ABANDONED:
+            self.to_cancel[order.broker_order_id] = "it was given up as lost"
+        elif self._desk.effective_state() is TradingState.HALTED:
+            self.to_cancel[order.broker_order_id] = "trading is halted"
+
+    def _check_short(self, fill: Fill) -> None:
+        if not self._desk.settings.is_long_only:
+            return
+        quantity = self._desk.ledger.position(fill.symbol).quantity
+        if quantity < ZERO:
+            text = f"short: {fill.symbol} is at {quantity} shares and only long is allowed"
+            self._desk.note("position.short", text, fill.symbol)
+            self._desk.halt(text)
+
+
+def twin_id(order: BrokerOrder) -> ClientOrderId:
+    """Name a second order that carries an id that is taken."""
+    return ClientOrderId(f"twin-{order.broker_order_id}")

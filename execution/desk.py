@@ -1,0 +1,87 @@
+"""What every part of the order path works with: the broker, the books, the latch, the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from brokers.base import Broker
+from domain.clock import Clock
+from domain.errors import StateError
+from domain.ids import Symbol
+from domain.trading_state import TradingState, strictest
+from state.incidents import Incidents
+from state.journal import Journal
+from state.latch import Latch
+from state.ledger import Ledger
+from state.store import Store
+
+Alert = Callable[[str, str, Symbol | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSettings:
+    """Patience and pace of the order path; spans in seconds."""
+
+    sends_at_once: int = 4
+    unknown_reads_seconds: tuple[float, ...] = (1, 2, 4, 8, 16, 30, 60)
+    absence_reads: int = 3
+    absence_seconds: float = 120.0
+    resolve_seconds: float = 240.0
+    most_posts: int = 8
+    first_pause_seconds: float = 1.0
+    longest_pause_seconds: float = 60.0
+    cancel_wait_seconds: float = 15.0
+    settle_seconds: float = 1.0
+    backfill_seconds: float = 10 * 86_400.0
+    overlap_seconds: float = 900.0
+    is_long_only: bool = False
+
+
+def _no_alert(_kind: str, _text: str, _symbol: Symbol | None) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """The shared tools.  ``disputed`` holds the broker's quantity of each symbol in a break."""
+
+    broker: Broker
+    store: Store
+    journal: Journal
+    ledger: Ledger
+    incidents: Incidents
+    latch: Latch
+    clock: Clock
+    trading_state: Callable[[], TradingState]
+    settings: OrderSettings = field(default_factory=OrderSettings)
+    alert: Alert = _no_alert
+    disputed: dict[Symbol, Decimal] = field(default_factory=dict)
+
+    def effective_state(self) -> TradingState:
+        """Return the strictest of the trading state, the latch file and the latch row."""
+        is_engaged = self.latch.read().is_engaged or self.store.latch_row().is_engaged
+        return strictest(
+            self.trading_state(), TradingState.HALTED if is_engaged else TradingState.ACTIVE
+        )
+
+    def note(self, kind: str, text: str, symbol: Symbol | None = None) -> None:
+        """Store an incident and tell the operator."""
+        self.incidents.record(kind, text, self.clock.now(), symbol)
+        self.alert(kind, text, symbol)
+
+    def lock(self, symbol: Symbol, reason: str) -> None:
+        """Allow only exits in a symbol, and say so once."""
+        if self.ledger.locks().get(symbol) != reason:
+            self.ledger.lock(symbol, reason)
+            self.note("symbol.locked", f"{symbol} is locked to exits: {reason}", symbol)
+
+    def halt(self, reason: str) -> None:
+        """Engage the latch; a database that cannot take the note does not stop it."""
+        if self.latch.read().is_engaged:
+            return
+        self.latch.engage(reason, self.clock.now())
+        try:
+            self.store.sync_latch(self.latch)
+            self.note("kill.engaged", reason)
+        except StateError:
+            self.alert("kill.engaged", reason, None)

@@ -1,0 +1,203 @@
+"""The order path: from the gate's answers to a terminal state, never twice and never lost.
+
+Everything is durable before the first byte leaves; an answer that never came is a state
+of its own (UNKNOWN), which only evidence from the broker ends.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.decisions import GateResult
+from domain.errors import AuthRefused, BrokerUnavailable, StateError
+from domain.ids import BrokerOrderId, ClientOrderId
+from domain.orders import OrderRequest, OrderState, TradeUpdate
+from execution.books import Books
+from execution.cancels import Cancels
+from execution.desk import Desk
+from execution.evidence import Evidence
+from execution.exposure import lowers_exposure
+from execution.send_gate import SendGate
+from execution.sending import Sender
+from execution.unknown import UnknownOrders
+from execution.updates import Updates
+from execution.waiting import each
+from state.rows import OrderRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendReport:
+    """Where each order of a plan stands after sending."""
+
+    states: Mapping[ClientOrderId, OrderState]
+
+    def count(self, state: OrderState) -> int:
+        """Return how many orders are in a state."""
+        return sum(1 for found in self.states.values() if found is state)
+
+    @property
+    def is_settled(self) -> bool:
+        """True when no order is in doubt."""
+        return not any(
+            state in {OrderState.SENDING, OrderState.UNKNOWN} for state in self.states.values()
+        )
+
+
+class OrderPath:
+    """Sends plans, follows orders, cancels them, and settles doubt."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.books = Books(desk)
+        self.evidence = Evidence(desk, self.books)
+        self.gate = SendGate(desk)
+        self._sender = Sender(desk, self.gate, self.books, self.evidence)
+        self.unknown = UnknownOrders(desk, self.evidence, self._sender)
+        self.cancels = Cancels(desk, self.books)
+        self.updates = Updates(desk, self.books)
+
+    # Sending
+
+    def stage(self, results: Sequence[GateResult], run_id: str) -> tuple[ClientOrderId, ...]:
+        """Record a plan durably, denied orders too; return the ids that may be sent."""
+        return self._desk.journal.record_plan(results, run_id)
+
+    async def send(
+        self, results: Sequence[GateResult], run_id: str, *, cutoff: dt.datetime | None = None
+    ) -> SendReport:
+        """Record a plan and send what it approves.
+
+        Args:
+            results: the gate's answers, denied ones too.
+            run_id: the run that decided.
+            cutoff: no request leaves after this moment.
+
+        Raises:
+            StateError: the plan did not become durable; nothing was sent.
+        """
+        try:
+            with self._desk.store.transaction():
+                ids = self.stage(results, run_id)
+                requests = self._in_order(ids)
+                self._desk.journal.mark_sending(*ids)
+        except StateError as exc:
+            self._desk.halt(f"storage: {exc}")
+            raise
+        return await self._post(requests, cutoff)
+
+    async def send_staged(
+        self, ids: Sequence[ClientOrderId], *, cutoff: dt.datetime | None = None
+    ) -> SendReport:
+        """Send orders that were staged before, those still unsent."""
+        records = [self._desk.journal.get(order_id) for order_id in ids]
+        fresh = [r.client_order_id for r in records if r and r.state is OrderState.APPROVED]
+        requests = self._in_order(fresh)
+        self._desk.journal.mark_sending(*fresh)
+        return await self._post(requests, cutoff)
+
+    def skip(self, ids: Iterable[ClientOrderId], reason: str) -> int:
+        """Close staged orders that will not be sent; return how many."""
+        with self._desk.store.transaction():
+            return sum(self._desk.journal.mark_skipped(order_id, reason) for order_id in ids)
+
+    async def _post(
+        self, requests: Sequence[OrderRequest], cutoff: dt.datetime | None
+    ) -> SendReport:
+        async def deliver(request: OrderRequest) -> None:
+            await self._sender.deliver(request, cutoff=cutoff)
+
+        try:
+            await each(requests, deliver, at_most=self._desk.settings.sends_at_once)
+            await self.resolve_unknown(cutoff=cutoff)
+        except StateError as exc:
+            self._desk.halt(f"storage: {exc}")
+            raise
+        return self._report(request.client_order_id for request in requests)
+
+    def _report(self, ids: Iterable[ClientOrderId]) -> SendReport:
+        records = [self._desk.journal.get(order_id) for order_id in ids]
+        return SendReport(states={r.client_order_id: r.state for r in records if r is not None})
+
+    def _in_order(self, ids: Sequence[ClientOrderId]) -> list[OrderRequest]:
+        """Exits first: they free buying power and lower risk; then as planned."""
+        records = [self._desk.journal.get(order_id) for order_id in ids]
+        requests = [record.request for record in records if record is not None]
+        return sorted(requests, key=lambda request: not self._is_exit(request))
+
+    def _is_exit(self, request: OrderRequest) -> bool:
+        held = self._desk.ledger.position(request.symbol).quantity
+        return lowers_exposure(request, held=held, working=())
+
+    # Doubt
+
+    async def resolve_unknown(
+        self, *, cutoff: dt.datetime | None = None, patience_seconds: float | None = None
+    ) -> bool:
+        """Work off orders without a clear answer; True when none is left in doubt."""
+        if patience_seconds is None:
+            patience_seconds = self._desk.settings.resolve_seconds
+        is_settled = await self.unknown.resolve(cutoff=cutoff, patience_seconds=patience_seconds)
+        await self.follow_up()
+        return is_settled
+
+    async def recover(
+        self, *, cutoff: dt.datetime | None = None, patience_seconds: float | None = None
+    ) -> tuple[OrderRecord, ...]:
+        """After a start: read every order by id that a former process may have sent.
+
+        Returns:
+            The approved orders that never left, for the caller to send or to skip.
+        """
+        await self.unknown.look_at_all(cutoff=None)
+        await self.resolve_unknown(cutoff=cutoff, patience_seconds=patience_seconds)
+        approved = [r for r in self._desk.journal.working() if r.state is OrderState.APPROVED]
+        for record in approved:
+            if record.attempts > 0:
+                await self.evidence.look(record.client_order_id)
+        return tuple(r for r in self._desk.journal.working() if r.state is OrderState.APPROVED)
+
+    # Following
+
+    def apply_update(self, update: TradeUpdate) -> None:
+        """Merge one trade update now; see ``updates`` for the stream's queue."""
+        self.updates.apply(update)
+
+    async def follow_up(self) -> None:
+        """Do what merged reports asked for: read orders, cancel those that must not work."""
+        await self._read_wanted()
+        await self.cancels.run_wanted()
+
+    async def cancel(self, client_order_id: ClientOrderId, reason: str) -> bool:
+        """Cancel one of our orders and follow it; True when it was read as terminal."""
+        record = self._desk.journal.get(client_order_id)
+        if record is None or record.broker_order_id is None:
+            return False
+        self._desk.journal.mark_canceling(client_order_id)
+        return await self.cancels.cancel(record.broker_order_id, reason)
+
+    async def cancel_working(self, reason: str) -> bool:
+        """Cancel every working order of ours; True when all were read as terminal."""
+        ids = [
+            record.client_order_id
+            for record in self._desk.journal.working()
+            if record.broker_order_id is not None and not record.is_external
+        ]
+        ended: list[bool] = []
+
+        async def one(order_id: ClientOrderId) -> None:
+            ended.append(await self.cancel(order_id, reason))
+
+        await each(ids, one, at_most=self._desk.settings.sends_at_once)
+        return all(ended)
+
+    async def _read_wanted(self) -> None:
+        async def read(broker_order_id: BrokerOrderId) -> None:
+            try:
+                order = await self._desk.broker.get_order(broker_order_id)
+            except (BrokerUnavailable, AuthRefused):
+                return
+            self.books.to_read.discard(broker_order_id)
+            if order is not None:
+                self.books.merge_order(order)
+
+        await each(sorted(self.books.to_read), read, at_most=self._desk.settings.sends_at_once)

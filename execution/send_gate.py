@@ -1,0 +1,51 @@
+"""The last look before the wire, in the same no-await section as the socket write."""
+
+from functools import partial
+
+from brokers.base import SendGuard
+from domain.errors import SendRefused
+from domain.orders import OrderRequest, OrderState
+from domain.trading_state import TradingState
+from execution.desk import Desk
+from execution.exposure import lowers_exposure, reducible
+
+
+class SendGate:
+    """Reads latch, trading state, epoch, journal and symbol lock anew for every write."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def guard(self, request: OrderRequest) -> SendGuard:
+        """Return the guard that the broker calls right before it writes ``request``."""
+        return partial(self.check, request)
+
+    def check(self, request: OrderRequest) -> None:
+        """Refuse what may not be written now.
+
+        Raises:
+            SendRefused: naming the reason.
+        """
+        self._check_journal(request)
+        state = self._desk.effective_state()
+        if state is TradingState.HALTED:
+            raise SendRefused("trading is halted")
+        lock = self._desk.ledger.locks().get(request.symbol)
+        if state is TradingState.ACTIVE and lock is None:
+            return
+        if not self._lowers_exposure(request):
+            why = f"{request.symbol} is locked: {lock}" if lock else "only exits are allowed"
+            raise SendRefused(why)
+
+    def _check_journal(self, request: OrderRequest) -> None:
+        # What goes out must be what was made durable, field for field, in this process's epoch.
+        record = self._desk.journal.get(request.client_order_id)
+        if record is None or record.state is not OrderState.SENDING or record.request != request:
+            raise SendRefused(f"{request.client_order_id} is not durably marked as sending")
+
+    def _lowers_exposure(self, request: OrderRequest) -> bool:
+        held = reducible(
+            self._desk.ledger.position(request.symbol).quantity,
+            self._desk.disputed.get(request.symbol),
+        )
+        return lowers_exposure(request, held=held, working=self._desk.journal.working())

@@ -1,0 +1,109 @@
+"""One order over the wire: exactly one POST for each durable SENDING, no blind retry."""
+
+import datetime as dt
+
+from domain.errors import (
+    AuthRefused,
+    BrokerError,
+    BrokerUnavailable,
+    DuplicateOrder,
+    NotSent,
+    OrderRejected,
+    RateLimited,
+    SendRefused,
+)
+from domain.ids import ClientOrderId
+from domain.orders import BrokerOrder, OrderRequest
+from execution.books import Books
+from execution.desk import Desk
+from execution.evidence import Evidence, Sight
+from execution.matching import mismatches
+from execution.send_gate import SendGate
+from execution.waiting import doubling, retry_after
+
+
+class Sender:
+    """Posts requests that are marked SENDING and records how each ended."""
+
+    def __init__(self, desk: Desk, gate: SendGate, books: Books, evidence: Evidence) -> None:
+        self._desk = desk
+        self._gate = gate
+        self._books = books
+        self._evidence = evidence
+        self.in_flight: set[ClientOrderId] = set()
+
+    async def deliver(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> None:
+        """Send one request until the broker has taken, refused or swallowed it.
+
+        Args:
+            request: durably SENDING.
+            cutoff: no POST after this moment; what was not taken by then is skipped.
+        """
+        self.in_flight.add(request.client_order_id)
+        try:
+            await self._deliver(request, cutoff)
+        finally:
+            self.in_flight.discard(request.client_order_id)
+
+    async def _deliver(self, request: OrderRequest, cutoff: dt.datetime | None) -> None:
+        settings = self._desk.settings
+        pauses = doubling(settings.first_pause_seconds, settings.longest_pause_seconds)
+        for _ in range(settings.most_posts):
+            pause = await self._post(request, next(pauses))
+            if pause is None:
+                return
+            if self._is_late(cutoff, after=pause):
+                break
+            await self._desk.clock.sleep(pause)
+            # Refused for now should mean not taken; one look costs less than a doubt.
+            if await self._evidence.look(request.client_order_id) is Sight.FOUND:
+                return
+            self._desk.journal.mark_sending(request.client_order_id)
+        self._skip(request.client_order_id, "the broker did not take it before the cut-off")
+
+    async def _post(self, request: OrderRequest, pause: float) -> float | None:
+        """Send once; return how long to wait before the next try, or None when settled."""
+        order_id = request.client_order_id
+        journal = self._desk.journal
+        try:
+            order = await self._desk.broker.submit(request, guard=self._gate.guard(request))
+        except SendRefused as exc:
+            self._skip(order_id, str(exc))
+        except NotSent as exc:
+            journal.mark_not_sent(order_id, str(exc))
+            return pause
+        except RateLimited as exc:
+            journal.mark_not_sent(order_id, str(exc))
+            return max(pause, retry_after(exc.retry_after_seconds))
+        except DuplicateOrder as exc:
+            # Proof that it exists: look it up, compare every field, adopt.
+            journal.mark_unknown(order_id, str(exc))
+            await self._evidence.look(order_id)
+        except OrderRejected as exc:
+            journal.mark_rejected(order_id, str(exc))
+        except AuthRefused as exc:
+            journal.mark_rejected(order_id, str(exc))
+            self._desk.halt(f"auth: the broker refused the keys: {exc}")
+        except (BrokerError, BrokerUnavailable) as exc:
+            journal.mark_unknown(order_id, str(exc))
+        else:
+            self._accepted(request, order)
+        return None
+
+    def _accepted(self, request: OrderRequest, order: BrokerOrder) -> None:
+        wrong = mismatches(request, order)
+        if not wrong:
+            self._books.merge_order(order)
+            return
+        text = f"{request.symbol}: the answer was for another order: {'; '.join(wrong)}"
+        self._desk.journal.mark_unknown(request.client_order_id, text)
+        self._desk.note("broker.crossed_answer", text, request.symbol)
+
+    def _skip(self, order_id: ClientOrderId, reason: str) -> None:
+        with self._desk.store.transaction():
+            self._desk.journal.mark_not_sent(order_id, reason)
+            self._desk.journal.mark_skipped(order_id, reason)
+
+    def _is_late(self, cutoff: dt.datetime | None, *, after: float = 0.0) -> bool:
+        moment = self._desk.clock.now() + dt.timedelta(seconds=after)
+        return cutoff is not None and moment > cutoff

@@ -1,0 +1,106 @@
+"""Orders without a clear answer, worked off by reads until each has an end.
+
+Found: adopted.  Absent on enough reads for long enough: sent again with the same id while
+the entry window is open, else given up but watched.  A late twin stays possible only at a
+broker that forgets ids; it is then found, canceled and named by execution.books.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from itertools import chain, repeat
+
+from domain.orders import OrderState
+from domain.trading_state import TradingState
+from execution.desk import Desk
+from execution.evidence import Evidence, Sight
+from execution.sending import Sender
+from execution.waiting import each
+from state.rows import OrderRecord
+
+_UNCLEAR = frozenset({OrderState.SENDING, OrderState.UNKNOWN})
+
+
+class UnknownOrders:
+    """Reads, and where the evidence allows it sends again."""
+
+    def __init__(self, desk: Desk, evidence: Evidence, sender: Sender) -> None:
+        self._desk = desk
+        self._evidence = evidence
+        self._sender = sender
+
+    def pending(self) -> list[OrderRecord]:
+        """Return the orders in doubt that no request of this process is settling now."""
+        return [
+            record
+            for record in self._desk.journal.working()
+            if record.state in _UNCLEAR
+            and not record.is_external
+            and record.client_order_id not in self._sender.in_flight
+        ]
+
+    async def resolve(self, *, cutoff: dt.datetime | None, patience_seconds: float) -> bool:
+        """Read until nothing is in doubt, or ``patience_seconds`` are over.
+
+        Args:
+            cutoff: orders proven absent may be sent again until then; None for never.
+            patience_seconds: how long to stay; the rest is left to the next call.
+
+        Returns:
+            True when nothing is in doubt any more.
+        """
+        started = self._desk.clock.monotonic()
+        for pause in self._pauses():
+            if not self.pending():
+                return True
+            if self._desk.clock.monotonic() - started + pause > patience_seconds:
+                return False
+            await self._desk.clock.sleep(pause)
+            await self.look_at_all(cutoff=cutoff)
+        return False
+
+    async def look_at_all(self, *, cutoff: dt.datetime | None = None) -> None:
+        """Read every order in doubt once, by id."""
+
+        async def look(record: OrderRecord) -> None:
+            await self.settle(record, cutoff=cutoff)
+
+        await each(self.pending(), look, at_most=self._desk.settings.sends_at_once)
+
+    async def settle(self, record: OrderRecord, *, cutoff: dt.datetime | None) -> None:
+        """Look one order up by id and act on what that proves."""
+        order_id = record.client_order_id
+        if record.state is OrderState.SENDING:
+            self._desk.journal.mark_unknown(order_id, "no answer was recorded")
+        if await self._evidence.look(order_id) is not Sight.ABSENT:
+            return
+        if self._may_send_again(record, cutoff):
+            await self._send_again(record, cutoff)
+        elif record.state is not OrderState.ABANDONED:
+            self._give_up(record)
+
+    def _may_send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> bool:
+        return (
+            record.state is not OrderState.ABANDONED
+            and cutoff is not None
+            and self._desk.clock.now() <= cutoff
+            and record.attempts < self._desk.settings.most_posts
+            and self._desk.effective_state() is not TradingState.HALTED
+        )
+
+    async def _send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> None:
+        self._evidence.forget(record.client_order_id)
+        self._desk.journal.mark_sending(record.client_order_id)
+        await self._sender.deliver(record.request, cutoff=cutoff)
+
+    def _give_up(self, record: OrderRecord) -> None:
+        order_id = record.client_order_id
+        self._desk.journal.mark_abandoned(order_id, "absent on every read")
+        text = (
+            f"{record.symbol}: {order_id} never showed up at the broker; it keeps its"
+            " reservation and is canceled on sight"
+        )
+        self._desk.note("order.abandoned", text, record.symbol)
+
+    def _pauses(self) -> Iterator[float]:
+        schedule = self._desk.settings.unknown_reads_seconds
+        return chain(schedule, repeat(schedule[-1]))
