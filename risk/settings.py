@@ -72,7 +72,7 @@ class RiskLimits:
     price_collar_pct: Decimal = Decimal(2)
     exit_collar_pct: Decimal = Decimal(5)
     # age of inputs
-    stale_after_seconds: int = 4 * 86_400
+    stale_after_seconds: int = 5 * 86_400
     equity_stale_after_seconds: int = 300
 
     def __post_init__(self) -> None:

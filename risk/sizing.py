@@ -13,7 +13,7 @@ from domain.decisions import CombinedSignal
 from domain.ids import Symbol, client_order_id
 from domain.money import ZERO, whole_shares
 from domain.orders import OrderRequest, OrderType, Side, TimeInForce
-from risk.desk import HUNDRED, Desk, limit_price
+from risk.book import HUNDRED, Book, limit_price
 from risk.targets import Target, target_positions
 
 BOOK = "book"
@@ -30,14 +30,14 @@ class SizingPlan:
     remarks: Mapping[Symbol, str]
 
 
-def plan(desk: Desk, combined: Sequence[CombinedSignal]) -> SizingPlan:
+def plan(book: Book, combined: Sequence[CombinedSignal]) -> SizingPlan:
     """Turn combined signals into orders; what cannot be sized is a remark, not an order."""
     signals = {signal.symbol: signal for signal in combined}
-    targets = target_positions(desk, combined)
+    targets = target_positions(book, combined)
     requests = [
         request
         for symbol in sorted(targets)
-        if (request := _order(desk, signals[symbol], targets[symbol])) is not None
+        if (request := _order(book, signals[symbol], targets[symbol])) is not None
     ]
     # By size, not by name: where the gate has room for some only, the best come first.
     requests.sort(key=lambda r: (r.leg != EXIT, -abs(targets[r.symbol].weight), r.symbol))
@@ -48,68 +48,68 @@ def plan(desk: Desk, combined: Sequence[CombinedSignal]) -> SizingPlan:
     )
 
 
-def _order(desk: Desk, signal: CombinedSignal, target: Target) -> OrderRequest | None:
-    held, price = desk.held(target.symbol), desk.price(target.symbol)
+def _order(book: Book, signal: CombinedSignal, target: Target) -> OrderRequest | None:
+    held, price = book.held(target.symbol), book.price(target.symbol)
     if price is None or target.quantity == held:
         return None
     if abs(target.quantity) < abs(held) and target.quantity * held >= 0:
-        return _exit_order(desk, signal, target, price)
-    return _entry_order(desk, signal, target, price)
+        return _exit_order(book, signal, target, price)
+    return _entry_order(book, signal, target, price)
 
 
 def _entry_order(
-    desk: Desk, signal: CombinedSignal, target: Target, price: Decimal
+    book: Book, signal: CombinedSignal, target: Target, price: Decimal
 ) -> OrderRequest | None:
-    symbol, limits = target.symbol, desk.limits
-    if any(reserved.symbol == symbol for reserved in desk.reservations):
+    symbol, limits = target.symbol, book.limits
+    if any(reserved.symbol == symbol for reserved in book.reservations):
         return None
-    held = desk.held(symbol)
+    held = book.held(symbol)
     side = Side.BUY if target.quantity > held else Side.SELL
     limit = limit_price(price, side, limits.price_collar_pct)
     quantity = min(
         abs(target.quantity - held),
         whole_shares(limits.max_order_notional_usd / max(limit, price)),
-        _volume_cap(desk, symbol),
+        _volume_cap(book, symbol),
     )
-    band = limits.no_trade_band_pct * desk.view.account.equity / HUNDRED if held != 0 else ZERO
+    band = limits.no_trade_band_pct * book.view.account.equity / HUNDRED if held != 0 else ZERO
     if quantity <= 0 or quantity * limit < max(limits.min_order_notional_usd, band):
         return None
-    return _request(desk, signal, side, ENTRY, quantity, price, limit)
+    return _request(book, signal, side, ENTRY, quantity, price, limit)
 
 
 def _exit_order(
-    desk: Desk, signal: CombinedSignal, target: Target, price: Decimal
+    book: Book, signal: CombinedSignal, target: Target, price: Decimal
 ) -> OrderRequest | None:
-    symbol, limits, held = target.symbol, desk.limits, desk.held(target.symbol)
+    symbol, limits, held = target.symbol, book.limits, book.held(target.symbol)
     side = Side.SELL if held > 0 else Side.BUY
-    own = [r for r in desk.reservations if r.symbol == symbol and r.side is side]
+    own = [r for r in book.reservations if r.symbol == symbol and r.side is side]
     if any(reserved.leg == EXIT for reserved in own):
         return None
     collar = max(limits.exit_collar_pct, limits.price_collar_pct)
     limit = limit_price(price, side, collar)
     free = abs(held) - sum((reserved.quantity for reserved in own), ZERO)
     quantity = min(abs(held - target.quantity), free)
-    band = limits.no_trade_band_pct * desk.view.account.equity / HUNDRED
+    band = limits.no_trade_band_pct * book.view.account.equity / HUNDRED
     if target.quantity != 0 and quantity * price < max(limits.min_order_notional_usd, band):
         return None
     quantity = min(quantity, whole_shares(limits.max_order_notional_usd / limit))
-    asset = desk.view.assets.get(symbol)
+    asset = book.view.assets.get(symbol)
     if asset is None or not asset.is_fractionable:
         quantity = whole_shares(quantity)
     if quantity <= 0:
         return None
-    return _request(desk, signal, side, EXIT, quantity, price, limit)
+    return _request(book, signal, side, EXIT, quantity, price, limit)
 
 
-def _volume_cap(desk: Desk, symbol: Symbol) -> Decimal:
-    volume = desk.average_volume(symbol)
+def _volume_cap(book: Book, symbol: Symbol) -> Decimal:
+    volume = book.average_volume(symbol)
     if volume is None:
-        return ZERO if desk.limits.require_known_volume else Decimal("Infinity")
-    return whole_shares(volume * desk.limits.max_adv_pct / HUNDRED)
+        return ZERO if book.limits.require_known_volume else Decimal("Infinity")
+    return whole_shares(volume * book.limits.max_adv_pct / HUNDRED)
 
 
 def _request(
-    desk: Desk,
+    book: Book,
     signal: CombinedSignal,
     side: Side,
     leg: str,
@@ -117,11 +117,11 @@ def _request(
     price: Decimal,
     limit: Decimal,
 ) -> OrderRequest:
-    symbol, session_date = signal.symbol, desk.view.session.date
-    revision = desk.revisions.get((symbol, leg), 0)
+    symbol, session_date = signal.symbol, book.view.session.date
+    revision = book.revisions.get((symbol, leg), 0)
     return OrderRequest(
         client_order_id=client_order_id(
-            account=desk.view.account.account_number,
+            account=book.view.account.account_number,
             strategy=BOOK,
             session_date=session_date,
             symbol=symbol,

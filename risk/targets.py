@@ -25,8 +25,8 @@ from domain.money import ZERO, whole_shares
 from domain.orders import Side
 from domain.signals import Action
 from risk import reservations as worst
+from risk.book import HUNDRED, Book, limit_price, to_decimal
 from risk.context import is_known
-from risk.desk import HUNDRED, Desk, limit_price, to_decimal
 from risk.weights import Candidate, Weight, Weights, kelly_weights
 
 
@@ -40,67 +40,67 @@ class Target:
     remark: str
 
 
-def target_positions(desk: Desk, combined: Sequence[CombinedSignal]) -> dict[Symbol, Target]:
+def target_positions(book: Book, combined: Sequence[CombinedSignal]) -> dict[Symbol, Target]:
     """Return the target of every symbol that has a combined signal."""
     signals = {signal.symbol: signal for signal in combined}
-    candidates, refused = _candidates(desk, signals)
-    weights = _weights(desk, candidates)
+    candidates, refused = _candidates(book, signals)
+    weights = _weights(book, candidates)
     targets = {
-        symbol: _target(desk, signals[symbol], weights, refused) for symbol in sorted(signals)
+        symbol: _target(book, signals[symbol], weights, refused) for symbol in sorted(signals)
     }
-    return _within_budget(desk, targets)
+    return _within_budget(book, targets)
 
 
-def _wished_sign(desk: Desk, signal: CombinedSignal) -> int:
+def _wished_sign(book: Book, signal: CombinedSignal) -> int:
     """Direction in which the symbol may be held on this signal; 0 for none."""
-    if not desk.limits.min_confidence <= signal.confidence <= 1:
+    if not book.limits.min_confidence <= signal.confidence <= 1:
         return 0
-    held = desk.held(signal.symbol)
+    held = book.held(signal.symbol)
     if signal.action is Action.BUY and held >= 0:
         return 1
-    if signal.action is Action.SELL and held <= 0 and desk.limits.allow_short:
+    if signal.action is Action.SELL and held <= 0 and book.limits.allow_short:
         return -1
     return 0
 
 
 def _candidates(
-    desk: Desk, signals: Mapping[Symbol, CombinedSignal]
+    book: Book, signals: Mapping[Symbol, CombinedSignal]
 ) -> tuple[list[Candidate], dict[Symbol, str]]:
     """Symbols to size, and those that cannot be, with the reason."""
     candidates: list[Candidate] = []
     refused: dict[Symbol, str] = {}
     for symbol, signal in sorted(signals.items()):
-        sign = _wished_sign(desk, signal)
+        sign = _wished_sign(book, signal)
         if sign == 0:
             continue
-        if desk.price(symbol) is None or not is_known(desk.view.account.equity):
+        if book.price(symbol) is None or not is_known(book.view.account.equity):
             refused[symbol] = "no entry: price or equity is unknown"
             continue
         try:
-            candidates.append(_candidate(desk, signal, sign))
+            candidates.append(_candidate(book, signal, sign))
         except SizingError as exc:
             refused[symbol] = f"no entry: {exc}"
     return candidates, refused
 
 
-def _candidate(desk: Desk, signal: CombinedSignal, sign: int) -> Candidate:
+def _candidate(book: Book, signal: CombinedSignal, sign: int) -> Candidate:
     return Candidate(
         symbol=signal.symbol,
         sign=sign,
         mean=signal.expected_return / signal.horizon,
         volatility=signal.volatility / math.sqrt(signal.horizon),
         tilt=signal.sentiment_tilt,
-        source_factor=desk.source_factor(signal.symbol),
+        source_factor=book.source_factor(signal.symbol),
     )
 
 
-def _kept(desk: Desk, candidates: set[Symbol]) -> tuple[float, float] | None:
+def _kept(book: Book, candidates: set[Symbol]) -> tuple[float, float] | None:
     """Gross and net share of equity of everything that is not a candidate, at its worst.
 
     None when a held or ordered symbol has no price: then nothing may be added.
     """
-    bounds = desk.bounds()
-    equity = desk.view.account.equity
+    bounds = book.bounds()
+    equity = book.view.account.equity
     if bounds is None or not is_known(equity):
         return None
     others = {symbol: bound for symbol, bound in bounds.items() if symbol not in candidates}
@@ -108,15 +108,15 @@ def _kept(desk: Desk, candidates: set[Symbol]) -> tuple[float, float] | None:
     return float(worst.gross(others) / equity), float(highest / equity)
 
 
-def _weights(desk: Desk, candidates: list[Candidate]) -> Weights:
+def _weights(book: Book, candidates: list[Candidate]) -> Weights:
     symbols = {candidate.symbol for candidate in candidates}
-    kept = _kept(desk, symbols)
+    kept = _kept(book, symbols)
     if kept is None:
         return _no_weights(symbols, "a held or ordered symbol has no price")
     gross, net = kept
     try:
         return kelly_weights(
-            candidates, desk.view.history, desk.limits, kept_gross=gross, kept_net=net
+            candidates, book.view.history, book.limits, kept_gross=gross, kept_net=net
         )
     except SizingError as exc:
         # Exits need no weights, so they go on.
@@ -128,39 +128,39 @@ def _no_weights(symbols: set[Symbol], reason: str) -> Weights:
 
 
 def _target(
-    desk: Desk, signal: CombinedSignal, weights: Weights, refused: Mapping[Symbol, str]
+    book: Book, signal: CombinedSignal, weights: Weights, refused: Mapping[Symbol, str]
 ) -> Target:
-    symbol, held = signal.symbol, desk.held(signal.symbol)
+    symbol, held = signal.symbol, book.held(signal.symbol)
     weight = weights.by_symbol.get(symbol)
     if weight is not None:
-        return _weighted_target(desk, symbol, weight)
+        return _weighted_target(book, symbol, weight)
     reason = refused.get(symbol) or weights.left_out.get(symbol)
     if reason or held == 0:
         return _keep(symbol, held, reason or "")
     is_against = signal.action is not Action.HOLD and (signal.action is Action.BUY) == (held < 0)
     if is_against:
         return _exit(symbol, f"{signal.action.value} against the position")
-    return _held_target(desk, signal)
+    return _held_target(book, signal)
 
 
-def _held_target(desk: Desk, signal: CombinedSignal) -> Target:
-    held = desk.held(signal.symbol)
+def _held_target(book: Book, signal: CombinedSignal) -> Target:
+    held = book.held(signal.symbol)
     if not signal.volatility > 0 or signal.expected_return == 0:
         return _keep(signal.symbol, held, "no opinion: position kept")
     leans_with_it = (signal.expected_return > 0) == (held > 0)
     likely = signal.confidence if leans_with_it else 1 - signal.confidence
-    if not likely >= desk.limits.exit_confidence:
+    if not likely >= book.limits.exit_confidence:
         return _exit(
             signal.symbol,
             f"its direction is only {likely:.2f} likely, exit below "
-            f"{desk.limits.exit_confidence:.2f}",
+            f"{book.limits.exit_confidence:.2f}",
         )
     return _keep(signal.symbol, held, f"its direction is {likely:.2f} likely: position kept")
 
 
-def _weighted_target(desk: Desk, symbol: Symbol, weight: Weight) -> Target:
-    held = desk.held(symbol)
-    wanted, full = _shares(desk, symbol, weight.allowed), _shares(desk, symbol, weight.full)
+def _weighted_target(book: Book, symbol: Symbol, weight: Weight) -> Target:
+    held = book.held(symbol)
+    wanted, full = _shares(book, symbol, weight.allowed), _shares(book, symbol, weight.full)
     least, most = abs(wanted.entering), abs(full.leaving)
     sign = 1 if weight.full >= 0 else -1
     if abs(held) < least:
@@ -180,13 +180,13 @@ class _Shares:
     leaving: Decimal
 
 
-def _shares(desk: Desk, symbol: Symbol, weight: float) -> _Shares:
-    price = desk.price(symbol)
+def _shares(book: Book, symbol: Symbol, weight: float) -> _Shares:
+    price = book.price(symbol)
     if price is None:
         return _Shares(entering=ZERO, leaving=ZERO)
-    notional = abs(to_decimal(weight, f"{symbol}: weight")) * desk.view.account.equity
+    notional = abs(to_decimal(weight, f"{symbol}: weight")) * book.view.account.equity
     side = Side.BUY if weight >= 0 else Side.SELL
-    worst_price = max(price, limit_price(price, side, desk.limits.price_collar_pct))
+    worst_price = max(price, limit_price(price, side, book.limits.price_collar_pct))
     return _Shares(
         entering=whole_shares(notional / worst_price), leaving=whole_shares(notional / price)
     )
@@ -200,44 +200,44 @@ def _exit(symbol: Symbol, remark: str) -> Target:
     return Target(symbol=symbol, quantity=ZERO, weight=0.0, remark=remark)
 
 
-def _within_budget(desk: Desk, targets: Mapping[Symbol, Target]) -> dict[Symbol, Target]:
+def _within_budget(book: Book, targets: Mapping[Symbol, Target]) -> dict[Symbol, Target]:
     """Scale all additions alike to what gross, net, day and buying power still leave."""
-    added = {symbol: _added(desk, target) for symbol, target in targets.items()}
+    added = {symbol: _added(book, target) for symbol, target in targets.items()}
     total = sum(added.values(), ZERO)
-    budget = _budget(desk)
+    budget = _budget(book)
     if total == 0 or total <= budget:
         return dict(targets)
     scale = max(ZERO, budget) / total
     return {
-        symbol: target if added[symbol] == 0 else _scaled(desk, target, scale)
+        symbol: target if added[symbol] == 0 else _scaled(book, target, scale)
         for symbol, target in targets.items()
     }
 
 
-def _added(desk: Desk, target: Target) -> Decimal:
-    held = desk.held(target.symbol)
-    price = desk.price(target.symbol)
+def _added(book: Book, target: Target) -> Decimal:
+    held = book.held(target.symbol)
+    price = book.price(target.symbol)
     more = abs(target.quantity) - abs(held)
     if more <= 0 or target.quantity * held < 0 or price is None:
         return ZERO
     side = Side.BUY if target.quantity > 0 else Side.SELL
-    return more * max(price, limit_price(price, side, desk.limits.price_collar_pct))
+    return more * max(price, limit_price(price, side, book.limits.price_collar_pct))
 
 
-def _budget(desk: Desk) -> Decimal:
-    bounds, account, limits = desk.bounds(), desk.view.account, desk.limits
+def _budget(book: Book) -> Decimal:
+    bounds, account, limits = book.bounds(), book.view.account, book.limits
     if bounds is None or not is_known(account.equity) or not account.buying_power.is_finite():
         return ZERO
-    reserved = sum((r.quantity * (r.price or ZERO) for r in desk.reservations), ZERO)
+    reserved = sum((r.quantity * (r.price or ZERO) for r in book.reservations), ZERO)
     return min(
         limits.max_gross_pct * account.equity / HUNDRED - worst.gross(bounds),
         limits.max_net_pct * account.equity / HUNDRED - worst.net(bounds),
         account.buying_power * (HUNDRED - limits.cash_reserve_pct) / HUNDRED - reserved,
-        limits.max_notional_per_day_usd - desk.opened_notional_today,
+        limits.max_notional_per_day_usd - book.opened_notional_today,
     )
 
 
-def _scaled(desk: Desk, target: Target, scale: Decimal) -> Target:
-    held = desk.held(target.symbol)
+def _scaled(book: Book, target: Target, scale: Decimal) -> Target:
+    held = book.held(target.symbol)
     quantity = held + whole_shares((target.quantity - held) * scale)
     return dataclasses.replace(target, quantity=quantity, remark="scaled to the room left")

@@ -1,4 +1,4 @@
-"""The desk: what sizing works on besides the signals, and its few readings."""
+"""The book as sizing sees it: view, limits, orders at work, and a few readings of them."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ MIN_PRICE = Decimal("0.01")  # below it a limit price may round to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Book:
     """View, limits and orders.
 
     ``reservations`` are all orders that may still fill; ``revisions`` is the next revision
