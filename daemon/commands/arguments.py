@@ -1,0 +1,47 @@
+"""Arguments that several commands share, checked the same way."""
+
+import datetime as dt
+from pathlib import Path
+
+from daemon.config import Config, load
+from domain.errors import OpenbellError
+from domain.ids import Symbol, is_symbol
+
+
+class BadArgument(OpenbellError):
+    """What was typed cannot be meant; the exit status is that of wrong usage."""
+
+
+def session_date(text: str | None) -> dt.date | None:
+    """Parse ``--date``.
+
+    Raises:
+        BadArgument: it is not a date.
+    """
+    if text is None:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise BadArgument(f"--date {text}: not a date; write it as 2022-12-14") from None
+
+
+def symbol(text: str) -> Symbol:
+    """Parse a symbol, in either case.
+
+    Raises:
+        BadArgument: it cannot be one.
+    """
+    if not is_symbol(text.upper()):
+        raise BadArgument(f"{text}: not a US equity symbol, such as AAPL")
+    return Symbol(text.upper())
+
+
+def state_directory(path: Path | None) -> Path:
+    """Return the state directory that the configuration names."""
+    return directory_of(load(path))
+
+
+def directory_of(config: Config) -> Path:
+    """Return the state directory, with ``~`` resolved."""
+    return Path(config.state.directory).expanduser()

@@ -1,0 +1,81 @@
+"""What commands print: one JSON document, or tables that fit 100 columns."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 100
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def console() -> Console:
+    """Return a console that fits 100 columns; plain text when piped."""
+    made = Console(highlight=False, soft_wrap=False)
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made
+
+
+def print_table(
+    title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], *, empty: str
+) -> None:
+    """Print rows as a table; ``columns`` maps a key to its heading.
+
+    Numbers are right-aligned; an empty list says in words what to do next.
+    """
+    if not rows:
+        console().print(empty)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for key, heading in columns.items():
+        is_number = all(_is_number(row.get(key)) for row in rows)
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(row.get(key)) for key in columns))
+    console().print(table)
+
+
+def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Print names and values, aligned."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, cell(value))
+    console().print(grid)
+
+
+def cell(value: Any) -> str:
+    """Write one value for a person; markup in foreign text is shown, not obeyed."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)).replace("[", r"\[") or "-"
+    return str(value).replace("[", r"\[")
+
+
+def money(text: str | None) -> str:
+    """Write a decimal string with thousands separators and cents."""
+    return "-" if text is None else f"{float(text):,.2f}"
+
+
+def _is_number(value: Any) -> bool:
+    if value is None or isinstance(value, int | float):
+        return True
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

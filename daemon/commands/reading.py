@@ -1,0 +1,137 @@
+"""Commands that read the state: they work beside a running daemon and without one."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from daemon.cli import Options
+from daemon.commands import arguments
+from daemon.commands.output import money, print_json, print_pairs, print_table
+from state.reader import Reader
+
+Row = Mapping[str, Any]
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "orders": {
+        "session_date": "session",
+        "symbol": "symbol",
+        "side": "side",
+        "quantity": "quantity",
+        "limit_price": "limit",
+        "state": "state",
+        "filled_quantity": "filled",
+        "filled_avg_price": "avg price",
+        "client_order_id": "client_order_id",
+    },
+    "fills": {
+        "at": "at",
+        "symbol": "symbol",
+        "side": "side",
+        "quantity": "quantity",
+        "price": "price",
+        "client_order_id": "client_order_id",
+    },
+    "positions": {
+        "symbol": "symbol",
+        "quantity": "quantity",
+        "avg_entry_price": "avg entry",
+        "market_value": "market value",
+        "unrealized_pnl": "unrealized",
+    },
+    "forecasts": {
+        "symbol": "symbol",
+        "horizon": "sessions",
+        "probability_up": "P(up)",
+        "confidence": "confidence",
+        "mean": "mean",
+        "volatility": "volatility",
+        "source": "source",
+        "model": "model",
+        "data_cutoff": "data until",
+    },
+    "signals": {
+        "symbol": "symbol",
+        "action": "action",
+        "strength": "strength",
+        "confidence": "confidence",
+        "expected_return": "expected",
+        "kelly_weight": "Kelly weight",
+        "target_quantity": "target",
+    },
+    "runs": {
+        "session_date": "session",
+        "kind": "kind",
+        "state": "state",
+        "started_at": "started",
+        "reason": "reason",
+    },
+    "costs": {"at": "at", "provider": "provider", "amount_usd": "USD", "detail": "detail"},
+}
+
+
+def listing(options: Options, name: str, *, date: str | None) -> None:
+    """Print one table, or the same rows as JSON."""
+    on = arguments.session_date(date)
+    with Reader(arguments.state_directory(options.config)) as reader:
+        rows = _rows(reader, name, on)
+    if options.json:
+        print_json(rows)
+        return
+    empty = f"No {name} yet; `openbell runs` shows what ran."
+    print_table("", COLUMNS[name], rows, empty=empty)
+
+
+def _rows(reader: Reader, name: str, on: dt.date | None) -> Sequence[Row]:
+    dated: Mapping[str, Callable[[dt.date | None], Sequence[Row]]] = {
+        "orders": reader.orders,
+        "fills": reader.fills,
+        "forecasts": reader.forecasts,
+        "signals": reader.signals,
+    }
+    if name in dated:
+        return dated[name](on)
+    undated: Mapping[str, Callable[[], Sequence[Row]]] = {
+        "positions": reader.positions,
+        "runs": reader.runs,
+        "costs": reader.costs,
+    }
+    return undated[name]()
+
+
+def status(options: Options) -> None:
+    """Print the state of everything on one screen."""
+    with Reader(arguments.state_directory(options.config)) as reader:
+        document = reader.status()
+    if options.json:
+        print_json(document)
+        return
+    print_pairs(_status_lines(document))
+
+
+def _status_lines(now: Row) -> list[tuple[str, Any]]:
+    kill, session, last = now["kill"], now["session"], now["last_run"]
+    latch = f"ENGAGED: {kill['reason']} ({kill['at']})" if kill["engaged"] else "armed, not engaged"
+    run = "-" if not last else f"{last['session_date']} {last['kind']} {last['state']} {last['reason'] or ''}"
+    breakers = ", ".join(f"{name} {state}" for name, state in sorted(now["breakers"].items()))
+    return [
+        ("mode", now["mode"]),
+        ("trading state", now["trading_state"]),
+        ("kill switch", latch),
+        ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
+        ("equity", money(now["equity"])),
+        ("high-water mark", money(now["high_water_mark"])),
+        ("drawdown %", now["drawdown_pct"]),
+        ("P&L today", f"{money(now['daily_pnl'])} ({now['daily_pnl_pct'] or '-'} %)"),
+        ("positions", _count(now["positions"])),
+        ("open orders", _count(now["open_orders"])),
+        ("unknown orders", _count(now["unknown_orders"])),
+        ("locked symbols", now["locked_symbols"]),
+        ("breakers", breakers),
+        ("forecast source", now["forecast_source"]),
+        ("reconciled at", now["reconciled_at"]),
+        ("last run", run),
+    ]
+
+
+def _count(value: Any) -> Any:
+    return len(value) if isinstance(value, list) else value

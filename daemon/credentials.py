@@ -1,0 +1,88 @@
+"""Secrets: read from where they may lie, shown nowhere.
+
+systemd puts them in ``$CREDENTIALS_DIRECTORY``; the environment is allowed in paper mode
+only, because every child process and many tools can read it.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.config import Config
+from domain.errors import ConfigError
+from domain.secrets import Secret
+
+BROKER_KEY_ID = "APCA_API_KEY_ID"
+BROKER_SECRET_KEY = "APCA_API_SECRET_KEY"  # noqa: S105 - the name, not the secret
+CLOUDFLARE_TOKEN = "CLOUDFLARE_API_TOKEN"  # noqa: S105
+FORECAST_TOKEN = "OPENBELL_FORECAST_TOKEN"  # noqa: S105
+HTTP_TOKEN = "OPENBELL_HTTP_TOKEN"  # noqa: S105
+
+# The embedded broker checks keys like the real one; these open nothing else.
+_EMBEDDED = {BROKER_KEY_ID: "PKEMBEDDED", BROKER_SECRET_KEY: "embedded-broker-on-loopback"}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Finds secrets by name."""
+
+    mode: str
+    is_embedded: bool
+    environ: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, config: Config, environ: Mapping[str, str] = os.environ) -> "Credentials":
+        """Bind the rules of a configuration to an environment."""
+        is_embedded = config.broker.kind == "embedded"
+        return cls(mode=config.mode, is_embedded=is_embedded, environ=environ)
+
+    def find(self, name: str) -> Secret | None:
+        """Return a secret, or None.
+
+        Raises:
+            ConfigError: it lies where it may not, or others may read its file.
+        """
+        if self.is_embedded and name in _EMBEDDED:
+            return Secret(_EMBEDDED[name])
+        directory = self.environ.get("CREDENTIALS_DIRECTORY")
+        if directory and (path := Path(directory) / name).exists():
+            return Secret(_read_private(path))
+        if name not in self.environ:
+            return None
+        if self.mode == "live":
+            raise ConfigError(
+                f"{name} is in the environment; live mode takes it from "
+                f"$CREDENTIALS_DIRECTORY/{name} only (systemd LoadCredential)"
+            )
+        return Secret(self.environ[name].strip())
+
+    def require(self, name: str) -> Secret:
+        """Return a secret that must be there.
+
+        Raises:
+            ConfigError: it is not, with the place to put it.
+        """
+        found = self.find(name)
+        if found:
+            return found
+        where = f"$CREDENTIALS_DIRECTORY/{name}"
+        also = "" if self.mode == "live" else f" or set the environment variable {name}"
+        raise ConfigError(f"{name} is missing; put it into {where}{also}")
+
+    def known(self) -> tuple[str, ...]:
+        """Return every secret's text, for the log to blot out."""
+        names = (BROKER_KEY_ID, BROKER_SECRET_KEY, CLOUDFLARE_TOKEN, FORECAST_TOKEN, HTTP_TOKEN)
+        return tuple(secret.reveal() for name in names if (secret := self.find(name)))
+
+
+def _read_private(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        found = os.fstat(descriptor)
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise ConfigError(f"{path}: others may read it; run `chmod 600` on it")
+        if found.st_uid not in (0, os.geteuid()):
+            raise ConfigError(f"{path}: belongs to another user; give it to the one that runs openbell")
+        return file.read().strip()

@@ -1,0 +1,119 @@
+"""Watch the account: high-water mark, daily loss, drawdown, and what follows from them."""
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from domain.account import Account
+from domain.errors import AuthRefused, BrokerUnavailable, DataError
+from domain.market import Session
+from domain.money import ZERO
+from domain.trading_state import TradingState
+from execution.desk import Desk
+from risk.drawdown import RiskAssessment, assess
+from risk.settings import RiskLimits
+from state.equity import EquityCurve
+from state.pause import Pause
+from state.risk_state import RiskState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The account as read, when, and what it means; the account is None when unreadable."""
+
+    account: Account | None
+    at: dt.datetime
+    assessment: RiskAssessment
+
+
+class Monitor:
+    """Reads equity and lets the limits judge it."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        risk_state: RiskState,
+        curve: EquityCurve,
+        pause: Pause,
+        limits: RiskLimits,
+    ) -> None:
+        self._desk = desk
+        self._risk_state = risk_state
+        self._curve = curve
+        self._pause = pause
+        self._limits = limits
+        self._log = structlog.get_logger("monitor")
+        self._last: tuple[Account, dt.datetime] | None = None
+
+    async def check(self, session: Session, *, snapshot: bool = False) -> Judged:
+        """Read the account, judge it, and act: reduce, or engage the latch."""
+        await self._read(session)
+        account, at = self._last or (None, self._desk.clock.now())
+        judged = Judged(account=account, at=at, assessment=self._assess(session, account, at))
+        self._act(judged.assessment)
+        if snapshot and account is not None:
+            await self._snapshot(session, account)
+        return judged
+
+    async def _read(self, session: Session) -> None:
+        now = self._desk.clock.now()
+        try:
+            account = await self._desk.broker.account()
+        except AuthRefused as exc:
+            self._desk.halt(f"auth: {exc}")
+            return
+        except BrokerUnavailable as exc:
+            self._log.warning("account.unread", reason=str(exc))
+            return
+        try:
+            self._risk_state.record_equity(account.equity, now, session_date=session.date)
+        except DataError as exc:
+            # Neither a total loss nor a pass: the figure is unknown, so entries are blocked.
+            self._desk.note("equity.unusable", str(exc))
+            self._last = None
+            return
+        if account.is_trading_blocked:
+            self._desk.halt("the broker blocked trading on this account")
+        self._last = (account, now)
+
+    def _assess(self, session: Session, account: Account | None, at: dt.datetime) -> RiskAssessment:
+        return assess(
+            equity=account.equity if account else None,
+            equity_age_seconds=(self._desk.clock.now() - at).total_seconds() if account else None,
+            high_water_mark=self._risk_state.high_water_mark(),
+            session_start=self._risk_state.session_start_equity(session.date),
+            flows=self._flows(session),
+            limits=self._limits,
+        )
+
+    def _flows(self, session: Session) -> Decimal:
+        start = session.open - dt.timedelta(hours=9)
+        summary = self._desk.ledger.summary(start, self._desk.clock.now())
+        return summary.transfers if summary else ZERO
+
+    def _act(self, assessment: RiskAssessment) -> None:
+        reason = "; ".join(assessment.reasons)
+        if assessment.should_engage_latch:
+            self._desk.halt(reason)
+        state = assessment.trading_state
+        if state is TradingState.ACTIVE and (why := self._pause.reason) is not None:
+            state, reason = TradingState.REDUCING, f"paused: {why}"
+        if state is not self._risk_state.trading_state():
+            self._log.warning("trading_state.changed", state=state.value, reason=reason)
+        self._risk_state.set_trading_state(state, reason)
+
+    async def _snapshot(self, session: Session, account: Account) -> None:
+        try:
+            positions = await self._desk.broker.positions()
+        except BrokerUnavailable:
+            return
+        self._curve.record(
+            self._desk.clock.now(),
+            session_date=session.date,
+            equity=account.equity,
+            cash=account.cash,
+            positions=positions,
+        )

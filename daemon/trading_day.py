@@ -1,0 +1,175 @@
+"""The runs of a session day: decide, send, cut off, report.
+
+Each is called once, at its moment, and returns the sentence that the ``runs`` table
+keeps.  What goes wrong with a source is in the decision; what raises here fails the run.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from daemon.monitor import Monitor
+from daemon.schedule import DueRun, RunKind
+from domain.clock import Clock
+from domain.decisions import GateResult
+from domain.errors import ProviderUnavailable
+from domain.ids import ClientOrderId
+from domain.market import Session
+from domain.orders import OrderState
+from execution.context import gate_context
+from execution.cycle import Decision, TradingCycle, gate
+from execution.desk import Desk
+from execution.orders import OrderPath, SendReport
+from execution.reconcile import Reconciler
+from marketdata.base import SessionCalendar
+from risk.context import OrderWindow
+from risk.settings import RiskLimits
+from risk.sizing import ENTRY
+from state.facts import Facts
+
+Report = Callable[[Session], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """The parts that a trading day works with."""
+
+    cycle: TradingCycle
+    desk: Desk
+    path: OrderPath
+    reconciler: Reconciler
+    monitor: Monitor
+    calendar: SessionCalendar
+    limits: RiskLimits
+    facts: Facts
+    report: Report
+    clock: Clock
+
+
+class TradingDay:
+    """Does the runs that the schedule says are due."""
+
+    def __init__(self, trade: Trade) -> None:
+        self._trade = trade
+        self._log = structlog.get_logger("day")
+        self._decision: Decision | None = None
+        self._runs: Mapping[RunKind, Callable[[DueRun, str], Awaitable[str]]] = {
+            RunKind.PREMARKET: self._premarket,
+            RunKind.SUBMIT: self._submit,
+            RunKind.CUTOFF: self._cutoff,
+            RunKind.END_OF_DAY: self._end_of_day,
+        }
+
+    async def do(self, due: DueRun, run_id: str) -> str:
+        """Do one run; return what came of it, in a sentence."""
+        return await self._runs[due.kind](due, run_id)
+
+    async def _premarket(self, due: DueRun, run_id: str) -> str:
+        await self._look(due.session, "before the pre-market run")
+        decision = await self._decide(due.session, run_id)
+        wished = len(decision.sized.requests)
+        return f"{len(decision.sized.combined)} symbols judged, {wished} orders wished"
+
+    async def _decide(self, session: Session, run_id: str) -> Decision:
+        decision = await self._trade.cycle.decide(session, run_id)
+        self._decision = decision
+        view = decision.view
+        sources = sorted({forecast.source.value for forecast in view.forecasts.values()})
+        self._trade.facts.put(forecast_source=", ".join(sources) or "none")
+        self._log.info(
+            "decision.made",
+            symbols=len(view.history),
+            excluded=len(view.excluded),
+            headlines=len(decision.gathered.headlines),
+            forecasts=len(view.forecasts),
+            source=", ".join(sources) or "none",
+            actions={c.symbol: c.action.value for c in decision.sized.combined},
+            confident=sum(
+                f.confidence >= self._trade.limits.min_confidence for f in view.forecasts.values()
+            ),
+            orders=len(decision.sized.requests),
+            problems=list(decision.problems),
+        )
+        return decision
+
+    async def _submit(self, due: DueRun, run_id: str) -> str:
+        session = due.session
+        decision = self._decision
+        if decision is None or decision.session.date != session.date:
+            # The process started after the pre-market run: decide anew, the ids are the same.
+            decision = await self._decide(session, run_id)
+        await self._trade.reconciler.run("before sending")
+        results = await self._gate(decision, due)
+        self._tell_denials(results)
+        report = await self._trade.path.send(results, run_id, cutoff=due.latest)
+        return self._outcome(results, report)
+
+    async def _gate(self, decision: Decision, due: DueRun) -> tuple[GateResult, ...]:
+        trade, session = self._trade, due.session
+        judged = await trade.monitor.check(session, snapshot=True)
+        if judged.account is None:
+            raise ProviderUnavailable("the account could not be read; no order was sent")
+        context = gate_context(
+            now=trade.clock.now(),
+            session=session,
+            limits=trade.limits,
+            trading_state=trade.desk.effective_state(),
+            is_latch_engaged=trade.desk.latch.read().is_engaged,
+            window=OrderWindow(
+                opens_at=due.at, entries_until=due.latest, exits_until=session.close
+            ),
+            account=judged.account,
+            account_at=judged.at,
+            assessment=judged.assessment,
+            view=decision.view,
+            combined=decision.sized.combined,
+            expected_data_date=trade.calendar.previous_session(session.date).date,
+            journal=trade.desk.journal,
+            ledger=trade.desk.ledger,
+        )
+        return gate(decision, context)
+
+    def _tell_denials(self, results: tuple[GateResult, ...]) -> None:
+        for result in results:
+            if not result.is_approved:
+                self._log.warning(
+                    "order.denied", symbol=result.request.symbol, limits=list(result.reasons)
+                )
+
+    def _outcome(self, results: tuple[GateResult, ...], report: SendReport) -> str:
+        denied = sum(not result.is_approved for result in results)
+        states = sorted(state.value for state in report.states.values())
+        counts = {state: states.count(state) for state in dict.fromkeys(states)}
+        self._log.info("orders.sent", sent=len(states), denied=denied, states=counts)
+        told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing to send"
+        return f"{told}, {denied} denied"
+
+    async def _cutoff(self, due: DueRun, run_id: str) -> str:
+        """Cancel the entries that are still open: after the cut-off nothing is opened."""
+        path = self._trade.path
+        late = [
+            record.client_order_id
+            for record in self._trade.desk.journal.working()
+            if record.request.leg == ENTRY and not record.is_external
+        ]
+        path.skip(
+            [i for i in late if _is_staged(self._trade.desk, i)], reason="past the entry cut-off"
+        )
+        for order_id in late:
+            await path.cancel(order_id, "past the entry cut-off")
+        return f"{len(late)} open entries canceled"
+
+    async def _end_of_day(self, due: DueRun, run_id: str) -> str:
+        await self._look(due.session, "for the end-of-day report")
+        self._decision = None
+        return await self._trade.report(due.session)
+
+    async def _look(self, session: Session, why: str) -> None:
+        await self._trade.reconciler.run(why)
+        await self._trade.monitor.check(session, snapshot=True)
+
+
+def _is_staged(desk: Desk, order_id: ClientOrderId) -> bool:
+    record = desk.journal.get(order_id)
+    return record is not None and record.state is OrderState.APPROVED

@@ -1,0 +1,132 @@
+"""One trading cycle: view -> signals -> combined -> targets -> orders -> gate.
+
+Everything after the view is pure and synchronous; demo, backtest, paper and live run
+exactly this.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from domain.clock import Clock
+from domain.decisions import CombinedSignal, GateResult
+from domain.errors import SizingError
+from domain.ids import Symbol
+from domain.market import MarketView, Session
+from domain.signals import Signal
+from execution.gathering import Gathered, Sources, gather
+from risk.context import GateContext
+from risk.gate import check_batch
+from risk.settings import RiskLimits
+from state.decisions import Decisions
+from state.journal import Journal
+from strategies.combine import Allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleSettings:
+    """What the cycle trades, with whose capital, within which limits."""
+
+    symbols: tuple[Symbol, ...]
+    allocations: tuple[Allocation, ...]
+    limits: RiskLimits
+    min_history: int
+    news_look_back: dt.timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What one run decided, before the gate."""
+
+    run_id: str
+    session: Session
+    gathered: Gathered
+    signals: tuple[Signal, ...]
+    sized: SizingPlan
+    problems: tuple[str, ...]
+
+    @property
+    def view(self) -> MarketView:
+        """The frozen view it was decided on."""
+        return self.gathered.view
+
+
+class TradingCycle:
+    """Decides; sending is the order path's."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sources,
+        settings: CycleSettings,
+        decisions: Decisions,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._sources = sources
+        self._settings = settings
+        self._decisions = decisions
+        self._journal = journal
+        self._clock = clock
+
+    async def decide(self, session: Session, run_id: str) -> Decision:
+        """Gather, decide and store the decision; nothing is sent.
+
+        Raises:
+            ProviderUnavailable: account or bars could not be had.
+        """
+        settings = self._settings
+        gathered = await gather(
+            self._sources,
+            symbols=settings.symbols,
+            session=session,
+            clock=self._clock,
+            min_history=settings.min_history,
+            news_look_back=settings.news_look_back,
+        )
+        signals = run_strategies(gathered.view, settings.allocations)
+        combined = self._combine(gathered.view, signals)
+        sized, problems = self._size(gathered.view, combined)
+        self._decisions.record(run_id, gathered.view, signals, sized.combined)
+        return Decision(
+            run_id=run_id,
+            session=session,
+            gathered=gathered,
+            signals=signals,
+            sized=sized,
+            problems=gathered.shortfalls + problems,
+        )
+
+    def _combine(
+        self, view: MarketView, signals: Sequence[Signal]
+    ) -> tuple[CombinedSignal, ...]:
+        limits = self._settings.limits
+        return combine(
+            signals,
+            capital=capital_of(self._settings.allocations),
+            min_confidence=limits.min_confidence,
+            tilts=tilts(view.sentiment, max_tilt=limits.max_tilt),
+            max_tilt=limits.max_tilt,
+        )
+
+    def _size(
+        self, view: MarketView, combined: Sequence[CombinedSignal]
+    ) -> tuple[SizingPlan, tuple[str, ...]]:
+        orders = self._journal.of_session(view.session.date)
+        book = Book(
+            view=view,
+            limits=self._settings.limits,
+            reservations=reservations(self._journal.working()),
+            revisions=next_revisions(orders),
+            opened_notional_today=opened_notional(orders),
+        )
+        try:
+            return plan(book, combined), ()
+        except SizingError as exc:
+            unsized = SizingPlan(combined=tuple(combined), requests=(), remarks={})
+            return unsized, (f"sizing: {exc}; no order",)
+
+
+def gate(decision: Decision, context: GateContext) -> tuple[GateResult, ...]:
+    """Ask every limit about every order, each approved one reserving its worst case."""
+    results, _ = check_batch(decision.sized.requests, context)
+    return results

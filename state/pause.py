@@ -1,0 +1,50 @@
+"""The pause: a marker file that stops entries and lets exits work.
+
+A file, so that the command line can set it beside a running daemon, which owns the database.
+"""
+
+from pathlib import Path
+
+from domain.errors import StorageError
+
+
+class Pause:
+    """The marker of one state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "PAUSE"
+
+    @property
+    def reason(self) -> str | None:
+        """Why entries are paused; None when they are not.  An unreadable marker pauses."""
+        try:
+            return self.path.read_text(encoding="utf-8").strip() or "no reason given"
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as exc:
+            return f"{self.path} cannot be read: {exc}"
+
+    def set(self, reason: str) -> None:
+        """Pause entries.
+
+        Raises:
+            StorageError: the marker could not be written.
+        """
+        try:
+            self.path.write_text(reason + "\n", encoding="utf-8")
+        except OSError as exc:
+            raise StorageError(f"{self.path} could not be written ({exc}); use `openbell kill`") from exc
+
+    def clear(self) -> bool:
+        """Allow entries again; False when they were not paused.
+
+        Raises:
+            StorageError: the marker could not be removed.
+        """
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise StorageError(f"{self.path} could not be removed: {exc}") from exc
+        return True
