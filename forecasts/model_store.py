@@ -1,0 +1,186 @@
+"""The registry of models: versioned directories, verified before anything is loaded.
+
+``<root>/<name>/<version>/{model.onnx, card.json, SHA256SUMS}`` and ``<root>/<name>/current``,
+which holds the version in use.  Nothing here executes a model file, and nothing that can
+carry code (pickle and its relatives) is accepted by any path.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.errors import ConfigError, StateError
+from forecasts.card import ModelCard, read_card
+from forecasts.features import FEATURES
+
+SHIPPED = Path(__file__).parent / "registry"
+MODEL_FILE = "model.onnx"
+CARD_FILE = "card.json"
+SUMS_FILE = "SHA256SUMS"
+CURRENT_FILE = "current"
+LARGEST_MODEL_BYTES = 64 * 1024 * 1024
+
+_ALLOWED_SUFFIXES = {".onnx", ".json", ".safetensors", ".png", ""}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel:
+    """A verified model: its card, and the bytes the card's hash is about."""
+
+    card: ModelCard
+    directory: Path
+    onnx: bytes
+
+
+class ModelStore:
+    """Models under some roots; the first root that has a name wins.
+
+    A user's own models (``{state.directory}/models``) come before the shipped ones.
+    """
+
+    def __init__(self, roots: Sequence[Path] = (SHIPPED,)) -> None:
+        self._roots = tuple(roots)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every model that has a version in use."""
+        found = {
+            path.parent.name for root in self._roots for path in root.glob(f"*/{CURRENT_FILE}")
+        }
+        return tuple(sorted(found))
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Return the versions of a model, oldest first."""
+        directory = self._home(name)
+        found = [path.parent.name for path in directory.glob(f"*/{CARD_FILE}")]
+        return tuple(sorted(found, key=lambda version: (len(version), version)))
+
+    def current(self, name: str) -> str:
+        """Return the version in use.
+
+        Raises:
+            ConfigError: no such model.
+            StateError: the pointer is damaged.
+        """
+        path = self._home(name) / CURRENT_FILE
+        try:
+            version = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise StateError(
+                f"{path} cannot be read; run `openbell models promote {name}`"
+            ) from exc
+        if _VERSION.fullmatch(version) is None:
+            raise StateError(f"{path} holds no version; run `openbell models promote {name}`")
+        return version
+
+    def card(self, name: str, version: str | None = None) -> ModelCard:
+        """Read a card without loading its model."""
+        directory = self._directory(name, version)
+        _refuse_unsafe_types(directory)
+        card = read_card(directory / CARD_FILE)
+        if (card.name, card.version) != (name, directory.name):
+            raise StateError(f"{directory / CARD_FILE} is the card of {card.title}; reinstall")
+        return card
+
+    def load(self, name: str, version: str | None = None) -> StoredModel:
+        """Read and verify a model.
+
+        Raises:
+            ConfigError: no such model or version.
+            StateError: damaged, of an unsafe type, or made for other features.
+        """
+        card = self.card(name, version)
+        directory = self._directory(name, version)
+        onnx = _verified_bytes(directory, card)
+        if card.features != FEATURES:
+            raise StateError(
+                f"model {card.title} was trained on other features than this version computes; "
+                f"run `openbell train {name}`"
+            )
+        return StoredModel(card=card, directory=directory, onnx=onnx)
+
+    def promote(self, name: str, version: str) -> None:
+        """Put a version in use; one atomic step, so a reader sees the old or the new one."""
+        self.load(name, version)
+        pointer = self._home(name) / CURRENT_FILE
+        draft = pointer.with_suffix(".new")
+        with draft.open("w", encoding="ascii") as file:
+            file.write(f"{version}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(pointer)
+
+    def _directory(self, name: str, version: str | None) -> Path:
+        chosen = self.current(name) if version is None else version
+        if _VERSION.fullmatch(chosen) is None:
+            raise ConfigError(f"model version {chosen!r} is not a number; see `openbell models`")
+        directory = self._home(name) / chosen
+        if not directory.is_dir():
+            raise ConfigError(f"model {name} has no version {chosen}; see `openbell models`")
+        return directory
+
+    def _home(self, name: str) -> Path:
+        if _NAME.fullmatch(name) is None:
+            raise ConfigError(f"{name!r} is not the name of a model; see `openbell models`")
+        for root in self._roots:
+            if (root / name).is_dir():
+                return root / name
+        raise ConfigError(
+            f"no model is called {name!r}; known: {', '.join(self.names()) or 'none'}; "
+            f"run `openbell train {name}`"
+        )
+
+
+def publish(root: Path, card: ModelCard, onnx: bytes) -> Path:
+    """Write a new version; the directory appears complete or not at all.
+
+    Raises:
+        StateError: the version exists already, or the card is not about these bytes.
+    """
+    if hashlib.sha256(onnx).hexdigest() != card.sha256:
+        raise StateError(f"the card of {card.title} is not about this model file")
+    final = root / card.name / card.version
+    if final.exists():
+        raise StateError(f"{final} exists; a published version never changes")
+    draft = final.with_name(f".{card.version}.new")
+    draft.mkdir(parents=True, exist_ok=True)
+    (draft / MODEL_FILE).write_bytes(onnx)
+    (draft / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
+    sums = [f"{_sha256(draft / name)}  {name}\n" for name in (CARD_FILE, MODEL_FILE)]
+    (draft / SUMS_FILE).write_text("".join(sums), encoding="ascii")
+    draft.rename(final)
+    return final
+
+
+def _verified_bytes(directory: Path, card: ModelCard) -> bytes:
+    path = directory / MODEL_FILE
+    advice = f"run `openbell train {card.name}` or reinstall"
+    try:
+        if path.stat().st_size > LARGEST_MODEL_BYTES:
+            raise StateError(f"model file {path} is larger than any we make; {advice}")
+        onnx = path.read_bytes()
+        lines = (directory / SUMS_FILE).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StateError(f"model file {path} cannot be read; {advice}") from exc
+    if hashlib.sha256(onnx).hexdigest() != card.sha256:
+        raise StateError(f"model file {path} does not match its card; {advice}")
+    if f"{_sha256(directory / CARD_FILE)}  {CARD_FILE}" not in lines:
+        raise StateError(f"card {directory / CARD_FILE} does not match {SUMS_FILE}; {advice}")
+    return onnx
+
+
+def _refuse_unsafe_types(directory: Path) -> None:
+    for path in sorted(directory.iterdir()):
+        if path.suffix not in _ALLOWED_SUFFIXES or path.is_symlink() or not path.is_file():
+            raise StateError(
+                f"{path} is not of a type a model directory may hold (it could carry code); "
+                "remove it"
+            )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

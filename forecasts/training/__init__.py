@@ -1,0 +1,1 @@
+"""Training of forecasting models; the daemon's process never imports this package."""
