@@ -19,7 +19,7 @@ import httpx
 from domain.secrets import Secret
 from transport import strict_json
 from transport.failures import FailureKind, TransportError
-from transport.sockets import DEPARTURE, Departure, SocketBackend
+from transport.sockets import DEPARTURE, Departure, SocketBackend, TlsError
 
 DEFAULT_BODY_CAP_BYTES = 2 * 1024 * 1024
 
@@ -132,7 +132,7 @@ class BoundedClient:
         except (TimeoutError, httpcore.TimeoutException) as exc:
             raise self._failure(exc, FailureKind.TIMEOUT, request, departure) from exc
         except httpcore.ConnectError as exc:
-            kind = FailureKind.TLS if _is_about_tls(exc) else FailureKind.CONNECT
+            kind = FailureKind.TLS if isinstance(exc, TlsError) else FailureKind.CONNECT
             raise self._failure(exc, kind, request, departure) from exc
         except (httpcore.NetworkError, httpcore.ProtocolError, httpx.HTTPError) as exc:
             raise self._failure(exc, FailureKind.BROKEN, request, departure) from exc
@@ -269,15 +269,6 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _is_about_tls(exc: BaseException) -> bool:
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def _reveal(text: str | Secret) -> str:

@@ -21,6 +21,10 @@ _HEAD_END = b"\r\n\r\n"
 _HAPPY_EYEBALLS_SECONDS = 0.25
 
 
+class TlsError(httpcore.ConnectError):
+    """The peer did not prove who it is."""
+
+
 class Departure:
     """One request on its way out: what is held back, and whether anything has left."""
 
@@ -188,7 +192,8 @@ class SocketStream(httpcore.AsyncNetworkStream):
             raise httpcore.ConnectTimeout("no TLS before the connect deadline") from exc
         except OSError as exc:
             await self.aclose()
-            raise httpcore.ConnectError(str(exc)) from exc
+            kind = TlsError if isinstance(exc, ssl.SSLError) else httpcore.ConnectError
+            raise kind(str(exc)) from exc
         if transport is None:
             raise httpcore.ConnectError("the connection was closed during TLS")
         self._wire.connection_made(transport)
