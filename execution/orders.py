@@ -156,6 +156,10 @@ class OrderPath:
                 await self.evidence.look(record.client_order_id)
         return tuple(r for r in self._desk.journal.working() if r.state is OrderState.APPROVED)
 
+    def is_in_flight(self, record: OrderRecord) -> bool:
+        """Tell whether a request of this process for the order is under way."""
+        return record.client_order_id in self._sender.in_flight
+
     # Following
 
     def apply_update(self, update: TradeUpdate) -> None:

@@ -29,7 +29,8 @@ class Updates:
         self._books = books
         self._queue: deque[TradeUpdate | str] = deque()
         self._wants_reconcile = False
-        self.wake = asyncio.Event()
+        self._holds = 0
+        self._wake = asyncio.Event()
 
     def offer(self, update: TradeUpdate) -> None:
         """Take one event of the stream; synchronous and never raises."""
@@ -42,12 +43,27 @@ class Updates:
     def wish_reconcile(self) -> None:
         """Ask for a comparison with the broker, as after a lost connection."""
         self._wants_reconcile = True
-        self.wake.set()
+        self._stir()
 
     def take_reconcile_wish(self) -> bool:
         """Tell, once, whether the broker must be read because events were lost."""
         wish, self._wants_reconcile = self._wants_reconcile, False
         return wish
+
+    def hold(self) -> None:
+        """Let events wait while the broker is read; nests."""
+        self._holds += 1
+        self._wake.clear()
+
+    def release(self) -> None:
+        """End a hold; what waits is merged next."""
+        self._holds -= 1
+        if self._queue or self._wants_reconcile:
+            self._stir()
+
+    async def wait(self) -> None:
+        """Wait until there is something to merge and nobody holds it."""
+        await self._wake.wait()
 
     def drain(self) -> int:
         """Apply everything that waits in one durable transaction; return how many.
@@ -57,7 +73,7 @@ class Updates:
         """
         items = list(self._queue)
         self._queue.clear()
-        self.wake.clear()
+        self._wake.clear()
         if not items:
             return 0
         try:
@@ -92,7 +108,11 @@ class Updates:
             self._queue.clear()
             self._wants_reconcile = True
         self._queue.append(item)
-        self.wake.set()
+        self._stir()
+
+    def _stir(self) -> None:
+        if self._holds == 0:
+            self._wake.set()
 
     def _apply_safely(self, item: TradeUpdate | str) -> None:
         if isinstance(item, str):

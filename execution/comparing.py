@@ -1,0 +1,162 @@
+"""Our books beside the broker's: pure comparisons that end in named breaks."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum, unique
+from typing import Any
+
+from domain.account import Account, Position
+from domain.ids import Symbol
+from domain.money import CENT, ZERO, text
+from state.rows import OrderRecord
+
+
+@unique
+class BreakKind(StrEnum):
+    """What differs."""
+
+    POSITION = "position"
+    CASH = "cash"
+    FILLS = "fills"  # executions that the broker counts and the ledger lacks
+    ORDER = "order"  # an order of ours that the broker does not show
+    REGRESSION = "regression"  # a report older than what is known
+    EMPTY = "empty"  # an empty list that the account's equity contradicts
+    ACTIVITY = "activity"  # a row of the broker's log that cannot be booked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """One difference: ours, theirs, and what it means."""
+
+    kind: BreakKind
+    symbol: Symbol | None
+    ours: str
+    theirs: str
+    detail: str
+
+    @property
+    def locks(self) -> bool:
+        """True when the symbol may only be exited until it is gone."""
+        return self.symbol is not None
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return the break as plain values for JSON."""
+        return {
+            "kind": self.kind.value,
+            "symbol": self.symbol,
+            "ours": self.ours,
+            "theirs": self.theirs,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileReport:
+    """One comparison with the broker.  ``breaks`` is what two readings in a row showed."""
+
+    reason: str
+    started_at: dt.datetime
+    finished_at: dt.datetime
+    breaks: tuple[Break, ...]
+    activities_booked: int
+    locked: tuple[Symbol, ...]
+    unlocked: tuple[Symbol, ...]
+    positions: int
+    open_orders: int
+    cash_residual: Decimal
+
+    @property
+    def is_equal(self) -> bool:
+        """True when every position and order agrees; cash is the end-of-day report's matter."""
+        return not any(found.kind is not BreakKind.CASH for found in self.breaks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values for JSON."""
+        return {
+            "reason": self.reason,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+            "equal": self.is_equal,
+            "breaks": [found.as_json() for found in self.breaks],
+            "activities_booked": self.activities_booked,
+            "locked": list(self.locked),
+            "unlocked": list(self.unlocked),
+            "positions": self.positions,
+            "open_orders": self.open_orders,
+            "cash_residual": text(self.cash_residual),
+        }
+
+
+def by_symbol(positions: Sequence[Position]) -> dict[Symbol, Decimal]:
+    """Return the broker's quantities that are not flat."""
+    return {held.symbol: held.quantity for held in positions if held.quantity != 0}
+
+
+def position_breaks(
+    ours: Mapping[Symbol, Decimal], theirs: Mapping[Symbol, Decimal]
+) -> tuple[Break, ...]:
+    """Compare share for share over the union of both books."""
+    return tuple(
+        Break(
+            kind=BreakKind.POSITION,
+            symbol=symbol,
+            ours=text(ours.get(symbol, ZERO)),
+            theirs=text(theirs.get(symbol, ZERO)),
+            detail=(
+                f"the books hold {text(ours.get(symbol, ZERO))} shares of {symbol},"
+                f" the broker {text(theirs.get(symbol, ZERO))}"
+            ),
+        )
+        for symbol in sorted(ours.keys() | theirs.keys())
+        if ours.get(symbol, ZERO) != theirs.get(symbol, ZERO)
+    )
+
+
+def doubtful_empty(
+    ours: Mapping[Symbol, Decimal], theirs: Mapping[Symbol, Decimal], account: Account
+) -> tuple[Break, ...]:
+    """Name every holding that vanished from an empty list which the equity contradicts."""
+    invested = account.equity - account.cash
+    if theirs or not ours or not abs(invested) > CENT:
+        return ()
+    return tuple(
+        Break(
+            kind=BreakKind.EMPTY,
+            symbol=symbol,
+            ours=text(quantity),
+            theirs="0",
+            detail=f"the broker lists no position, yet its equity holds {text(invested)} in shares",
+        )
+        for symbol, quantity in sorted(ours.items())
+    )
+
+
+def cash_break(ours: Decimal, theirs: Decimal) -> tuple[Break, ...]:
+    """Compare cash to the cent."""
+    if ours == theirs:
+        return ()
+    detail = f"cash differs by {text(theirs - ours)}: fees or transfers that are not booked yet"
+    return (
+        Break(
+            kind=BreakKind.CASH, symbol=None, ours=text(ours), theirs=text(theirs), detail=detail
+        ),
+    )
+
+
+def fill_breaks(incomplete: Sequence[OrderRecord]) -> tuple[Break, ...]:
+    """Name every order with executions that the ledger lacks."""
+    return tuple(
+        Break(
+            kind=BreakKind.FILLS,
+            symbol=record.symbol,
+            ours=text(record.booked_quantity),
+            theirs=text(record.filled_quantity),
+            detail=(
+                f"{record.client_order_id}: {text(record.missing_quantity)} executed shares"
+                " are not in the broker's activities yet"
+            ),
+        )
+        for record in incomplete
+    )

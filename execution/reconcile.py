@@ -1,0 +1,154 @@
+"""Reconcile: our books against the broker's, over the union of both.
+
+A difference is believed when two readings in a row show the same one.  Then the symbol is
+locked to exits and everybody is told; it unlocks by itself once the books agree again, or
+when a person adopts the broker's holding by a named entry.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+
+from domain.errors import StateError
+from domain.ids import Symbol
+from domain.money import ZERO
+from execution.broker_view import BrokerView, Reading
+from execution.comparing import Break, BreakKind, ReconcileReport
+from execution.desk import Desk
+from execution.orders import OrderPath
+from state.facts import Facts
+
+MANUAL_LOCK = "manual:"
+"""A lock whose reason starts with this is a person's, and only a person lifts it."""
+
+_MOST_READINGS = 4
+_CLEAN_RUNS_AFTER_REGRESSION = 2
+
+
+class Reconciler:
+    """Compares, locks and unlocks.  One comparison at a time."""
+
+    def __init__(self, desk: Desk, path: OrderPath) -> None:
+        self._desk = desk
+        self._path = path
+        self._view = BrokerView(desk, path)
+        self._facts = Facts(desk.store)
+        self._turn = asyncio.Lock()
+        self._read_until: dt.datetime | None = None
+        self._clean_runs_needed: dict[Symbol, int] = {}
+        self.last: ReconcileReport | None = None
+
+    async def run(self, reason: str, *, is_deep: bool = False) -> ReconcileReport:
+        """Compare with the broker now.
+
+        Args:
+            reason: why, for the report: ``start``, ``stream``, ``periodic``, ``run`` ...
+            is_deep: read orders and activities of the whole backfill window, as at a start;
+                otherwise from the last comparison on, with overlap.
+
+        Raises:
+            BrokerUnavailable, AuthRefused: nothing could be compared; locks stay as they are.
+        """
+        async with self._turn:
+            self._path.updates.hold()
+            try:
+                report = await self._run(reason, is_deep=is_deep)
+            finally:
+                self._path.updates.release()
+        await self._path.follow_up()
+        return report
+
+    async def adopt(self, symbol: Symbol, reason: str) -> ReconcileReport:
+        """Take the broker's holding of one symbol into the ledger by a named entry.
+
+        Raises:
+            StateError: executions are still missing, which will explain the difference.
+            BrokerUnavailable, AuthRefused: the holding could not be read.
+        """
+        if any(record.symbol == symbol for record in self._desk.journal.incomplete()):
+            raise StateError(
+                f"{symbol} has executions that are not booked yet; wait for the next reconcile"
+            )
+        held = {found.symbol: found for found in await self._desk.broker.positions()}
+        position = held.get(symbol)
+        quantity = position.quantity if position is not None else ZERO
+        price = position.avg_entry_price if position is not None else ZERO
+        added = self._desk.ledger.adopt_position(symbol, quantity, price, reason)
+        self._desk.note("position.adopted", f"{symbol}: {added} shares adopted: {reason}", symbol)
+        return await self.run("adopt")
+
+    async def _run(self, reason: str, *, is_deep: bool) -> ReconcileReport:
+        started = self._desk.clock.now()
+        since = self._since(started, is_deep=is_deep)
+        reading, breaks = await self._agreeing(since)
+        if self._facts.get("reconciled_at") is None:
+            breaks = self._open_books(reading, breaks)
+        locked = self._lock(reading, breaks)
+        unlocked = self._unlock(breaks)
+        self._read_until = started
+        finished = self._desk.clock.now()
+        self._facts.put(reconciled_at=finished.isoformat())
+        self.last = ReconcileReport(
+            reason=reason,
+            started_at=started,
+            finished_at=finished,
+            breaks=breaks,
+            activities_booked=reading.activities_booked,
+            locked=locked,
+            unlocked=unlocked,
+            positions=len(reading.theirs),
+            open_orders=reading.open_orders,
+            cash_residual=reading.account.cash - self._desk.ledger.cash(),
+        )
+        return self.last
+
+    def _since(self, now: dt.datetime, *, is_deep: bool) -> dt.datetime:
+        settings = self._desk.settings
+        if is_deep or self._read_until is None:
+            return now - dt.timedelta(seconds=settings.backfill_seconds)
+        return self._read_until - dt.timedelta(seconds=settings.overlap_seconds)
+
+    async def _agreeing(self, since: dt.datetime) -> tuple[Reading, tuple[Break, ...]]:
+        """Read until two readings in a row show the same breaks, or enough is enough."""
+        reading = await self._view.read(since)
+        for _ in range(_MOST_READINGS - 1):
+            if not reading.breaks:
+                break
+            before = reading
+            await self._desk.clock.sleep(self._desk.settings.settle_seconds)
+            reading = await self._view.read(since)
+            if reading.breaks == before.breaks:
+                break
+        return reading, reading.breaks
+
+    def _open_books(self, reading: Reading, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
+        """Take the opening cash into new books; holdings are a person's to adopt."""
+        self._desk.ledger.adopt_cash(reading.account.cash, "opening balance")
+        return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
+
+    def _lock(self, reading: Reading, breaks: Sequence[Break]) -> tuple[Symbol, ...]:
+        self._desk.disputed.clear()
+        for found in breaks:
+            if found.symbol is None:
+                continue
+            self._desk.disputed[found.symbol] = reading.theirs.get(found.symbol, ZERO)
+            self._desk.lock(found.symbol, found.detail)
+            if found.kind is BreakKind.REGRESSION:
+                self._clean_runs_needed[found.symbol] = _CLEAN_RUNS_AFTER_REGRESSION
+        return tuple(sorted(self._desk.ledger.locks()))
+
+    def _unlock(self, breaks: Sequence[Break]) -> tuple[Symbol, ...]:
+        broken = {found.symbol for found in breaks}
+        unlocked: list[Symbol] = []
+        for symbol, why in sorted(self._desk.ledger.locks().items()):
+            if symbol in broken or why.startswith(MANUAL_LOCK):
+                continue
+            needed = self._clean_runs_needed.get(symbol, 1) - 1
+            if needed > 0:
+                self._clean_runs_needed[symbol] = needed
+                continue
+            self._clean_runs_needed.pop(symbol, None)
+            self._desk.ledger.unlock(symbol)
+            self._desk.note("symbol.unlocked", f"{symbol} agrees with the broker again", symbol)
+            unlocked.append(symbol)
+        return tuple(unlocked)
