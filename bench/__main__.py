@@ -2,27 +2,23 @@
 
 A measurement is a module in this folder with ``measure() -> list[Row]``; nothing has to be
 registered.  Without names all of them run, one after another, so that they do not disturb
-each other.
+each other.  Modules without ``measure`` need input and are run on their own.
 """
 
 import argparse
 import importlib
 import pkgutil
 import sys
+from collections.abc import Callable
 
 import bench
 from bench.table import Row, render
 
-NOT_MEASUREMENTS = frozenset({"__main__", "table"})
-
 
 def main() -> int:
     """Run what was asked for; a measurement that fails is named, and the rest still run."""
-    names = sorted(
-        module.name
-        for module in pkgutil.iter_modules(bench.__path__)
-        if module.name not in NOT_MEASUREMENTS
-    )
+    measurements = _measurements()
+    names = sorted(measurements)
     parser = argparse.ArgumentParser(prog="python -m bench", description="measure openbell")
     parser.add_argument("name", nargs="*", help="what to measure: " + ", ".join(names))
     chosen = parser.parse_args().name or names
@@ -33,12 +29,22 @@ def main() -> int:
     for name in chosen:
         print(f"bench: measuring {name} ...", file=sys.stderr)
         try:
-            rows += importlib.import_module(f"bench.{name}").measure()
+            rows += measurements[name]()
         except (OSError, RuntimeError, ValueError) as error:
             print(f"bench: {name} failed: {error}", file=sys.stderr)
             failed = True
     print(render(rows))
     return 1 if failed else 0
+
+
+def _measurements() -> dict[str, Callable[[], list[Row]]]:
+    found: dict[str, Callable[[], list[Row]]] = {}
+    for module in pkgutil.iter_modules(bench.__path__):
+        if module.name != "__main__":
+            measure = getattr(importlib.import_module(f"bench.{module.name}"), "measure", None)
+            if measure is not None:
+                found[module.name] = measure
+    return found
 
 
 if __name__ == "__main__":
