@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from domain.errors import DataError
 
 Floats = NDArray[np.float64]
+MEDIAN = 0.5
 
 
 def conformal_rank(count: int, alpha: float) -> int:
@@ -55,11 +56,11 @@ def conformal_levels(scores: Floats, center: float, levels: Sequence[float]) -> 
     if not np.allclose(grid + grid[::-1], 1.0):
         raise DataError("conformal levels must be symmetric around 0.5")
     widths = np.array(
-        [0.0 if level == 0.5 else conformal_quantile(scores, _alpha(level)) for level in levels]
+        [0.0 if level == MEDIAN else conformal_quantile(scores, _alpha(level)) for level in levels]
     )
     if not bool(np.isfinite(widths).all()):
         raise DataError(f"{scores.size} outcomes are too few to calibrate the outer levels")
-    return center + np.sign(grid - 0.5) * widths
+    return np.asarray(center + np.sign(grid - MEDIAN) * widths)
 
 
 def calibrate(

@@ -80,7 +80,7 @@ def probability_above_zero(levels: Floats, quantiles: Floats) -> float:
 
 
 def _check(levels: Floats, quantiles: Floats) -> None:
-    if levels.ndim != 1 or levels.shape != quantiles.shape or levels.size < 2:
+    if levels.ndim != 1 or levels.shape != quantiles.shape or levels.size <= 1:
         raise DataError("a distribution needs at least two levels and one quantile for each")
     if not bool(np.isfinite(quantiles).all()):
         raise DataError("a quantile is not finite; the forecast cannot be used")

@@ -101,7 +101,7 @@ def newey_west_error(series: Floats, lag: int | None = None) -> float:
     Source: Newey and West (1987), Econometrica 55(3).
     """
     size = series.size
-    if size < 2:
+    if size <= 1:
         raise DataError("a standard error needs at least two values")
     bound = math.floor(4 * (size / 100) ** (2 / 9)) if lag is None else lag
     centered = series - series.mean()

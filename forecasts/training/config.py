@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from domain.errors import ConfigError
+from forecasts.calibration import MEDIAN
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -57,5 +58,5 @@ class TrainingConfig:
         """Refuse what cannot be trained."""
         if not (0 < self.samples_per_epoch_fraction <= 1 and self.batch_size > 0):
             raise ConfigError("samples_per_epoch_fraction must be in (0, 1] and batch_size above 0")
-        if self.levels[len(self.levels) // 2] != 0.5 or len(self.levels) % 2 == 0:
+        if len(self.levels) % 2 == 0 or self.levels[len(self.levels) // 2] != MEDIAN:
             raise ConfigError("levels must be symmetric around 0.5 and contain it")

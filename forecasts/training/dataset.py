@@ -43,7 +43,7 @@ class Samples:
     def contexts(self, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the windows of the chosen samples: (n, lookback, features)."""
         rows = self.ends[chosen][:, None] + np.arange(1 - self.lookback, 1)
-        return self.table[rows]
+        return np.asarray(self.table[rows])
 
     def between(self, start: dt.date, end: dt.date) -> "Samples":
         """Return the samples made from ``start`` on whose outcome was known before ``end``."""

@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 
 REPORTED_STEPS = (1, 5, 20)
 CONFIDENCE_GATE = 0.60
+EVEN_CHANCE = 0.5
 
 
 def figures(
@@ -61,7 +62,7 @@ def _figures_of(
 ) -> Mapping[str, float]:
     rose = (outcomes > 0).astype(np.float64)
     chances = np.array([probability_above_zero(levels, row) for row in quantiles])
-    right = ((chances >= 0.5) == (rose == 1)).astype(np.float64)
+    right = ((chances >= EVEN_CHANCE) == (rose == 1)).astype(np.float64)
     parts = brier_parts(chances, rose)
     base_brier = float(np.mean((base_rate - rose) ** 2))
     passing = np.maximum(chances, 1 - chances) >= CONFIDENCE_GATE

@@ -68,4 +68,4 @@ def _bare(model: onnx.ModelProto) -> bytes:
     for tensor in model.graph.initializer:
         del tensor.metadata_props[:]
     onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))

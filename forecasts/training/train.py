@@ -27,6 +27,7 @@ from forecasts.training.dataset import Panel, Samples, build_samples
 from forecasts.training.evaluation import figures
 from forecasts.training.export import to_onnx, weights_hash
 from forecasts.training.fitting import Fit, Progress, fit, scaled_targets, shift_and_stretch
+from forecasts.training.networks import QuantileNetwork
 
 Floats = NDArray[np.float64]
 _METHOD = "split conformal on |outcome - center| / volatility, center left alone"
@@ -67,7 +68,15 @@ def train(
     table = _calibrated(fitted, calibration, base, config)
     fitted.network.head.base.copy_(torch.from_numpy(table.astype(np.float32)))
     exported = to_onnx(fitted.network, config.lookback)
-    card = _card(config, known, fitted, base, table, calibration.size, metrics, exported, version)
+    card = _card(
+        config,
+        known,
+        fitted.network,
+        calibration=_calibration(base, table, calibration.size),
+        metrics=metrics,
+        exported=exported,
+        version=version,
+    )
     return TrainedModel(card=card, onnx=exported, fit=fitted)
 
 
@@ -117,16 +126,14 @@ def _held_out_figures(
 def _card(
     config: TrainingConfig,
     panel: Panel,
-    fitted: Fit,
-    base: Floats,
-    table: Floats,
-    calibration_size: int,
+    network: QuantileNetwork,
+    *,
+    calibration: Calibration,
     metrics: Mapping[str, Mapping[str, float]],
     exported: bytes,
     version: str,
 ) -> ModelCard:
-    spans, network = config.spans, fitted.network
-    stretch = (table[:, -2] - table[:, 1]) / (base[:, -2] - base[:, 1])
+    spans = config.spans
     return ModelCard(
         name=config.model,
         version=version,
@@ -135,12 +142,7 @@ def _card(
         horizon=config.horizon,
         levels=config.levels,
         scaler=Scaler(mean=_rounded(network.mean), deviation=_rounded(network.deviation)),
-        calibration=Calibration(
-            method=_METHOD,
-            samples=calibration_size,
-            table=tuple(tuple(round(float(value), 6) for value in row) for row in table),
-            stretch_of_80_band=tuple(round(float(value), 4) for value in stretch),
-        ),
+        calibration=calibration,
         training_span=(spans.start, _day_before(spans.validation)),
         validation_span=(spans.validation, _day_before(spans.calibration)),
         calibration_span=(spans.calibration, _day_before(spans.end)),
@@ -159,6 +161,16 @@ def _card(
         },
         weights_sha256=weights_hash(exported),
         sha256=hashlib.sha256(exported).hexdigest(),
+    )
+
+
+def _calibration(base: Floats, table: Floats, samples: int) -> Calibration:
+    stretch = (table[:, -2] - table[:, 1]) / (base[:, -2] - base[:, 1])
+    return Calibration(
+        method=_METHOD,
+        samples=samples,
+        table=tuple(tuple(round(float(value), 6) for value in row) for row in table),
+        stretch_of_80_band=tuple(round(float(value), 4) for value in stretch),
     )
 
 
