@@ -1,0 +1,151 @@
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from domain.errors import SizingError
+from domain.trading_state import TradingState
+from risk.drawdown import (
+    RiskAssessment,
+    assess,
+    daily_pnl,
+    drawdown_pct,
+    move_high_water_mark,
+    raise_high_water_mark,
+)
+from risk.settings import RiskLimits
+from tests.support.vectors import assert_close, cases, inputs
+
+
+def judged(**changes: Any) -> RiskAssessment:
+    known: dict[str, Any] = {
+        "equity": Decimal(100_000),
+        "equity_age_seconds": 1.0,
+        "high_water_mark": Decimal(100_000),
+        "session_start": Decimal(100_000),
+        "flows": Decimal(0),
+        "limits": RiskLimits(),
+    }
+    return assess(**{**known, **changes})
+
+
+@pytest.mark.parametrize("vector", cases("hwm_with_flows"))
+def test_drawdown_from_the_additive_mark_matches_the_reference(vector: Any) -> None:
+    given = inputs(vector)
+    equity = [Decimal(repr(value)) for value in given["equity"]]
+    flows = [Decimal(repr(value)) for value in given["flows"]]
+
+    mark: Decimal | None = None
+    found = []
+    for value, flow in zip(equity, flows, strict=True):
+        moved = None if mark is None else move_high_water_mark(mark, flow)
+        mark = raise_high_water_mark(moved, value)
+        found.append(-drawdown_pct(value, mark) / 100)
+
+    expected = vector["expected"]
+    assert_close(vector, found, expected["drawdown_additive_hwm"], "drawdown")
+    pnl = [
+        daily_pnl(now, then, flow)
+        for (then, now), flow in zip(pairwise(equity), flows[1:], strict=True)
+    ]
+    assert_close(vector, pnl, expected["daily_pnl"][1:], "daily_pnl")
+
+
+@pytest.mark.parametrize("vector", cases("hwm_with_flows", refused=True))
+def test_a_flow_that_takes_all_capital_is_refused(vector: Any) -> None:
+    with pytest.raises(SizingError):
+        move_high_water_mark(Decimal(100), Decimal(repr(inputs(vector)["flows"][1])))
+
+
+def test_the_mark_never_falls_with_equity() -> None:
+    assert raise_high_water_mark(Decimal(110), Decimal(90)) == 110
+    assert raise_high_water_mark(None, Decimal(90)) == 90
+
+
+@pytest.mark.parametrize("bad", [Decimal("NaN"), Decimal("Infinity")])
+def test_the_mark_refuses_what_is_not_finite(bad: Decimal) -> None:
+    with pytest.raises(SizingError):
+        raise_high_water_mark(Decimal(110), bad)
+
+
+def test_a_quiet_day_trades() -> None:
+    calm = judged(equity=Decimal(99_000))
+
+    assert calm.trading_state is TradingState.ACTIVE
+    assert not calm.should_engage_latch
+    assert (calm.daily_pnl, calm.daily_loss_pct, calm.drawdown_pct) == (-1000, 1, 1)
+
+
+def test_a_gain_is_a_negative_loss() -> None:
+    assert judged(equity=Decimal(101_000)).daily_loss_pct == -1
+
+
+@pytest.mark.parametrize(
+    ("equity", "state", "latches"),
+    [
+        ("98500.01", TradingState.ACTIVE, False),
+        ("98500", TradingState.REDUCING, False),
+        ("98000.01", TradingState.REDUCING, False),
+        ("98000", TradingState.HALTED, True),
+    ],
+)
+def test_daily_loss_reduces_then_halts_at_the_limit_itself(
+    equity: str, state: TradingState, latches: bool
+) -> None:
+    result = judged(equity=Decimal(equity), high_water_mark=Decimal(equity))
+
+    assert (result.trading_state, result.should_engage_latch) == (state, latches)
+    assert bool(result.reasons) is (state is not TradingState.ACTIVE)
+
+
+@pytest.mark.parametrize(("equity", "latches"), [("95000.01", False), ("95000", True)])
+def test_drawdown_halts_at_the_limit_itself(equity: str, latches: bool) -> None:
+    result = judged(equity=Decimal(equity), session_start=Decimal(equity))
+
+    assert result.should_engage_latch is latches
+    if latches:
+        assert result.reasons == ("drawdown 5.00 % reached 5 %",)
+
+
+def test_a_withdrawal_is_no_loss() -> None:
+    result = judged(equity=Decimal(50_000), high_water_mark=Decimal(50_000), flows=Decimal(-50_000))
+
+    assert result.trading_state is TradingState.ACTIVE
+    assert result.daily_pnl == 0
+
+
+def test_a_deposit_does_not_hide_a_loss() -> None:
+    result = judged(
+        equity=Decimal(146_000), high_water_mark=Decimal(150_000), flows=Decimal(50_000)
+    )
+
+    assert result.daily_pnl == -4000
+    assert result.should_engage_latch
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"equity": None},
+        {"equity": Decimal("NaN")},
+        {"equity": Decimal("sNaN")},
+        {"equity": Decimal("-Infinity")},
+        {"equity": Decimal(0)},
+        {"equity": Decimal(1), "equity_age_seconds": None},
+        {"equity": Decimal(1), "equity_age_seconds": 301.0},
+        {"equity": Decimal(1), "equity_age_seconds": float("nan")},
+        {"equity": Decimal(1), "high_water_mark": None},
+        {"equity": Decimal(1), "session_start": None},
+        {"equity": Decimal(1), "session_start": Decimal("NaN")},
+        {"equity": Decimal(1), "flows": Decimal("NaN")},
+    ],
+)
+def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) -> None:
+    result = judged(**unknown)
+
+    assert result.trading_state is TradingState.REDUCING
+    assert not result.should_engage_latch
+    assert result.reasons
+    assert result.drawdown_pct is None
+    assert result.daily_loss_pct is None

@@ -1,0 +1,112 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from domain.errors import SizingError
+from risk.kelly import kelly_binary, kelly_continuous, kelly_multi, kelly_signed
+from tests.support.vectors import assert_matches, cases, inputs
+
+
+@pytest.mark.parametrize("vector", cases("kelly_binary"))
+def test_binary_kelly_matches_the_reference(vector: Any) -> None:
+    assert_matches(vector, kelly_binary(**inputs(vector)))
+
+
+@pytest.mark.parametrize("vector", cases("kelly_binary", refused=True))
+def test_binary_kelly_refuses_bad_input(vector: Any) -> None:
+    with pytest.raises(SizingError):
+        kelly_binary(**inputs(vector))
+
+
+@pytest.mark.parametrize(("p", "growth"), [(1.0, math.log(2)), (0.0, 0.0)])
+def test_binary_kelly_of_a_certain_outcome_is_finite(p: float, growth: float) -> None:
+    assert kelly_binary(p=p, b=1.0).log_growth == pytest.approx(growth)
+
+
+@pytest.mark.parametrize("p", [-0.01, 1.01, math.inf])
+def test_binary_kelly_refuses_what_is_no_probability(p: float) -> None:
+    with pytest.raises(SizingError):
+        kelly_binary(p=p, b=1.0)
+
+
+@pytest.mark.parametrize("vector", cases("kelly_continuous"))
+def test_continuous_kelly_matches_the_reference(vector: Any) -> None:
+    assert_matches(vector, kelly_continuous(**inputs(vector)))
+
+
+@pytest.mark.parametrize("vector", cases("kelly_continuous", refused=True))
+def test_continuous_kelly_refuses_bad_input(vector: Any) -> None:
+    with pytest.raises(SizingError):
+        kelly_continuous(**inputs(vector))
+
+
+def test_continuous_kelly_without_an_edge_has_no_growth_ratio() -> None:
+    assert kelly_continuous(mu=0.03, r=0.03, sigma=0.2).excess_growth_ratio is None
+
+
+def test_continuous_kelly_refuses_a_sigma_whose_square_vanishes() -> None:
+    with pytest.raises(SizingError):
+        kelly_continuous(mu=0.03, r=0.0, sigma=1e-200)
+
+
+@pytest.mark.parametrize("vector", cases("kelly_multi"))
+def test_multi_asset_kelly_matches_the_reference(vector: Any) -> None:
+    given = inputs(vector)
+    result = kelly_multi(np.array(given["mu"]), np.array(given["cov"]), given.get("c", 1.0))
+    assert_matches(vector, result)
+
+
+@pytest.mark.parametrize("vector", cases("kelly_multi", refused=True))
+def test_multi_asset_kelly_refuses_a_singular_covariance(vector: Any) -> None:
+    given = inputs(vector)
+    with pytest.raises(SizingError):
+        kelly_multi(np.array(given["mu"]), np.array(given["cov"]))
+
+
+@pytest.mark.parametrize(
+    "cov",
+    [
+        [[0.04, math.nan], [math.nan, 0.04]],
+        [[math.inf, 0.0], [0.0, 0.04]],
+        [[0.04, 0.01], [0.02, 0.04]],
+        [[0.04, 0.05], [0.05, 0.04]],
+        [[0.04]],
+    ],
+)
+def test_multi_asset_kelly_refuses_what_is_no_covariance(cov: list[list[float]]) -> None:
+    with pytest.raises(SizingError):
+        kelly_multi(np.array([0.05, 0.05]), np.array(cov))
+
+
+def test_signed_kelly_equals_the_free_optimum_where_that_has_the_wished_signs() -> None:
+    mu = np.array([0.06, 0.05, 0.02])
+    cov = np.array([[0.04, 0.018, 0.006], [0.018, 0.0625, 0.0125], [0.006, 0.0125, 0.0225]])
+
+    signed = kelly_signed(mu, cov, np.ones(3))
+
+    np.testing.assert_allclose(signed, np.linalg.solve(cov, mu), rtol=1e-7)
+
+
+def test_signed_kelly_drops_the_hedge_it_may_not_hold_and_sizes_the_other_alone() -> None:
+    # The free optimum shorts the second asset against the first.
+    mu, cov = np.array([0.10, 0.01]), np.array([[0.04, 0.036], [0.036, 0.04]])
+    assert np.linalg.solve(cov, mu)[1] < 0
+
+    signed = kelly_signed(mu, cov, np.ones(2))
+
+    np.testing.assert_allclose(signed, [0.10 / 0.04, 0.0])
+
+
+def test_signed_kelly_of_shorts_mirrors_that_of_longs() -> None:
+    mu, cov = np.array([0.06, 0.05]), np.array([[0.04, 0.018], [0.018, 0.0625]])
+
+    short = kelly_signed(-mu, cov, -np.ones(2))
+
+    np.testing.assert_allclose(short, -kelly_signed(mu, cov, np.ones(2)))
+
+
+def test_signed_kelly_refuses_a_sign_that_is_none() -> None:
+    with pytest.raises(SizingError):
+        kelly_signed(np.array([0.1]), np.array([[0.04]]), np.array([0.0]))
