@@ -304,7 +304,10 @@ def _amount(data: Row, key: str) -> Decimal:
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise DataError(f"{key} is missing or not a number")
-    number = decimal(value)
+    try:
+        number = decimal(value)
+    except DataError as exc:
+        raise DataError(f"{key}: {exc}") from exc
     exponent = number.as_tuple().exponent
     if number.adjusted() > _LARGEST_MAGNITUDE or not (
         isinstance(exponent, int) and exponent >= _SMALLEST_EXPONENT
