@@ -287,7 +287,9 @@ class FakeBroker:
             quantity=Decimal(quantity),
         )
 
-    def announce(self, event: str, broker_order_id: BrokerOrderId, fill: Fill | None = None) -> None:
+    def announce(
+        self, event: str, broker_order_id: BrokerOrderId, fill: Fill | None = None
+    ) -> None:
         """Push a trade update to whoever listens."""
         if self.on_update is not None:
             order = self.orders[broker_order_id]

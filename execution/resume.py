@@ -1,0 +1,101 @@
+"""Resume: a person at the machine releases the latch, and every doubt keeps it engaged."""
+
+from collections.abc import Awaitable, Callable
+
+from brokers.base import Broker
+from domain.clock import Clock
+from domain.errors import BrokerError, OrderRejected, StateError
+from execution.desk import Desk
+from execution.reconcile import Reconciler
+from state.latch import Latch, LatchState
+
+CONFIRM_LENGTH = 4
+
+Check = Callable[[], Awaitable[None]]
+"""Raises StateError while the books do not agree with the broker."""
+
+
+async def resume(
+    broker: Broker,
+    latch: Latch,
+    *,
+    clock: Clock,
+    reason: str,
+    confirm: str,
+    expected_sequence: int,
+    check: Check,
+) -> LatchState:
+    """Release the broker-side lock and the latch.
+
+    Args:
+        broker: for the account number and the lock.
+        latch: what is released.
+        clock: the moment of the release.
+        reason: why it is safe to go on; kept in the latch.
+        confirm: last four characters of the account number, typed by a person.
+        expected_sequence: the latch as that person saw it; any change since refuses.
+        check: the comparison with the broker that must pass, such as ``books_agree``.
+
+    Raises:
+        StateError: not confirmed, not reconciled, a kill not completed, or the latch
+            changed; it stays engaged.
+        BrokerUnavailable, BrokerError: the broker could not be read or unlocked; it stays
+            engaged.
+    """
+    account = await broker.account()
+    _check_words(reason, confirm, account.account_number)
+    _check_latch(latch.read(), expected_sequence)
+    await check()
+    _check_latch(latch.read(), expected_sequence)
+    if account.is_suspended_by_user:
+        await _unlock(broker)
+    return latch.release(reason, clock.now(), expected_sequence=expected_sequence)
+
+
+def books_agree(desk: Desk, reconciler: Reconciler) -> Check:
+    """Return the check of a process that holds the store: compare once more, now."""
+
+    async def check() -> None:
+        report = await reconciler.run("resume", is_deep=True)
+        locks = desk.ledger.locks()
+        if report.is_equal and not locks:
+            return
+        names = ", ".join(sorted(locks)) or "orders"
+        raise StateError(
+            f"{names} do not agree with the broker: run `openbell reconcile`, adopt what is"
+            " right with --adopt, then resume again"
+        )
+
+    return check
+
+
+def _check_words(reason: str, confirm: str, account_number: str) -> None:
+    if not reason.strip():
+        raise StateError("resume needs a reason: pass --reason with what was checked")
+    if len(confirm) != CONFIRM_LENGTH or not account_number.endswith(confirm):
+        raise StateError(
+            "--confirm is not the last four characters of the account number at the broker;"
+            " check that this is the account you mean"
+        )
+
+
+def _check_latch(state: LatchState, expected_sequence: int) -> None:
+    if state.sequence != expected_sequence:
+        raise StateError(
+            f"the latch changed meanwhile ({state.reason}); read `openbell status` and resume again"
+        )
+    if state.pending is not None:
+        raise StateError(
+            f"the kill ({state.pending.value}) is not completed at the broker; run"
+            " `openbell kill` until it is verified, then resume"
+        )
+
+
+async def _unlock(broker: Broker) -> None:
+    try:
+        is_locked = await broker.set_suspended(is_suspended=False)
+    except OrderRejected:
+        # The account has no such lock, so nothing is locked there.
+        return
+    if is_locked:
+        raise BrokerError("the broker's lock on new orders is still set; resume again")

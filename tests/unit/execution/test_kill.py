@@ -1,0 +1,577 @@
+"""Kill against a broker that refuses, delays, loses and dies."""
+
+import asyncio
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from domain.account import Position
+from domain.errors import (
+    AuthRefused,
+    BrokerUnavailable,
+    NotSent,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+    StorageError,
+)
+from domain.ids import Symbol
+from domain.orders import OrderState, Side
+from execution.kill import KillReport, KillSettings, Proof, complete_pending_kill, kill
+from state.latch import KillAction, Latch, LatchState
+from tests.support.fake_broker import (
+    Crash,
+    FakeBroker,
+    delivered_late,
+    lost_after,
+    lost_before,
+    refused,
+)
+from tests.support.virtual_time import OPENING, loop_clock, run, virtual
+
+AAPL = Symbol("AAPL")
+
+
+def make(tmp_path: Path) -> SimpleNamespace:
+    clock = loop_clock()
+    latch = Latch(tmp_path)
+    latch.arm_new(clock.now())
+    return SimpleNamespace(clock=clock, latch=latch, broker=FakeBroker(clock), lines=[])
+
+
+async def strike(
+    scene: SimpleNamespace, *, flatten: bool = False, seconds: float = 60.0
+) -> KillReport:
+    return await kill(
+        scene.broker,
+        scene.latch,
+        flatten=flatten,
+        reason="test",
+        clock=scene.clock,
+        tell=scene.lines.append,
+        settings=KillSettings(deadline_seconds=seconds),
+    )
+
+
+def with_orders(scene: SimpleNamespace, count: int) -> None:
+    for number in range(count):
+        scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid=f"order-{number}")
+
+
+@virtual
+async def test_k01_kill_latches_cancels_locks_and_proves_it_without_a_daemon(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 50)
+
+    report = await strike(scene)
+
+    assert report.as_json() == {
+        "latched": True,
+        "open_orders": 0,
+        "positions": 0,
+        "verified": True,
+        "elapsed_seconds": pytest.approx(report.elapsed_seconds, abs=0.001),
+        "proof": "CANCELED",
+        "suspended": True,
+        "problems": [],
+    }
+    assert report.elapsed_seconds < 5
+    assert not scene.broker.working()
+    assert scene.broker.is_suspended
+    assert scene.latch.read().is_engaged
+    assert scene.latch.read().pending is None
+
+
+@virtual
+async def test_kill_leaves_positions_alone_when_flatten_was_not_asked_for(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(10)
+
+    report = await strike(scene)
+
+    assert report.proof is Proof.CANCELED
+    assert report.positions == 1
+    assert scene.broker.posts == []
+
+
+@virtual
+async def test_k02_broker_down_latches_at_once_and_reports_not_verified(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 1)
+    scene.broker.is_down = True
+
+    report = await strike(scene, seconds=30)
+
+    assert report.latched
+    assert not report.verified
+    assert report.proof is Proof.NOT_CANCELED
+    assert report.open_orders is None
+    assert report.elapsed_seconds <= 35
+    assert scene.latch.read().pending is KillAction.CANCEL
+
+
+@virtual
+async def test_k02_broker_that_returns_is_retried_until_verified(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 3)
+    scene.broker.is_down = True
+    asyncio.get_running_loop().call_later(20, setattr, scene.broker, "is_down", False)
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert 20 < report.elapsed_seconds < 30
+
+
+@virtual
+async def test_k03_order_that_arrives_during_the_kill_is_canceled_too(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.offers_suspend = False
+    with_orders(scene, 1)
+    for late in (0.05, 0.2, 0.4, 0.6):
+        asyncio.get_running_loop().call_later(
+            late, lambda n=late: scene.broker.place_by_hand("AAPL", Side.BUY, 1, coid=f"l{n}")
+        )
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert report.suspended is None
+    assert not scene.broker.working()
+    assert len(scene.broker.orders) == 5
+
+
+@virtual
+async def test_k05_closed_market_cancels_queued_orders_and_locks(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.is_open = False
+    with_orders(scene, 4)
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert report.suspended
+    assert not scene.broker.working()
+
+
+@virtual
+async def test_stuck_pending_cancel_is_reported_by_name_and_not_verified(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.cancel_seconds = None
+    with_orders(scene, 1)
+
+    report = await strike(scene, seconds=20)
+
+    assert not report.verified
+    assert report.proof is Proof.NOT_CANCELED
+    assert report.open_orders == 1
+    assert "AAPL pending_cancel" in " ".join(report.problems)
+    assert report.suspended, "the lock is set although a cancel is stuck"
+
+
+@virtual
+async def test_a28_mixed_cancel_failures_end_when_no_order_is_open(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 6)
+    scene.broker.cancel_faults.extend(
+        [
+            OrderRejected("not cancelable"),
+            OutcomeUnknown("timeout"),
+            None,
+            NotSent("no connection"),
+            OutcomeUnknown("502"),
+        ]
+    )
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert not scene.broker.working()
+
+
+@virtual
+async def test_429_on_a_cancel_waits_as_told_and_goes_on(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 1)
+    scene.broker.cancel_faults.append(RateLimited("too many", retry_after_seconds=7))
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert 7 < report.elapsed_seconds < 10
+
+
+@virtual
+async def test_refused_keys_stop_the_kill_at_once_with_the_latch_engaged(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.read_faults["open_orders"].append(AuthRefused("401"))
+
+    report = await strike(scene)
+
+    assert report.latched
+    assert not report.verified
+    assert report.elapsed_seconds < 1
+    assert "keys" in report.problems[0]
+
+
+@virtual
+async def test_order_that_fills_while_it_is_canceled_shows_up_as_a_position(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    order = scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid="racing")
+    scene.broker.fill_on_cancel[order.broker_order_id] = Decimal(10)
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert report.positions == 1
+
+
+@virtual
+async def test_flatten_sells_longs_and_covers_shorts_with_derived_ids(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities.update({AAPL: Decimal(7), Symbol("TSLA"): Decimal(-3)})
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert report.verified
+    sent = {o.client_order_id[:27]: (o.side, o.quantity) for o in scene.broker.orders.values()}
+    assert sent == {
+        "ob-20221214-AAPL-flatten-0-": (Side.SELL, 7),
+        "ob-20221214-TSLA-flatten-0-": (Side.BUY, 3),
+    }
+
+
+@virtual
+async def test_k09_flatten_comes_before_the_lock_and_after_the_cancels(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting")
+    scene.broker.fills_at_once = False
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting-2")
+    scene.broker.fills_at_once = True
+    writes: list[str] = []
+    scene.broker.before_write = writes.append
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert writes == ["cancel", "submit", "suspend"]
+
+
+@virtual
+async def test_k09_partial_flatten_is_reported_as_not_flat(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(7)
+
+    report = await strike(scene, flatten=True, seconds=10)
+
+    assert report.proof is Proof.NOT_FLAT
+    assert not report.verified
+    assert report.positions == 1
+    assert report.open_orders == 1
+    assert scene.latch.read().pending is KillAction.FLATTEN
+
+
+@virtual
+async def test_flatten_of_a_locked_account_lifts_the_lock_first_and_sets_it_again(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    await strike(scene)
+    assert scene.broker.is_suspended
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert scene.broker.is_suspended
+
+
+@virtual
+async def test_k05_flatten_with_the_market_closed_queues_for_the_open(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.is_open = False
+    scene.broker.quantities[AAPL] = Decimal(7)
+    with_orders(scene, 2)
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.QUEUED_FOR_OPEN
+    assert report.verified
+    (queued,) = scene.broker.working()
+    assert (queued.side, queued.quantity) == (Side.SELL, 7)
+    # The session it is queued for is tomorrow's: the market closed today.
+    assert queued.client_order_id.startswith("ob-20221215-AAPL-flatten-0-")
+
+
+@virtual
+async def test_second_kill_keeps_what_is_queued_and_sends_nothing_twice(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.is_open = False
+    scene.broker.quantities[AAPL] = Decimal(7)
+
+    await strike(scene, flatten=True)
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.QUEUED_FOR_OPEN
+    assert len(scene.broker.posts) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lost_after(),
+        lost_before(),
+        refused(NotSent("x")),
+        refused(RateLimited("y", retry_after_seconds=1)),
+    ],
+    ids=["reply-lost", "request-lost", "not-sent", "rate-limited"],
+)
+@virtual
+async def test_flatten_closes_once_whatever_happens_to_the_request(
+    tmp_path: Path, fault: object
+) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.submit_faults.append(fault)
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert sum(fill.quantity for fill in scene.broker.executions) == 7
+
+
+@virtual
+async def test_flatten_request_delivered_late_does_not_sell_twice(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.submit_faults.append(delivered_late(5))
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert len(scene.broker.posts) == 1
+
+
+@virtual
+async def test_flatten_that_oversold_is_bought_back_by_the_next_revision(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    # A manual sell races ours.
+    asyncio.get_running_loop().call_later(
+        0.1, lambda: scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="manual")
+    )
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert scene.broker.quantities[AAPL] == 0
+
+
+@virtual
+async def test_flatten_does_not_sell_on_positions_that_lag_behind_the_fill(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    stale = [
+        Position(
+            symbol=AAPL,
+            quantity=Decimal(7),
+            avg_entry_price=Decimal(100),
+            market_price=Decimal(100),
+        )
+    ]
+    scene.broker.read_faults["positions"].extend([None, stale])
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert len(scene.broker.posts) == 1
+
+
+@virtual
+async def test_flatten_gives_up_on_a_symbol_the_broker_refuses_and_names_it(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.submit_faults.extend([refused(OrderRejected("halted"))] * 20)
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.NOT_FLAT
+    assert any("AAPL" in problem for problem in report.problems)
+    assert len(scene.broker.posts) == 8
+
+
+@virtual
+async def test_lock_that_gives_no_answer_keeps_the_kill_unverified(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+
+    async def silent(*, is_suspended: bool) -> bool:
+        await asyncio.sleep(1)
+        raise OutcomeUnknown("timeout")
+
+    scene.broker.set_suspended = silent
+
+    report = await strike(scene, seconds=10)
+
+    assert report.proof is Proof.CANCELED
+    assert report.suspended is False
+    assert not report.verified
+    assert scene.latch.read().pending is KillAction.CANCEL
+
+
+@virtual
+async def test_one_empty_list_of_open_orders_is_not_believed(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 1)
+    scene.broker.read_faults["open_orders"].append([])
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert not scene.broker.working()
+
+
+class BrokenLatch(Latch):
+    """A latch on a disk that takes nothing."""
+
+    def engage(self, *args: object, **kwargs: object) -> LatchState:
+        raise StorageError("disk full")
+
+
+@virtual
+async def test_k07_unwritable_latch_does_not_stop_the_cancels(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 2)
+    scene.latch = BrokenLatch(tmp_path)
+
+    report = await strike(scene)
+
+    assert not report.latched
+    assert not scene.broker.working()
+    assert scene.broker.is_suspended
+    assert "disk full" in report.problems[0]
+
+
+@pytest.mark.parametrize("flatten", [False, True], ids=["cancel", "flatten"])
+@pytest.mark.parametrize("moment", ["before_write", "after_write", "on_read"])
+def test_k06_kill_cut_off_at_each_step_is_completed_by_the_next_start(
+    tmp_path: Path, moment: str, flatten: bool
+) -> None:
+    steps = 0
+    for crash_at in range(1, 60):
+        directory = tmp_path / f"{crash_at}"
+        directory.mkdir()
+        if not run(_cut_off_and_complete(directory, moment, crash_at, flatten=flatten)):
+            break
+        steps += 1
+    assert 0 < steps < 59
+
+
+async def _cut_off_and_complete(
+    directory: Path, moment: str, crash_at: int, *, flatten: bool
+) -> bool:
+    scene = make(directory)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities.update({AAPL: Decimal(7), Symbol("TSLA"): Decimal(-3)})
+    scene.broker.fills_at_once = False
+    with_orders(scene, 3)
+    scene.broker.fills_at_once = True
+    left = [crash_at]
+
+    def crash(_name: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Crash
+
+    setattr(scene.broker, moment, crash)
+    try:
+        await strike(scene, flatten=flatten)
+    except Crash:
+        pass
+    else:
+        return False
+    setattr(scene.broker, moment, None)
+    assert scene.latch.read().is_engaged
+    assert scene.latch.read().pending is not None
+
+    report = await complete_pending_kill(
+        scene.broker, Latch(directory), clock=scene.clock, tell=scene.lines.append
+    )
+
+    assert report is not None
+    assert report.verified
+    assert not scene.broker.working()
+    assert scene.latch.read().pending is None
+    if flatten:
+        assert not any(scene.broker.quantities.values())
+        assert sum(fill.quantity for fill in scene.broker.executions) == 10
+    return True
+
+
+@virtual
+async def test_nothing_is_pending_on_an_armed_or_completed_latch(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+
+    async def complete() -> KillReport | None:
+        return await complete_pending_kill(
+            scene.broker, scene.latch, clock=scene.clock, tell=scene.lines.append
+        )
+
+    assert await complete() is None
+    await strike(scene)
+    assert await complete() is None
+
+
+@virtual
+async def test_k08_plain_kill_does_not_forget_a_flatten_that_is_still_pending(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    scene.latch.engage("flatten", scene.clock.now(), pending=KillAction.FLATTEN)
+
+    await strike(scene)
+
+    assert scene.latch.read().pending is KillAction.FLATTEN
+
+
+@virtual
+async def test_flatten_names_the_session_by_the_next_open_when_closed(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.is_open = False
+    scene.clock = loop_clock(OPENING - dt.timedelta(hours=2))
+    scene.broker.clock_source = scene.clock
+    scene.broker.quantities[AAPL] = Decimal(7)
+
+    await strike(scene, flatten=True)
+
+    (queued,) = scene.broker.working()
+    assert queued.client_order_id.startswith("ob-20221214-AAPL-flatten-0-")
+    assert queued.state is OrderState.LIVE
+
+
+@virtual
+async def test_flatten_waits_for_a_broker_that_cannot_name_the_account(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities[AAPL] = Decimal(7)
+    with_orders(scene, 0)
+    scene.broker.read_faults["account"].extend([BrokerUnavailable("x")] * 3)
+    scene.broker.read_faults["positions"].append(BrokerUnavailable("x"))
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
