@@ -1,0 +1,162 @@
+"""What an engine's numbers must pass before they become forecasts.
+
+Used for the remote engine and for the local one alike: a model file can be as wrong as a
+server.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import DataError, ProviderUnavailable
+from domain.forecasts import Forecast, ForecastSource
+from domain.ids import Symbol
+from domain.market import Bar
+from forecasts.distribution import distribution_of
+from forecasts.features import LONGEST_WINDOW, SCALE_FEATURE, columns_of, context_of
+
+# A cumulative return of e^1.5 - 1 = 350 % or -78 % within a horizon is no forecast; nor is
+# one of more than 12 times the volatility of that horizon.
+LARGEST_LOG_RETURN = 1.5
+LARGEST_IN_VOLATILITIES = 12.0
+LARGEST_BAD_FRACTION = 0.1
+# A dead model answers the same number for everybody; of fewer symbols one cannot tell.
+FEWEST_FOR_DISPERSION = 5
+SMALLEST_DISPERSION = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The inputs of one forecast call, symbols sorted.
+
+    ``contexts`` is (n, lookback, features); ``cutoffs`` are the dates of the last bars.
+    """
+
+    symbols: tuple[Symbol, ...]
+    contexts: NDArray[np.float32]
+    cutoffs: tuple[dt.date, ...]
+
+    @property
+    def data_cutoff(self) -> dt.date:
+        """Date of the newest bar of all."""
+        return max(self.cutoffs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who answered, for the forecasts made of the answer."""
+
+    source: ForecastSource
+    model: str
+    model_hash: str
+    levels: tuple[float, ...]
+    horizon: int
+
+
+def bars_needed(lookback: int) -> int:
+    """Return how many bars a symbol needs to be forecast."""
+    return LONGEST_WINDOW + lookback
+
+
+def batch_of(
+    history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime, lookback: int
+) -> Batch | None:
+    """Compute the inputs of every symbol that has enough complete bars, or None."""
+    symbols, contexts, cutoffs = [], [], []
+    for symbol in sorted(history):
+        bars = history[symbol]
+        if len(bars) < bars_needed(lookback) or not bars[-1].at < as_of:
+            continue
+        context = _context(bars[-bars_needed(lookback) :], lookback)
+        if context is not None:
+            symbols.append(symbol)
+            contexts.append(context)
+            cutoffs.append(bars[-1].at.date())
+    if not symbols:
+        return None
+    return Batch(symbols=tuple(symbols), contexts=np.stack(contexts), cutoffs=tuple(cutoffs))
+
+
+def forecasts_of(
+    batch: Batch, quantiles: NDArray[np.float32], origin: Origin, as_of: dt.datetime
+) -> Mapping[Symbol, Forecast]:
+    """Turn (n, horizon, levels) quantiles into forecasts of ``origin.horizon`` sessions.
+
+    A symbol whose numbers are unusable is absent.
+
+    Raises:
+        ProviderUnavailable: the answer as a whole cannot be trusted.
+    """
+    expected = (len(batch.symbols), len(origin.levels))
+    if quantiles.ndim != 3 or (quantiles.shape[0], quantiles.shape[2]) != expected:  # noqa: PLR2004
+        raise ProviderUnavailable(f"{origin.model} answered a wrong shape, {quantiles.shape}")
+    if quantiles.shape[1] < origin.horizon:
+        raise ProviderUnavailable(
+            f"{origin.model} forecasts {quantiles.shape[1]} sessions, forecasts.horizon asks for "
+            f"{origin.horizon}"
+        )
+    chosen = quantiles[:, origin.horizon - 1].astype(np.float64)
+    usable = _is_plausible(batch, chosen, origin.horizon)
+    _refuse_bad_answer(origin, chosen, usable)
+    found: dict[Symbol, Forecast] = {}
+    for row in np.flatnonzero(usable):
+        symbol = batch.symbols[row]
+        found[symbol] = _forecast(symbol, chosen[row], origin, as_of, batch.cutoffs[row])
+    return found
+
+
+def _context(bars: Sequence[Bar], lookback: int) -> NDArray[np.float32] | None:
+    try:
+        context = context_of(columns_of(bars), lookback)
+    except DataError:
+        return None
+    return context if context is not None and bool(np.isfinite(context).all()) else None
+
+
+def _is_plausible(batch: Batch, quantiles: NDArray[np.float64], horizon: int) -> NDArray[np.bool_]:
+    volatility = np.exp(batch.contexts[:, -1, SCALE_FEATURE].astype(np.float64))
+    bound = np.minimum(LARGEST_LOG_RETURN, LARGEST_IN_VOLATILITIES * volatility * np.sqrt(horizon))
+    # NaN fails the comparison, and a band without width is no distribution.
+    within = (np.abs(quantiles) <= bound[:, None]).all(axis=1)
+    return np.asarray(within & (quantiles.max(axis=1) > quantiles.min(axis=1)))
+
+
+def _refuse_bad_answer(
+    origin: Origin, quantiles: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> None:
+    bad = int((~usable).sum())
+    if bad > LARGEST_BAD_FRACTION * usable.size:
+        raise ProviderUnavailable(
+            f"{origin.model} answered {bad} of {usable.size} symbols with impossible numbers"
+        )
+    rows = quantiles[usable]
+    enough = rows.shape[0] >= FEWEST_FOR_DISPERSION
+    if enough and not float(np.ptp(rows, axis=0).max()) > SMALLEST_DISPERSION:
+        raise ProviderUnavailable(f"{origin.model} answered every symbol alike; it is dead")
+
+
+def _forecast(
+    symbol: Symbol,
+    quantiles: NDArray[np.float64],
+    origin: Origin,
+    as_of: dt.datetime,
+    cutoff: dt.date,
+) -> Forecast:
+    known = distribution_of(origin.levels, quantiles.tolist())
+    return Forecast(
+        symbol=symbol,
+        as_of=as_of,
+        horizon=origin.horizon,
+        levels=origin.levels,
+        quantiles=known.quantiles,
+        mean=known.mean,
+        volatility=known.volatility,
+        probability_up=known.probability_up,
+        source=origin.source,
+        model=origin.model,
+        model_hash=origin.model_hash,
+        data_cutoff=cutoff,
+    )
