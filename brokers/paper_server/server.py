@@ -19,9 +19,11 @@ from brokers.exchange.prices import PriceFeed, SessionSource
 from brokers.exchange.settings import ExchangeSettings
 from brokers.paper_server.account import AccountApi
 from brokers.paper_server.control import ControlApi
+from brokers.paper_server.data_stream import DataStream
 from brokers.paper_server.faults import FaultBox
 from brokers.paper_server.gate import Gate
 from brokers.paper_server.journal import Journal
+from brokers.paper_server.market_data import MarketDataApi
 from brokers.paper_server.options import ServerOptions
 from brokers.paper_server.stream_faults import StreamFaults
 from brokers.paper_server.trade_stream import TradeStream
@@ -75,6 +77,8 @@ class PaperServer:
         )
         self._trades = TradeStream(self._venue, self.keys.match)
         self._trades.intercept = StreamFaults(self._faults, self._drop_streams).intercept
+        self._market_data = MarketDataApi(self._venue, options.news)
+        self._data = DataStream(self._venue, self.keys.match, options.news)
         self._port = options.port
         self._uvicorn: uvicorn.Server | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -185,11 +189,13 @@ class PaperServer:
         control = ControlApi(self._venue, self._faults, self._gate)
         routes: list[BaseRoute] = [
             Route(path, self._gate.wrap(handler), methods=[method])
-            for api in (TradingApi(self._venue), AccountApi(self._venue))
+            for api in (TradingApi(self._venue), AccountApi(self._venue), self._market_data)
             for method, path, handler in api.routes()
         ]
         routes += control.routes()
         routes.append(WebSocketRoute("/stream", self._trades.serve))
+        for path in ("/v2/iex", "/v2/sip", "/v1beta1/news"):
+            routes.append(WebSocketRoute(path, self._data.serve))
         routes.append(Route("/{path:path}", _no_such_endpoint, methods=_ALL_METHODS))
         return routes
 
