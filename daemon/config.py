@@ -125,7 +125,8 @@ class RemoteForecasts:
     url: str = setting("")
     model: str = setting("lstm")
     timeout_seconds: float = setting(5.0, low=0.1, high=120)
-    breaker_failures: int = setting(3, low=1, high=100)
+    # Called a few times a day: one failure is news enough.
+    breaker_failures: int = setting(1, low=1, high=100)
     breaker_reset_seconds: float = setting(60.0, low=1, high=3600)
 
 
@@ -261,3 +262,28 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
         ConfigError: anything at all is wrong with it.
     """
     return build(Config, with_environment(read_toml(find_path(path)), environ))
+
+
+def load_for_kill(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read what the kill switch needs and let nothing else stop it.
+
+    A section that is wrong falls back to its defaults: a misspelt key in ``[risk]`` must
+    not keep anybody from stopping.
+    """
+    try:
+        return load(path, environ)
+    except ConfigError:
+        pass
+    try:
+        table = read_toml(find_path(path))
+    except ConfigError:
+        table = {}
+    table = with_environment(table, environ)
+    kept: dict[str, Any] = {"universe": {"symbols": ["SPY"]}}
+    for key in ("mode", "clock", "broker", "state", "universe"):
+        try:
+            build(Config, {**kept, key: table[key]})
+        except (ConfigError, KeyError):
+            continue
+        kept[key] = table[key]
+    return build(Config, kept)

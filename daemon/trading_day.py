@@ -66,7 +66,7 @@ class TradingDay:
         return await self._runs[due.kind](due, run_id)
 
     async def _premarket(self, due: DueRun, run_id: str) -> str:
-        await self._look(due.session, "before the pre-market run")
+        await self._look(due.session, "run")
         decision = await self._decide(due.session, run_id)
         wished = len(decision.sized.requests)
         return f"{len(decision.sized.combined)} symbols judged, {wished} orders wished"
@@ -99,7 +99,7 @@ class TradingDay:
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
             decision = await self._decide(session, run_id)
-        await self._trade.reconciler.run("before sending")
+        await self._trade.reconciler.run("run")
         results = await self._gate(decision, due)
         self._tell_denials(results)
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
@@ -161,7 +161,7 @@ class TradingDay:
         return f"{len(late)} open entries canceled"
 
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
-        await self._look(due.session, "for the end-of-day report")
+        await self._look(due.session, "end of day")
         self._decision = None
         return await self._trade.report(due.session)
 

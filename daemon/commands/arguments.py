@@ -1,9 +1,7 @@
 """Arguments that several commands share, checked the same way."""
 
 import datetime as dt
-from pathlib import Path
 
-from daemon.config import Config, load
 from domain.errors import OpenbellError
 from domain.ids import Symbol, is_symbol
 
@@ -35,13 +33,3 @@ def symbol(text: str) -> Symbol:
     if not is_symbol(text.upper()):
         raise BadArgument(f"{text}: not a US equity symbol, such as AAPL")
     return Symbol(text.upper())
-
-
-def state_directory(path: Path | None) -> Path:
-    """Return the state directory that the configuration names."""
-    return directory_of(load(path))
-
-
-def directory_of(config: Config) -> Path:
-    """Return the state directory, with ``~`` resolved."""
-    return Path(config.state.directory).expanduser()

@@ -2,10 +2,12 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from daemon.cli import Options
 from daemon.commands import arguments
+from daemon.config import load
 from daemon.commands.output import money, print_json, print_pairs, print_table
 from state.reader import Reader
 
@@ -72,13 +74,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 def listing(options: Options, name: str, *, date: str | None) -> None:
     """Print one table, or the same rows as JSON."""
     on = arguments.session_date(date)
-    with Reader(arguments.state_directory(options.config)) as reader:
+    with Reader(_directory(options)) as reader:
         rows = _rows(reader, name, on)
     if options.json:
         print_json(rows)
         return
     empty = f"No {name} yet; `openbell runs` shows what ran."
     print_table("", COLUMNS[name], rows, empty=empty)
+
+
+def _directory(options: Options) -> Path:
+    return Path(load(options.config).state.directory).expanduser()
 
 
 def _rows(reader: Reader, name: str, on: dt.date | None) -> Sequence[Row]:
@@ -100,7 +106,7 @@ def _rows(reader: Reader, name: str, on: dt.date | None) -> Sequence[Row]:
 
 def status(options: Options) -> None:
     """Print the state of everything on one screen."""
-    with Reader(arguments.state_directory(options.config)) as reader:
+    with Reader(_directory(options)) as reader:
         document = reader.status()
     if options.json:
         print_json(document)

@@ -1,0 +1,174 @@
+"""The only place that builds things: from a configuration to a running daemon."""
+
+import datetime as dt
+
+import structlog
+
+from daemon.config import Config
+from daemon.connection import Connection, connect
+from daemon.embedded import running_endpoint, state_directory
+from daemon.engines import bar_source, forecast_engine, news_source, sentiment_scorer
+from daemon.lifecycle import Daemon, Life
+from daemon.monitor import Monitor
+from daemon.reporting import Reporter
+from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
+from daemon.trading_day import Trade
+from daemon.watch import Watch
+from domain.clock import Clock
+from domain.errors import StateError
+from domain.ids import Symbol
+from execution.cycle import CycleSettings, TradingCycle
+from execution.desk import Desk, OrderSettings
+from execution.gathering import Sources
+from execution.orders import OrderPath
+from execution.reconcile import Reconciler
+from execution.stream import StreamFollower
+from forecasts.base import Forecaster
+from marketdata.base import SessionCalendar
+from marketdata.session_calendar import NyseCalendar
+from state.decisions import Decisions
+from state.equity import EquityCurve
+from state.facts import Facts
+from state.incidents import Incidents
+from state.journal import Journal
+from state.latch import Latch
+from state.ledger import Ledger
+from state.pause import Pause
+from state.risk_state import RiskState
+from state.runs import Runs
+from state.store import Store
+from strategies.registry import build_allocations
+
+
+async def run_daemon(config: Config, *, sessions: int | None = None) -> None:
+    """Build the daemon and let it live.
+
+    Raises:
+        OpenbellError: it cannot start, or cannot go on.
+    """
+    # Before anything is opened: a bad section must leave nothing behind.
+    cycle_settings = _cycle_settings(config)
+    if running_endpoint(config) is not None:
+        raise StateError(
+            f"{state_directory(config)} is in use by a running daemon; stop that one first"
+        )
+    async with connect(config) as connection:
+        store = Store.open(state_directory(config), clock=connection.clock)
+        try:
+            desk = await open_books(config, connection, store)
+            async with forecast_engine(config, store, connection.clock) as forecaster:
+                life = _build(config, connection, desk, forecaster, cycle_settings)
+                await Daemon(life).run(sessions=sessions)
+        finally:
+            store.close()
+
+
+async def open_books(config: Config, connection: Connection, store: Store) -> Desk:
+    """Tie the store to the account that answers, and lay out what the order path works with.
+
+    Raises:
+        StateError: the store belongs to another account.
+        BrokerUnavailable: the account could not be read.
+    """
+    account = await connection.broker.account()
+    store.bind_account(account.account_number)
+    latch = Latch(state_directory(config))
+    store.sync_latch(latch)
+    Facts(store).put(mode=config.mode)
+    return Desk(
+        broker=connection.broker,
+        store=store,
+        journal=Journal(store),
+        ledger=Ledger(store),
+        incidents=Incidents(store),
+        latch=latch,
+        clock=connection.clock,
+        trading_state=RiskState(store).trading_state,
+        settings=OrderSettings(is_long_only=not config.risk.allow_short),
+        alert=_alert,
+    )
+
+
+def _alert(kind: str, text: str, symbol: Symbol | None) -> None:
+    structlog.get_logger("alert").warning(kind, text=text, symbol=symbol)
+
+
+def _cycle_settings(config: Config) -> CycleSettings:
+    return CycleSettings(
+        symbols=tuple(map(Symbol, config.universe.symbols)),
+        allocations=build_allocations(
+            config.strategies, min_confidence=config.risk.min_confidence
+        ),
+        limits=config.risk,
+        min_history=config.forecasts.min_history,
+        news_look_back=dt.timedelta(hours=config.news.look_back_hours),
+    )
+
+
+def _build(
+    config: Config,
+    connection: Connection,
+    desk: Desk,
+    forecaster: Forecaster,
+    cycle_settings: CycleSettings,
+) -> Life:
+    store, calendar = desk.store, NyseCalendar()
+    path = OrderPath(desk)
+    reconciler = Reconciler(desk, path)
+    monitor = Monitor(
+        desk,
+        risk_state=RiskState(store),
+        curve=EquityCurve(store),
+        pause=Pause(store.directory),
+        limits=config.risk,
+    )
+    trade = Trade(
+        cycle=_cycle(config, connection, desk, forecaster, cycle_settings, calendar),
+        desk=desk,
+        path=path,
+        reconciler=reconciler,
+        monitor=monitor,
+        calendar=calendar,
+        limits=config.risk,
+        facts=Facts(store),
+        report=Reporter(store, calendar=calendar, clock=connection.clock).write,
+        clock=connection.clock,
+    )
+    return Life(
+        trade=trade,
+        stream=connection.stream,
+        follower=StreamFollower(desk, path, reconciler),
+        watch=Watch(reconciler=reconciler, monitor=monitor, clock=connection.clock),
+        runs=Runs(store),
+        alarm=_alarm(config, connection.clock),
+        schedule=config.schedule,
+    )
+
+
+def _cycle(
+    config: Config,
+    connection: Connection,
+    desk: Desk,
+    forecaster: Forecaster,
+    settings: CycleSettings,
+    calendar: SessionCalendar,
+) -> TradingCycle:
+    sources = Sources(
+        broker=connection.broker,
+        calendar=calendar,
+        bars=bar_source(config, clock=connection.clock, calendar=calendar),
+        news=news_source(config),
+        forecaster=forecaster,
+        scorer=sentiment_scorer(config),
+    )
+    return TradingCycle(
+        sources=sources,
+        settings=settings,
+        decisions=Decisions(desk.store),
+        journal=desk.journal,
+        clock=connection.clock,
+    )
+
+
+def _alarm(config: Config, clock: Clock) -> Alarm:
+    return scheduler_alarm(clock) if config.clock.kind == "system" else clock_alarm(clock)

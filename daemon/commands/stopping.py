@@ -1,0 +1,128 @@
+"""``kill``, ``resume``, ``pause``: what a person stops and starts trading with."""
+
+import sys
+from pathlib import Path
+
+from daemon import event_loop
+from daemon.cli import EXIT_NOT_VERIFIED, Options
+from daemon.commands.output import console, print_json
+from daemon.config import Config, load, load_for_kill
+from daemon.connection import connect
+from daemon.app import open_books
+from domain.clock import SystemClock
+from domain.errors import OpenbellError
+from execution.kill import KillReport, Proof
+from execution.kill import kill as kill_everything
+from execution.resume import resume as resume_trading
+from state.latch import KillAction, Latch
+from state.pause import Pause
+from state.store import Store
+
+
+def kill(options: Options, *, flatten: bool, reason: str) -> int:
+    """Stop everything; return the exit status."""
+    config = load_for_kill(options.config)
+    directory = Path(config.state.directory).expanduser()
+    action = KillAction.FLATTEN if flatten else KillAction.CANCEL
+    # Before the broker is even looked for: from here on no order leaves.
+    _engage(Latch(directory), reason, action)
+    try:
+        report = event_loop.run(
+            config, _kill(config, directory, flatten=flatten, reason=reason), speed=1
+        )
+    except OpenbellError as exc:
+        report = _unreachable(Latch(directory), str(exc))
+    _show(report, options)
+    return 0 if report.verified else EXIT_NOT_VERIFIED
+
+
+def _engage(latch: Latch, reason: str, action: KillAction) -> None:
+    try:
+        latch.engage(reason, SystemClock().now(), pending=action)
+    except (OpenbellError, OSError) as exc:
+        sys.stderr.write(f"openbell: {exc}\n")
+
+
+async def _kill(config: Config, directory: Path, *, flatten: bool, reason: str) -> KillReport:
+    async with connect(config, is_urgent=True) as connection:
+        return await kill_everything(
+            connection.broker,
+            Latch(directory),
+            flatten=flatten,
+            reason=reason,
+            clock=connection.clock,
+            tell=lambda line: _say(line),
+        )
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"  {line}\n")
+    sys.stderr.flush()
+
+
+def _unreachable(latch: Latch, problem: str) -> KillReport:
+    return KillReport(
+        latched=latch.read().is_engaged,
+        open_orders=None,
+        positions=None,
+        verified=False,
+        elapsed_seconds=0.0,
+        proof=Proof.NOT_CANCELED,
+        suspended=None,
+        problems=(problem,),
+    )
+
+
+def _show(report: KillReport, options: Options) -> None:
+    if options.json:
+        print_json(report.as_json())
+        return
+    for problem in report.problems:
+        sys.stderr.write(f"openbell: {problem}\n")
+    out = console()
+    orders = "unknown" if report.open_orders is None else report.open_orders
+    positions = "unknown" if report.positions is None else report.positions
+    out.print(f"{report.proof.value}")
+    out.print(
+        f"latched: {'yes' if report.latched else 'NO'}   open orders: {orders}   "
+        f"positions: {positions}   verified: {'yes' if report.verified else 'NO'}   "
+        f"{report.elapsed_seconds:.1f} s"
+    )
+    if report.verified:
+        out.print("Trading stays stopped until: openbell resume --reason TEXT --confirm LAST4")
+    else:
+        out.print("Not verified: run `openbell kill` again, or cancel on the broker's web page.")
+
+
+def resume(options: Options, *, reason: str, confirm: str) -> None:
+    """Release the latch after a look at the broker."""
+    config = load(options.config)
+    state = event_loop.run(config, _resume(config, reason=reason, confirm=confirm), speed=1)
+    if options.json:
+        print_json({"kill": {"engaged": state, "reason": reason}})
+    else:
+        console().print("Released: the daemon may send orders again.")
+
+
+async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
+    async with connect(config, is_urgent=True) as connection:
+        store = Store.open(Path(config.state.directory).expanduser(), clock=connection.clock)
+        try:
+            desk = await open_books(config, connection, store)
+            await resume_trading(desk, reason=reason, confirm=confirm)
+            return desk.latch.read().is_engaged
+        finally:
+            store.close()
+
+
+def pause(options: Options, *, is_paused: bool, reason: str) -> None:
+    """Set or clear the pause marker; a running daemon sees it at its next look."""
+    marker = Pause(Path(load(options.config).state.directory).expanduser())
+    if is_paused:
+        marker.set(reason)
+    else:
+        marker.clear()
+    if options.json:
+        print_json({"paused": marker.reason is not None, "reason": marker.reason})
+    else:
+        console().print("Entries are paused; exits still work." if is_paused else "Entries are allowed.")

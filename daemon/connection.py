@@ -1,0 +1,160 @@
+"""Reach the broker of a configuration: a real account, or the embedded one on loopback."""
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from brokers.alpaca import AlpacaBroker, AlpacaSettings
+from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from daemon.config import AlpacaBrokerConfig, Config
+from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
+from daemon.embedded import embedded_broker, published, running_endpoint
+from domain.clock import Clock, LoopClock, SystemClock
+from domain.errors import ConfigError
+from marketdata.session_calendar import NyseCalendar
+from transport.http import Deadlines
+from transport.replay_loop import ReplayLoop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A broker that answers, the stream beside it, and the clock both live by."""
+
+    broker: AlpacaBroker
+    stream: AlpacaTradeStream
+    clock: Clock
+
+
+def start_clock(config: Config, *, at: dt.datetime | None = None) -> Clock:
+    """Return the clock of the configuration; ``at`` overrides the start of a replay."""
+    if config.clock.kind == "system":
+        return SystemClock()
+    return LoopClock(at or replay_start(config), asyncio.get_running_loop())
+
+
+def replay_start(config: Config) -> dt.datetime:
+    """Return ``clock.start``.
+
+    Raises:
+        ConfigError: it is no moment.
+    """
+    try:
+        start = dt.datetime.fromisoformat(config.clock.start)
+    except ValueError:
+        start = dt.datetime.min
+    if start.tzinfo is None:
+        raise ConfigError(
+            f"clock.start = {config.clock.start!r}: must be a time with offset,"
+            ' such as 2022-12-14T07:00:00-05:00, or "broker"'
+        )
+    return start.astimezone(dt.UTC)
+
+
+@contextlib.asynccontextmanager
+async def connect(config: Config, *, is_urgent: bool = False) -> AsyncIterator[Connection]:
+    """Reach the broker of the configuration; the embedded one is started."""
+    credentials = Credentials.of(config)
+    if config.broker.kind == "alpaca":
+        opened = _remote(config, config.broker.alpaca, credentials, is_urgent=is_urgent)
+    elif (port := running_endpoint(config)) is not None:
+        urls = _loopback(port)
+        opened = _remote(config, urls, credentials, is_urgent=is_urgent, is_beside=True)
+    else:
+        opened = _embedded(config, credentials, is_urgent=is_urgent)
+    async with opened as connection:
+        yield connection
+
+
+def _loopback(port: int) -> AlpacaBrokerConfig:
+    return AlpacaBrokerConfig(
+        trading_url=f"http://127.0.0.1:{port}", trade_stream_url=f"ws://127.0.0.1:{port}/stream"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _embedded(
+    config: Config, credentials: Credentials, *, is_urgent: bool
+) -> AsyncIterator[Connection]:
+    server = embedded_broker(
+        config, clock=start_clock(config), calendar=NyseCalendar(), credentials=credentials
+    )
+    async with server:
+        # A restored account may be ahead of the configured start; it never goes back.
+        clock = start_clock(config, at=server.venue.now())
+        urls = _loopback(server.port)
+        broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
+        try:
+            with published(config, server):
+                yield Connection(broker=broker, stream=stream, clock=clock)
+        finally:
+            await broker.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _remote(
+    config: Config,
+    urls: AlpacaBrokerConfig,
+    credentials: Credentials,
+    *,
+    is_urgent: bool,
+    is_beside: bool = False,
+) -> AsyncIterator[Connection]:
+    clock: Clock = SystemClock()
+    if config.clock.kind == "replay" and not is_beside:
+        clock = await _replay_clock(config, credentials)
+    broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
+    try:
+        yield Connection(broker=broker, stream=stream, clock=clock)
+    finally:
+        await broker.aclose()
+
+
+async def _replay_clock(config: Config, credentials: Credentials) -> Clock:
+    if config.clock.start != "broker":
+        return start_clock(config)
+    probe, _ = _adapters(config, config.broker.alpaca, credentials, SystemClock(), is_urgent=False)
+    try:
+        return start_clock(config, at=(await probe.clock()).now)
+    finally:
+        await probe.aclose()
+
+
+def _adapters(
+    config: Config,
+    urls: AlpacaBrokerConfig,
+    credentials: Credentials,
+    clock: Clock,
+    *,
+    is_urgent: bool,
+) -> tuple[AlpacaBroker, AlpacaTradeStream]:
+    key_id, secret_key = credentials.require(BROKER_KEY_ID), credentials.require(BROKER_SECRET_KEY)
+    loop = asyncio.get_running_loop()
+    scale = max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0
+    broker = AlpacaBroker.connect(
+        AlpacaSettings(
+            trading_url=urls.trading_url,
+            deadlines=Deadlines(
+                connect_seconds=urls.connect_timeout_seconds,
+                read_seconds=urls.read_timeout_seconds,
+                total_seconds=urls.total_timeout_seconds,
+            ),
+            time_scale=scale,
+            is_urgent=is_urgent,
+        ),
+        key_id=key_id,
+        secret_key=secret_key,
+        clock=clock,
+    )
+    # A replayed day lasts seconds: pings would be its busiest traffic.
+    pings = None if isinstance(loop, ReplayLoop) else 10.0
+    stream = AlpacaTradeStream(
+        StreamSettings(
+            url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale
+        ),
+        key_id=key_id,
+        secret_key=secret_key,
+        clock=clock,
+    )
+    return broker, stream

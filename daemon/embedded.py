@@ -1,0 +1,92 @@
+"""The embedded broker: the recorded market behind Alpaca's API, in this process."""
+
+import contextlib
+import datetime as dt
+import socket
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from brokers.exchange.daily_path import DailyPath
+from brokers.exchange.settings import ExchangeSettings
+from brokers.paper_server import Keys, PaperServer, parse_fault
+from daemon.config import Config
+from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
+from domain.clock import Clock
+from domain.ids import Symbol
+from marketdata.base import SessionCalendar
+from marketdata.recording import recording
+
+DIRECTORY = "paper"
+_ENDPOINT = "endpoint"
+# The exchange shows yesterday's close before the open, so it needs the days before.
+_DAYS_BEFORE = 10
+
+
+def state_directory(config: Config) -> Path:
+    """Return the state directory, with ``~`` resolved."""
+    return Path(config.state.directory).expanduser()
+
+
+def embedded_broker(
+    config: Config,
+    *,
+    clock: Clock,
+    calendar: SessionCalendar,
+    credentials: Credentials,
+    port: int = 0,
+) -> PaperServer:
+    """Build the server; its account lives in ``{state.directory}/paper``.  Nothing listens yet.
+
+    Raises:
+        DataError: the recorded prices are not installed.
+        ConfigError: a fault is not known.
+    """
+    start = clock.now().date() - dt.timedelta(days=_DAYS_BEFORE)
+    recorded = recording()
+    last = max(coverage.last for coverage in recorded.coverage().values())
+    symbols = [Symbol(symbol) for symbol in config.universe.symbols]
+    bars = {symbol: recorded.bars(symbol, start, last) for symbol in symbols}
+    settings = config.broker.embedded
+    return PaperServer(
+        state_directory(config) / DIRECTORY,
+        feed=DailyPath(
+            {symbol: series for symbol, series in bars.items() if series},
+            calendar.sessions(start, last),
+            spread_bps=Decimal(repr(settings.spread_bps)),
+        ),
+        calendar=calendar,
+        clock=clock,
+        settings=ExchangeSettings(starting_cash=Decimal(settings.starting_cash_usd)),
+        keys=Keys(
+            key_id=credentials.require(BROKER_KEY_ID).reveal(),
+            secret_key=credentials.require(BROKER_SECRET_KEY).reveal(),
+        ),
+        faults=[parse_fault(text) for text in settings.faults],
+        port=port,
+    )
+
+
+@contextlib.contextmanager
+def published(config: Config, server: PaperServer) -> Iterator[None]:
+    """Leave word where the server listens, for commands typed beside the daemon."""
+    path = state_directory(config) / DIRECTORY / _ENDPOINT
+    path.write_text(str(server.port), encoding="ascii")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running_endpoint(config: Config) -> int | None:
+    """Return the port of the embedded broker of a running process, or None."""
+    if config.broker.kind != "embedded":
+        return None
+    path = state_directory(config) / DIRECTORY / _ENDPOINT
+    try:
+        port = int(path.read_text(encoding="ascii"))
+        # A process that was killed leaves its word behind, and nobody listens.
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except (OSError, ValueError):
+        return None
+    return port

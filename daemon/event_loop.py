@@ -1,0 +1,30 @@
+"""Run a coroutine on the loop that the configuration's clock asks for."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from daemon.config import Config
+from daemon.embedded import running_endpoint
+from transport.replay_loop import ReplayLoop
+
+Result = TypeVar("Result")
+
+
+def run(config: Config, main: Coroutine[Any, Any, Result], *, speed: float | None = None) -> Result:
+    """Run to the end; Ctrl-C cancels it and lets it close what it opened.
+
+    Args:
+        config: tells the clock.
+        main: what to run.
+        speed: replaces ``clock.speed`` of a replay; 1 for what a person waits for.
+    """
+    with asyncio.Runner(loop_factory=_factory(config, speed)) as runner:
+        return runner.run(main)
+
+
+def _factory(config: Config, speed: float | None) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    # Another process answers in real time, whatever the clock of this one.
+    if config.clock.kind == "system" or running_endpoint(config) is not None:
+        return None
+    return lambda: ReplayLoop(speed=config.clock.speed if speed is None else speed)

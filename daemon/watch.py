@@ -1,0 +1,42 @@
+"""During the session: compare with the broker and judge the account every 30 seconds."""
+
+import datetime as dt
+
+import structlog
+
+from daemon.monitor import Monitor
+from domain.clock import Clock, sleep_until
+from domain.errors import AuthRefused, ProviderUnavailable
+from domain.market import Session
+from execution.reconcile import Reconciler
+
+RECONCILE_SECONDS = 30.0
+SNAPSHOT_EVERY = 10
+# Orders expire and their last events arrive shortly after the close.
+_AFTER_CLOSE = dt.timedelta(minutes=1)
+
+
+class Watch:
+    """Looks for itself, however healthy the stream seems."""
+
+    def __init__(self, *, reconciler: Reconciler, monitor: Monitor, clock: Clock) -> None:
+        self._reconciler = reconciler
+        self._monitor = monitor
+        self._clock = clock
+        self._log = structlog.get_logger("watch")
+
+    async def over(self, session: Session) -> None:
+        """Watch from the open to just after the close."""
+        await sleep_until(self._clock, session.open)
+        looks = 0
+        while self._clock.now() <= session.close + _AFTER_CLOSE:
+            await self._look(session, is_snapshot=looks % SNAPSHOT_EVERY == 0)
+            looks += 1
+            await self._clock.sleep(RECONCILE_SECONDS)
+
+    async def _look(self, session: Session, *, is_snapshot: bool) -> None:
+        try:
+            await self._reconciler.run("periodic")
+        except (ProviderUnavailable, AuthRefused) as exc:
+            self._log.warning("reconcile.failed", reason=str(exc))
+        await self._monitor.check(session, snapshot=is_snapshot)
