@@ -1,11 +1,22 @@
 """Decisions: what a run saw, wished and combined, kept so that it can be explained."""
 
-from collections.abc import Sequence
+import json
+import struct
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 from domain.decisions import CombinedSignal
-from domain.market import MarketView
-from domain.signals import Signal
+from domain.forecasts import Forecast
+from domain.ids import Symbol
+from domain.market import Bar, MarketView
+from domain.money import text
+from domain.signals import SentimentScore, Signal
+from state.rows import optional_text, stamp
 from state.store import Store
+
+Values = tuple[str | int | float | None, ...]
+
+_NOTHING = float("nan")
 
 
 class Decisions:
@@ -22,9 +33,132 @@ class Decisions:
         combined: Sequence[CombinedSignal],
     ) -> str:
         """Store the decision of a run, replacing an earlier one; return the view's hash."""
-        raise NotImplementedError
+        digest = view_hash(view)
+        head = (
+            run_id,
+            view.session.date.isoformat(),
+            stamp(view.as_of),
+            digest,
+            text(view.account.equity),
+            stamp(self._store.clock.now()),
+        )
+        with self._store.transaction() as connection:
+            # The parts of an earlier decision of the run go with it.
+            connection.execute("DELETE FROM decisions WHERE run_id = ?", (run_id,))
+            connection.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", head)
+            for table, rows in (
+                ("forecasts", [_forecast(item) for _, item in sorted(view.forecasts.items())]),
+                ("sentiment", [_score(item) for _, item in sorted(view.sentiment.items())]),
+                ("signals", [_signal(item) for item in signals]),
+                ("combined_signals", [_combined(item) for item in combined]),
+                ("view_symbols", [_seen(view, symbol) for symbol in _symbols(view)]),
+            ):
+                if rows:
+                    places = ", ".join("?" * (len(rows[0]) + 1))
+                    connection.executemany(
+                        f"INSERT INTO {table} VALUES ({places})",  # noqa: S608 - fixed names
+                        [(run_id, *row) for row in rows],
+                    )
+        return digest
 
 
 def view_hash(view: MarketView) -> str:
     """Return the SHA-256 of everything the decision could know, in a fixed order."""
-    raise NotImplementedError
+    digest = sha256()
+    for part in _parts(view):
+        digest.update(part)
+        digest.update(b"\x1e")
+    return digest.hexdigest()
+
+
+def _parts(view: MarketView) -> Iterable[bytes]:
+    yield repr((view.as_of, view.session, view.account)).encode()
+    for symbol, bars in sorted(view.history.items()):
+        yield symbol.encode()
+        yield b"".join(_packed(bar) for bar in bars)
+    for named in (view.forecasts, view.sentiment, view.positions, view.assets, view.excluded):
+        # Values are frozen dataclasses of plain fields, so repr() is complete and stable.
+        yield repr(sorted(named.items(), key=lambda item: item[0])).encode()
+
+
+def _packed(bar: Bar) -> bytes:
+    figures = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+    return struct.pack(
+        "<6d", bar.at.timestamp(), *(_NOTHING if figure is None else figure for figure in figures)
+    )
+
+
+def _symbols(view: MarketView) -> list[Symbol]:
+    return sorted({*view.history, *view.excluded, *view.positions})
+
+
+def _forecast(item: Forecast) -> Values:
+    return (
+        item.symbol,
+        stamp(item.as_of),
+        item.horizon,
+        json.dumps(item.levels),
+        json.dumps(item.quantiles),
+        item.mean,
+        item.volatility,
+        item.probability_up,
+        item.source.value,
+        item.model,
+        item.model_hash,
+        item.data_cutoff.isoformat(),
+    )
+
+
+def _score(item: SentimentScore) -> Values:
+    return (
+        item.symbol,
+        item.score,
+        item.label.value,
+        item.confidence,
+        item.source,
+        item.headlines,
+        stamp(item.newest_at) if item.newest_at is not None else None,
+        stamp(item.as_of),
+    )
+
+
+def _signal(item: Signal) -> Values:
+    return (
+        item.symbol,
+        item.strategy,
+        item.action.value,
+        item.strength,
+        item.confidence,
+        item.expected_return,
+        item.volatility,
+        item.horizon,
+        item.reason,
+    )
+
+
+def _combined(item: CombinedSignal) -> Values:
+    return (
+        item.symbol,
+        item.action.value,
+        item.strength,
+        item.confidence,
+        item.expected_return,
+        item.volatility,
+        item.horizon,
+        item.sentiment_tilt,
+        item.kelly_weight,
+        text(item.target_quantity),
+        item.reason,
+    )
+
+
+def _seen(view: MarketView, symbol: Symbol) -> Values:
+    bars = view.history.get(symbol)
+    position = view.positions.get(symbol)
+    return (
+        symbol,
+        stamp(bars[-1].at) if bars else None,
+        optional_text(view.last_close(symbol)),
+        text(position.quantity) if position is not None else "0",
+        view.excluded.get(symbol),
+    )

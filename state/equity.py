@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from domain.account import Position
+from domain.money import decimal, text
+from state.rows import known_moment, stamp
 from state.store import Store
 
 
@@ -23,11 +25,40 @@ class EquityCurve:
         cash: Decimal,
         positions: Sequence[Position] = (),
     ) -> None:
-        """Store one point, replacing one of the same moment."""
-        raise NotImplementedError
+        """Store one point, replacing one of the same moment; prices become the last marks."""
+        moment = stamp(at)
+        held = sorted(positions, key=lambda position: position.symbol)
+        marks = [
+            (position.symbol, text(position.market_price), moment)
+            for position in held
+            if position.market_price is not None
+        ]
+        points = [
+            (
+                moment,
+                position.symbol,
+                text(position.quantity),
+                text(
+                    position.market_price
+                    if position.market_price is not None
+                    else position.avg_entry_price
+                ),
+            )
+            for position in held
+        ]
+        point = (moment, session_date.isoformat(), text(decimal(equity)), text(decimal(cash)))
+        with self._store.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?)", point)
+            connection.execute("DELETE FROM position_points WHERE at = ?", (moment,))
+            connection.executemany("INSERT INTO position_points VALUES (?, ?, ?, ?)", points)
+            connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", marks)
 
     def between(
         self, start: dt.datetime, end: dt.datetime
     ) -> tuple[tuple[dt.datetime, Decimal], ...]:
         """Return the points of ``[start, end)``, oldest first."""
-        raise NotImplementedError
+        rows = self._store.rows(
+            "SELECT at, equity FROM equity WHERE at >= ? AND at < ? ORDER BY at",
+            (stamp(start), stamp(end)),
+        )
+        return tuple((known_moment(row["at"]), decimal(row["equity"])) for row in rows)

@@ -6,7 +6,7 @@ from state.store import Store
 class Facts:
     """A table of names and texts.
 
-    The reader knows: ``mode``, ``session_date``, ``session_phase``, ``reconciled_at``,
+    The reader knows ``mode``, ``session_date``, ``session_phase``, ``reconciled_at`` and
     ``forecast_source``.
     """
 
@@ -15,8 +15,12 @@ class Facts:
 
     def put(self, **values: str) -> None:
         """Remember values by name."""
-        raise NotImplementedError
+        with self._store.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", sorted(values.items())
+            )
 
     def get(self, name: str) -> str | None:
         """Return one value."""
-        raise NotImplementedError
+        row = self._store.row("SELECT value FROM facts WHERE name = ?", (name,))
+        return str(row["value"]) if row is not None else None

@@ -3,6 +3,7 @@
 import datetime as dt
 
 from domain.ids import Symbol
+from state.rows import stamp
 from state.store import Store
 
 
@@ -14,4 +15,9 @@ class Incidents:
 
     def record(self, kind: str, text: str, at: dt.datetime, symbol: Symbol | None = None) -> int:
         """Store one incident; return its number."""
-        raise NotImplementedError
+        with self._store.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO incidents (at, kind, symbol, text) VALUES (?, ?, ?, ?)",
+                (stamp(at), kind, symbol, text),
+            )
+        return int(cursor.lastrowid or 0)

@@ -1,14 +1,41 @@
 """The journal of intents: every order from the gate's answer to its end."""
 
 import datetime as dt
+import sqlite3
 from collections.abc import Sequence
 from enum import StrEnum, unique
 
 from domain.decisions import GateResult
+from domain.errors import StateError
 from domain.ids import ClientOrderId
-from domain.orders import BrokerOrder
-from state.rows import OrderRecord
+from domain.money import decimal, text
+from domain.orders import BrokerOrder, OrderState
+from state.events import Payload
+from state.order_states import reported
+from state.rows import (
+    OrderRecord,
+    external_columns,
+    optional_text,
+    order_record,
+    request_columns,
+    stamp,
+)
 from state.store import Store
+
+_ONE = "SELECT * FROM orders WHERE client_order_id = ?"
+_WORKING = (
+    "SELECT * FROM orders WHERE state IN"
+    " ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned')"
+    " ORDER BY client_order_id"
+)
+_OF_SESSION = "SELECT * FROM orders WHERE session_date = ? ORDER BY client_order_id"
+_INCOMPLETE = (
+    "SELECT * FROM orders WHERE filled_quantity <> booked_quantity ORDER BY client_order_id"
+)
+# A request that may have reached the wire may only go again under the same id.
+_MAY_BE_SENT = frozenset({OrderState.APPROVED, OrderState.SENDING, OrderState.UNKNOWN})
+_ON_THE_WIRE = frozenset({OrderState.SENDING, OrderState.UNKNOWN})
+_IN_DOUBT = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.ABANDONED})
 
 
 @unique
@@ -22,7 +49,7 @@ class ApplyOutcome(StrEnum):
 
 
 class Journal:
-    """Writes and reads orders.  Every method is one transaction; the moment is the store's clock."""
+    """Writes and reads orders: every method is one transaction, at the store's time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,69 +63,183 @@ class Journal:
         Returns:
             The ids that this plan approved, in order: only these may be sent.
         """
-        raise NotImplementedError
+        approved: list[ClientOrderId] = []
+        with self._store.transaction():
+            for result in results:
+                order_id = result.request.client_order_id
+                row = self._row(order_id)
+                if row is not None and not _never_left(row):
+                    continue
+                self._store.append_within("order.planned", _planned(result, run_id))
+                if result.is_approved:
+                    approved.append(order_id)
+        return tuple(approved)
 
     def mark_sending(self, *client_order_ids: ClientOrderId) -> None:
-        """Make durable that these requests may be on the wire: APPROVED, or a resend of the same id.
+        """Make durable that these requests may be on the wire; also for a resend of an id.
 
         Raises:
             StateError: an order may not be sent, or another writer took over; none is marked.
             StorageError: not durable, so nothing may be sent.
         """
-        raise NotImplementedError
+        with self._store.transaction():
+            for order_id in client_order_ids:
+                state = self._state(order_id)
+                if state not in _MAY_BE_SENT:
+                    raise StateError(
+                        f"order {order_id} is {state or 'unknown'} and may not be sent: plan it first"
+                    )
+                self._store.append_within("order.sending", {"client_order_id": order_id})
 
     def mark_live(self, order: BrokerOrder) -> ApplyOutcome:
         """Record the broker's acceptance; the same as ``apply_order``."""
-        raise NotImplementedError
+        return self.apply_order(order)
 
     def mark_unknown(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """SENDING has no clear answer; False when better evidence is there already."""
-        raise NotImplementedError
+        return self._move(client_order_id, OrderState.UNKNOWN, reason, {OrderState.SENDING})
 
     def mark_rejected(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """Record that the broker refused; False when it is known to hold the order."""
-        raise NotImplementedError
+        return self._move(client_order_id, OrderState.REJECTED, reason, _IN_DOUBT)
 
     def mark_canceling(self, client_order_id: ClientOrderId) -> bool:
         """Record that a cancel was asked for; False when the order is not working."""
-        raise NotImplementedError
+        return self._move(client_order_id, OrderState.CANCELING, "", {OrderState.LIVE})
 
     def mark_cancel_refused(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """Record that the broker refused the cancel: CANCELING is LIVE again."""
-        raise NotImplementedError
+        return self._move(client_order_id, OrderState.LIVE, reason, {OrderState.CANCELING})
 
     def mark_skipped(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """APPROVED, and will not be sent; False when it was or may have been sent."""
-        raise NotImplementedError
+        return self._move(client_order_id, OrderState.SKIPPED, reason, {OrderState.APPROVED})
 
     def mark_not_sent(self, client_order_id: ClientOrderId, reason: str) -> bool:
-        """SENDING, and proven never written to the socket: APPROVED again."""
-        raise NotImplementedError
+        """SENDING, and proven never taken by the broker: APPROVED again."""
+        return self._move(client_order_id, OrderState.APPROVED, reason, {OrderState.SENDING})
 
     def mark_abandoned(self, client_order_id: ClientOrderId, reason: str = "") -> bool:
-        """UNKNOWN, absent on every read; still counted and watched until the session ends."""
-        raise NotImplementedError
+        """Absent on every read; still counted and watched until the session ends."""
+        return self._move(client_order_id, OrderState.ABANDONED, reason, _ON_THE_WIRE)
+
+    def mark_expired(self, client_order_id: ClientOrderId, reason: str) -> bool:
+        """End an abandoned order after its session: a day order cannot work any more."""
+        return self._move(client_order_id, OrderState.EXPIRED, reason, {OrderState.ABANDONED})
 
     def apply_order(self, order: BrokerOrder) -> ApplyOutcome:
         """Merge what the broker reports: states never regress, filled quantity never falls."""
-        raise NotImplementedError
+        with self._store.transaction():
+            row = self._row(order.client_order_id)
+            if row is None:
+                return ApplyOutcome.NOT_OURS
+            if row["broker_order_id"] not in {None, order.broker_order_id}:
+                return ApplyOutcome.TWIN
+            merged = _merged(row, order)
+            if all(row[column] == value for column, value in merged.items()):
+                return ApplyOutcome.UNCHANGED
+            self._store.append_within("order.reported", merged)
+        return ApplyOutcome.CHANGED
 
     def adopt_external(self, order: BrokerOrder) -> bool:
         """Take an order into the journal that openbell did not send; False when it is there."""
-        raise NotImplementedError
+        with self._store.transaction():
+            if self._row(order.client_order_id) is not None:
+                return False
+            self._store.append_within("order.adopted", _adopted(order))
+        return True
 
     def get(self, client_order_id: ClientOrderId) -> OrderRecord | None:
         """Return one order."""
-        raise NotImplementedError
+        row = self._row(client_order_id)
+        return order_record(row) if row is not None else None
 
     def working(self) -> tuple[OrderRecord, ...]:
         """Return every order that may still fill, by client_order_id."""
-        raise NotImplementedError
+        return tuple(order_record(row) for row in self._store.rows(_WORKING))
 
     def of_session(self, session_date: dt.date) -> tuple[OrderRecord, ...]:
         """Return the orders of a session, by client_order_id."""
-        raise NotImplementedError
+        rows = self._store.rows(_OF_SESSION, (session_date.isoformat(),))
+        return tuple(order_record(row) for row in rows)
 
     def incomplete(self) -> tuple[OrderRecord, ...]:
         """Return the orders with executions that the ledger lacks, by client_order_id."""
-        raise NotImplementedError
+        records = (order_record(row) for row in self._store.rows(_INCOMPLETE))
+        return tuple(record for record in records if record.missing_quantity)
+
+    def _row(self, client_order_id: ClientOrderId) -> sqlite3.Row | None:
+        return self._store.row(_ONE, (client_order_id,))
+
+    def _state(self, client_order_id: ClientOrderId) -> OrderState | None:
+        row = self._store.row(
+            "SELECT state FROM orders WHERE client_order_id = ?", (client_order_id,)
+        )
+        return OrderState(row["state"]) if row is not None else None
+
+    def _move(
+        self,
+        client_order_id: ClientOrderId,
+        state: OrderState,
+        reason: str,
+        allowed: frozenset[OrderState] | set[OrderState],
+    ) -> bool:
+        with self._store.transaction():
+            if self._state(client_order_id) not in allowed:
+                return False
+            self._store.append_within(
+                "order.moved",
+                {"client_order_id": client_order_id, "state": state.value, "reason": reason},
+            )
+        return True
+
+
+def _never_left(row: sqlite3.Row) -> bool:
+    return (
+        row["sent_at"] is None and row["broker_order_id"] is None and row["booked_quantity"] == "0"
+    )
+
+
+def _planned(result: GateResult, run_id: str) -> Payload:
+    state = OrderState.APPROVED if result.is_approved else OrderState.DENIED
+    return {
+        **request_columns(result.request),
+        "run_id": run_id,
+        "state": state.value,
+        "state_reason": ", ".join(result.reasons),
+        "checks": [
+            (check.limit, check.passed, check.figure, check.bound, check.detail)
+            for check in result.checks
+        ],
+    }
+
+
+def _merged(row: sqlite3.Row, order: BrokerOrder) -> dict[str, str | None]:
+    has_broker_id = row["broker_order_id"] is not None
+    state = reported(OrderState(row["state"]), order.state, has_broker_id=has_broker_id)
+    is_newer = order.filled_quantity >= decimal(row["filled_quantity"])
+    average = optional_text(order.filled_avg_price) or row["filled_avg_price"]
+    return {
+        "client_order_id": order.client_order_id,
+        "state": state.value,
+        "broker_order_id": order.broker_order_id,
+        # A report that is behind in shares is an old one: its words are not taken over.
+        "raw_status": order.raw_status if is_newer else row["raw_status"],
+        "filled_quantity": text(order.filled_quantity) if is_newer else row["filled_quantity"],
+        "filled_avg_price": average if is_newer else row["filled_avg_price"],
+    }
+
+
+def _adopted(order: BrokerOrder) -> Payload:
+    return {
+        **external_columns(order, order.submitted_at.date()),
+        "run_id": None,
+        "state": order.state.value,
+        "state_reason": "",
+        "is_external": 1,
+        "broker_order_id": order.broker_order_id,
+        "raw_status": order.raw_status,
+        "filled_quantity": text(order.filled_quantity),
+        "filled_avg_price": optional_text(order.filled_avg_price),
+        "acknowledged_at": stamp(order.submitted_at),
+    }

@@ -9,6 +9,7 @@ import dataclasses
 import datetime as dt
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from hashlib import sha256
@@ -19,6 +20,8 @@ from domain.errors import StateError, StorageError
 VERSION = 1
 _RESERVE_BYTES = 4096
 _MAX_BYTES = 64 * 1024
+# Escaped, this many characters of reason still fit into the reserve.
+_REASON_CHARACTERS = 500
 
 
 @unique
@@ -226,7 +229,7 @@ def _encode(state: LatchState) -> bytes:
         "version": VERSION,
         "state": "engaged" if state.is_engaged else "armed",
         "sequence": state.sequence,
-        "reason": state.reason,
+        "reason": state.reason[:_REASON_CHARACTERS],
         "at": state.at.isoformat() if state.at else None,
         "pending": state.pending.value if state.pending else None,
     }
@@ -251,8 +254,8 @@ def _decode(line: bytes) -> LatchState:
     )
 
 
-def _checksum(record: dict[str, object]) -> str:
-    return sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _checksum(record: Mapping[str, object]) -> str:
+    return sha256(json.dumps(dict(record), sort_keys=True).encode()).hexdigest()
 
 
 def _write_durably(path: Path, content: bytes) -> None:

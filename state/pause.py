@@ -33,7 +33,9 @@ class Pause:
         try:
             self.path.write_text(reason + "\n", encoding="utf-8")
         except OSError as exc:
-            raise StorageError(f"{self.path} could not be written ({exc}); use `openbell kill`") from exc
+            raise StorageError(
+                f"{self.path} could not be written ({exc}); use `openbell kill`"
+            ) from exc
 
     def clear(self) -> bool:
         """Allow entries again; False when they were not paused.

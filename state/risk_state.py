@@ -3,7 +3,11 @@
 import datetime as dt
 from decimal import Decimal
 
+from domain.errors import DataError
+from domain.money import ZERO, decimal, text
 from domain.trading_state import TradingState
+from state.cost_basis import exact_sum
+from state.rows import optional_decimal, stamp
 from state.store import Store
 
 
@@ -19,28 +23,76 @@ class RiskState:
         Raises:
             DataError: equity is not finite and above 0; nothing changes.
         """
-        raise NotImplementedError
+        if not (equity.is_finite() and equity > 0):
+            raise DataError(f"equity {equity} is not above 0: ask the broker again")
+        moment = stamp(at)
+        with self._store.transaction():
+            if self.session_start_equity(session_date) is None:
+                self._store.append_within(
+                    "risk.session_started",
+                    {
+                        "session_date": session_date.isoformat(),
+                        "equity": text(equity),
+                        "at": moment,
+                    },
+                )
+            mark = self.high_water_mark()
+            if mark is None or equity > mark:
+                self._store.append_within(
+                    "risk.high_water_mark_moved", {"high_water_mark": text(equity), "at": moment}
+                )
 
     def record_cash_flow(self, amount: Decimal, activity_id: str) -> bool:
-        """Move the high-water mark by a deposit (above 0) or withdrawal, once per activity."""
-        raise NotImplementedError
+        """Move the high-water mark by a deposit (above 0) or withdrawal, once per activity.
+
+        Raises:
+            DataError: the amount is not finite.
+        """
+        amount = decimal(amount)
+        with self._store.transaction():
+            if self._store.row("SELECT 1 FROM cash_flows WHERE activity_id = ?", (activity_id,)):
+                return False
+            mark = self.high_water_mark()
+            # A withdrawal of everything leaves a mark of 0: the next equity sets it anew.
+            moved = max(exact_sum((mark, amount)), ZERO) if mark is not None else None
+            self._store.append_within(
+                "risk.cash_flowed",
+                {
+                    "activity_id": activity_id,
+                    "amount": text(amount),
+                    "high_water_mark": text(moved) if moved is not None else None,
+                },
+            )
+        return True
 
     def high_water_mark(self) -> Decimal | None:
         """Return the highest equity seen, net of cash flows; None before the first."""
-        raise NotImplementedError
+        return optional_decimal(self._column("high_water_mark"))
 
     def session_start_equity(self, session_date: dt.date) -> Decimal | None:
         """Return the first equity of a session; None before it."""
-        raise NotImplementedError
+        row = self._store.row(
+            "SELECT start_equity FROM sessions WHERE session_date = ?", (session_date.isoformat(),)
+        )
+        return decimal(row["start_equity"]) if row is not None else None
 
     def set_trading_state(self, state: TradingState, reason: str) -> None:
         """Remember the trading state; repeats of the same are not written."""
-        raise NotImplementedError
+        with self._store.transaction():
+            if (self.trading_state(), self.trading_state_reason()) != (state, reason):
+                self._store.append_within(
+                    "risk.trading_state_set", {"state": state.value, "reason": reason}
+                )
 
     def trading_state(self) -> TradingState:
         """Return the remembered state; ACTIVE before the first."""
-        raise NotImplementedError
+        return TradingState(self._column("trading_state"))
 
     def trading_state_reason(self) -> str:
         """Return why; empty before the first."""
-        raise NotImplementedError
+        return self._column("trading_state_reason") or ""
+
+    def _column(self, name: str) -> str | None:
+        row = self._store.rows("SELECT * FROM risk_state")[0]
+        value: str | None = row[name]
+        return value

@@ -1,11 +1,16 @@
-"""Rows of the store as values."""
+"""Rows of the store as values, and values as columns."""
 
 import datetime as dt
+import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
 
-from domain.ids import BrokerOrderId, ClientOrderId, Symbol
-from domain.orders import OrderRequest, OrderState
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.money import ZERO, decimal, text
+from domain.orders import BrokerOrder, Fill, OrderRequest, OrderState, OrderType, Side, TimeInForce
+from state.cost_basis import average
+
+DISPLAY_PRICE_GRID = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +52,142 @@ class OrderRecord:
     @property
     def leaves_quantity(self) -> Decimal:
         """Shares that may still be executed, never below 0."""
-        return max(self.request.quantity - self.filled_quantity, Decimal(0))
+        return max(self.request.quantity - self.filled_quantity, ZERO)
 
     @property
     def missing_quantity(self) -> Decimal:
         """Shares that the broker executed and the ledger has not booked."""
-        return max(self.filled_quantity - self.booked_quantity - self.busted_quantity, Decimal(0))
+        return max(self.filled_quantity - self.booked_quantity - self.busted_quantity, ZERO)
+
+
+def stamp(at: dt.datetime) -> str:
+    """Write a moment as RFC 3339 in UTC, always with microseconds, so that text sorts as time."""
+    return at.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def moment(written: str | None) -> dt.datetime | None:
+    """Read a moment back."""
+    return dt.datetime.fromisoformat(written) if written is not None else None
+
+
+def known_moment(written: str) -> dt.datetime:
+    """Read a moment that must be there."""
+    return dt.datetime.fromisoformat(written)
+
+
+def optional_decimal(written: str | None) -> Decimal | None:
+    """Read a number that may be absent."""
+    return decimal(written) if written is not None else None
+
+
+def optional_text(value: Decimal | None) -> str | None:
+    """Write a number that may be absent."""
+    return text(value) if value is not None else None
+
+
+def request_columns(request: OrderRequest) -> dict[str, str | int | None]:
+    """Return the columns of ``orders`` that an intent fills."""
+    return {
+        "client_order_id": request.client_order_id,
+        "session_date": request.session_date.isoformat(),
+        "symbol": request.symbol,
+        "side": request.side.value,
+        "quantity": text(request.quantity),
+        "order_type": request.order_type.value,
+        "limit_price": optional_text(request.limit_price),
+        "time_in_force": request.time_in_force.value,
+        "strategy": request.strategy,
+        "leg": request.leg,
+        "revision": request.revision,
+        "decision_price": text(request.decision_price),
+        "reason": request.reason,
+    }
+
+
+def external_columns(order: BrokerOrder, session_date: dt.date) -> dict[str, str | int | None]:
+    """Return the same columns for an order that openbell did not send."""
+    return {
+        "client_order_id": order.client_order_id,
+        "session_date": session_date.isoformat(),
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": text(order.quantity),
+        "order_type": order.order_type,
+        "limit_price": optional_text(order.limit_price),
+        "time_in_force": order.time_in_force,
+        "strategy": "external",
+        "leg": "external",
+        "revision": 0,
+        "decision_price": text(order.limit_price or order.filled_avg_price or ZERO),
+        "reason": "placed outside openbell",
+    }
+
+
+def order_record(row: sqlite3.Row) -> OrderRecord:
+    """Read a row of ``orders``."""
+    return OrderRecord(
+        request=_request(row),
+        run_id=row["run_id"],
+        state=OrderState(row["state"]),
+        broker_order_id=row["broker_order_id"],
+        raw_status=row["raw_status"],
+        filled_quantity=decimal(row["filled_quantity"]),
+        filled_avg_price=filled_avg_price(row),
+        booked_quantity=decimal(row["booked_quantity"]),
+        busted_quantity=decimal(row["busted_quantity"]),
+        reason=row["state_reason"],
+        attempts=row["attempts"],
+        is_external=bool(row["is_external"]),
+        created_at=known_moment(row["created_at"]),
+        updated_at=known_moment(row["updated_at"]),
+        sent_at=moment(row["sent_at"]),
+        acknowledged_at=moment(row["acknowledged_at"]),
+    )
+
+
+def filled_avg_price(row: sqlite3.Row) -> Decimal | None:
+    """Return the average of the booked executions, or the broker's figure until all are booked."""
+    booked = decimal(row["booked_quantity"])
+    if booked and booked >= decimal(row["filled_quantity"]):
+        return average(decimal(row["booked_notional"]), booked, places=DISPLAY_PRICE_GRID)
+    return optional_decimal(row["filled_avg_price"])
+
+
+def fill_of(row: sqlite3.Row) -> Fill:
+    """Read a row of ``fills``."""
+    return Fill(
+        execution_id=ExecutionId(row["execution_id"]),
+        broker_order_id=BrokerOrderId(row["broker_order_id"]),
+        client_order_id=ClientOrderId(row["client_order_id"]),
+        symbol=Symbol(row["symbol"]),
+        side=Side(row["side"]),
+        quantity=decimal(row["quantity"]),
+        price=decimal(row["price"]),
+        cumulative_quantity=decimal(row["cumulative_quantity"]),
+        at=known_moment(row["at"]),
+    )
+
+
+def _request(row: sqlite3.Row) -> OrderRequest:
+    limit_price = optional_decimal(row["limit_price"])
+    is_limit = limit_price is not None
+    return OrderRequest(
+        client_order_id=ClientOrderId(row["client_order_id"]),
+        strategy=row["strategy"],
+        session_date=dt.date.fromisoformat(row["session_date"]),
+        symbol=Symbol(row["symbol"]),
+        side=Side(row["side"]),
+        quantity=decimal(row["quantity"]),
+        # An external order may be of a kind that openbell never sends, such as a stop.
+        order_type=OrderType.LIMIT if is_limit else OrderType.MARKET,
+        limit_price=limit_price,
+        time_in_force=_time_in_force(row["time_in_force"]),
+        leg=row["leg"],
+        revision=row["revision"],
+        decision_price=decimal(row["decision_price"]),
+        reason=row["reason"],
+    )
+
+
+def _time_in_force(written: str) -> TimeInForce:
+    return TimeInForce(written) if written in set(TimeInForce) else TimeInForce.DAY

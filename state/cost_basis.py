@@ -1,0 +1,103 @@
+"""Average-cost arithmetic: what a trade does to shares, cost and realized profit.
+
+Exact by construction.  The only quotient, the cost of the shares sold, is rounded to
+``COST_GRID``, and the rest of the cost keeps the difference: so cash, cost and profit
+always add up, to the last digit, whatever the average is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, localcontext
+
+from domain.money import ZERO
+
+COST_GRID = Decimal("1e-12")
+SHARE_GRID = Decimal("1e-9")
+
+# Wide enough for any product and sum below; a result that is still not exact is a bug.
+_EXACT = Context(prec=120, traps=[Inexact])
+_ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Shares and what they cost in total, both signed; short is below 0."""
+
+    quantity: Decimal = ZERO
+    total_cost: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one entry adds; ``realized_pnl == cash + cost - in_kind`` always."""
+
+    quantity: Decimal = ZERO
+    cash: Decimal = ZERO
+    cost: Decimal = ZERO
+    in_kind: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+
+
+def trade(holding: Holding, quantity: Decimal, price: Decimal) -> Change:
+    """Trade signed shares for cash: close first, then open the rest at the price."""
+    with localcontext(_EXACT):
+        closing = _closing_part(holding.quantity, quantity)
+        released = _released_cost(holding, closing)
+        cost = (quantity - closing) * price - released
+        cash = -quantity * price
+        return Change(quantity=quantity, cash=cash, cost=cost, realized_pnl=cash + cost)
+
+
+def adopt(holding: Holding, quantity: Decimal, price: Decimal) -> Change:
+    """Take over signed shares without cash: a trade whose money went elsewhere."""
+    traded = trade(holding, quantity, price)
+    with localcontext(_EXACT):
+        return Change(
+            quantity=quantity,
+            cost=traded.cost,
+            in_kind=-traded.cash,
+            realized_pnl=traded.realized_pnl,
+        )
+
+
+def split_quantity(quantity: Decimal, new_rate: Decimal, old_rate: Decimal) -> Decimal:
+    """Return the shares after a split; a fraction below the grid is paid in cash, so dropped."""
+    with localcontext(_ROUNDING):
+        exact = quantity * new_rate / old_rate
+        return exact.quantize(SHARE_GRID, rounding="ROUND_DOWN").normalize()
+
+
+def exact_sum(values: Iterable[Decimal]) -> Decimal:
+    """Add without rounding, whatever the context of the caller."""
+    with localcontext(_EXACT):
+        return sum(values, ZERO)
+
+
+def exact_product(one: Decimal, other: Decimal) -> Decimal:
+    """Multiply without rounding, whatever the context of the caller."""
+    with localcontext(_EXACT):
+        return one * other
+
+
+def average(total: Decimal, quantity: Decimal, *, places: Decimal = SHARE_GRID) -> Decimal:
+    """Return ``total / quantity`` rounded for display; 0 when flat."""
+    if quantity == 0:
+        return ZERO
+    with localcontext(_ROUNDING):
+        return (total / quantity).quantize(places)
+
+
+def _closing_part(held: Decimal, quantity: Decimal) -> Decimal:
+    if held * quantity >= 0:
+        return ZERO
+    return quantity if abs(quantity) <= abs(held) else -held
+
+
+def _released_cost(holding: Holding, closing: Decimal) -> Decimal:
+    if closing == 0:
+        return ZERO
+    if closing == -holding.quantity:
+        return holding.total_cost
+    with localcontext(_ROUNDING):
+        share = holding.total_cost * -closing / holding.quantity
+        return share.quantize(COST_GRID)
