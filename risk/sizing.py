@@ -32,20 +32,29 @@ class SizingPlan:
 
 def plan(book: Book, combined: Sequence[CombinedSignal]) -> SizingPlan:
     """Turn combined signals into orders; what cannot be sized is a remark, not an order."""
-    signals = {signal.symbol: signal for signal in combined}
     targets = target_positions(book, combined)
-    requests = [
-        request
-        for symbol in sorted(targets)
-        if (request := _order(book, signals[symbol], targets[symbol])) is not None
-    ]
+    requests = _requests(book, combined, targets)
+    neutral = [dataclasses.replace(signal, sentiment_tilt=1.0) for signal in combined]
+    if neutral != list(combined):
+        # News may change the size of an order, never bring one into being.
+        calm = _requests(book, neutral, target_positions(book, neutral))
+        known = {(request.symbol, request.side) for request in calm}
+        requests = [request for request in requests if (request.symbol, request.side) in known]
     # By size, not by name: where the gate has room for some only, the best come first.
     requests.sort(key=lambda r: (r.leg != EXIT, -abs(targets[r.symbol].weight), r.symbol))
+    in_order = sorted(combined, key=lambda signal: signal.symbol)
     return SizingPlan(
-        combined=tuple(_sized(signals[symbol], targets[symbol]) for symbol in sorted(targets)),
+        combined=tuple(_sized(signal, targets[signal.symbol]) for signal in in_order),
         requests=tuple(requests),
         remarks={symbol: target.remark for symbol, target in targets.items() if target.remark},
     )
+
+
+def _requests(
+    book: Book, combined: Sequence[CombinedSignal], targets: Mapping[Symbol, Target]
+) -> list[OrderRequest]:
+    orders = (_order(book, signal, targets[signal.symbol]) for signal in combined)
+    return [order for order in orders if order is not None]
 
 
 def _order(book: Book, signal: CombinedSignal, target: Target) -> OrderRequest | None:
@@ -67,7 +76,7 @@ def _entry_order(
     side = Side.BUY if target.quantity > held else Side.SELL
     limit = limit_price(price, side, limits.price_collar_pct)
     quantity = min(
-        abs(target.quantity - held),
+        whole_shares(abs(target.quantity - held)),
         whole_shares(limits.max_order_notional_usd / max(limit, price)),
         _volume_cap(book, symbol),
     )

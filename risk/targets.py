@@ -27,6 +27,7 @@ from domain.signals import Action
 from risk import reservations as worst
 from risk.book import HUNDRED, Book, limit_price, to_decimal
 from risk.context import is_known
+from risk.reservations import Reservation
 from risk.weights import Candidate, Weight, Weights, kelly_weights
 
 
@@ -41,14 +42,24 @@ class Target:
 
 
 def target_positions(book: Book, combined: Sequence[CombinedSignal]) -> dict[Symbol, Target]:
-    """Return the target of every symbol that has a combined signal."""
+    """Return the target of every symbol that has a combined signal.
+
+    Raises:
+        SizingError: a symbol has two combined signals.
+    """
     signals = {signal.symbol: signal for signal in combined}
+    if len(signals) != len(combined):
+        raise SizingError("a symbol has two combined signals")
     candidates, refused = _candidates(book, signals)
     weights = _weights(book, candidates)
     targets = {
         symbol: _target(book, signals[symbol], weights, refused) for symbol in sorted(signals)
     }
-    return _within_budget(book, targets)
+    targets = _within_budget(book, targets)
+    return {
+        symbol: _from_this_source(book, target, weights.by_symbol.get(symbol))
+        for symbol, target in targets.items()
+    }
 
 
 def _wished_sign(book: Book, signal: CombinedSignal) -> int:
@@ -145,7 +156,8 @@ def _target(
 
 def _held_target(book: Book, signal: CombinedSignal) -> Target:
     held = book.held(signal.symbol)
-    if not signal.volatility > 0 or signal.expected_return == 0:
+    has_lean = math.isfinite(signal.confidence) and abs(signal.expected_return) > 0
+    if not (has_lean and signal.volatility > 0):
         return _keep(signal.symbol, held, "no opinion: position kept")
     leans_with_it = (signal.expected_return > 0) == (held > 0)
     likely = signal.confidence if leans_with_it else 1 - signal.confidence
@@ -159,17 +171,30 @@ def _held_target(book: Book, signal: CombinedSignal) -> Target:
 
 
 def _weighted_target(book: Book, symbol: Symbol, weight: Weight) -> Target:
-    held = book.held(symbol)
-    wanted, full = _shares(book, symbol, weight.allowed), _shares(book, symbol, weight.full)
-    least, most = abs(wanted.entering), abs(full.leaving)
+    held, shares = book.held(symbol), _shares(book, symbol, weight.full)
     sign = 1 if weight.full >= 0 else -1
-    if abs(held) < least:
-        quantity, remark = sign * least, ""
-    elif abs(held) > most:
-        quantity, remark = sign * most, "above its Kelly target"
+    if abs(held) < shares.entering:
+        quantity, remark = sign * shares.entering, ""
+    elif abs(held) > shares.leaving:
+        quantity, remark = sign * shares.leaving, "above its Kelly target"
     else:
-        return Target(symbol=symbol, quantity=held, weight=weight.allowed, remark="at its target")
+        quantity, remark = held, "at its target"
     return Target(symbol=symbol, quantity=quantity, weight=weight.allowed, remark=remark)
+
+
+def _from_this_source(book: Book, target: Target, weight: Weight | None) -> Target:
+    """Cut what a degraded source would add; it never cuts what is held.
+
+    Last of all steps, so that room it leaves is not handed to another symbol and the
+    result is at most what the healthy source would have got.
+    """
+    held = book.held(target.symbol)
+    if weight is None or weight.allowed == weight.full or abs(target.quantity) <= abs(held):
+        return target
+    allowed = _shares(book, target.symbol, weight.allowed).entering
+    most = min(abs(target.quantity), max(abs(held), allowed))
+    sign = 1 if target.quantity > 0 else -1
+    return dataclasses.replace(target, quantity=sign * most, remark="cut for a degraded source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,13 +253,19 @@ def _budget(book: Book) -> Decimal:
     bounds, account, limits = book.bounds(), book.view.account, book.limits
     if bounds is None or not is_known(account.equity) or not account.buying_power.is_finite():
         return ZERO
-    reserved = sum((r.quantity * (r.price or ZERO) for r in book.reservations), ZERO)
+    reserved = sum((r.quantity * _reserved_price(book, r) for r in book.reservations), ZERO)
     return min(
         limits.max_gross_pct * account.equity / HUNDRED - worst.gross(bounds),
         limits.max_net_pct * account.equity / HUNDRED - worst.net(bounds),
         account.buying_power * (HUNDRED - limits.cash_reserve_pct) / HUNDRED - reserved,
         limits.max_notional_per_day_usd - book.opened_notional_today,
     )
+
+
+def _reserved_price(book: Book, reserved: Reservation) -> Decimal:
+    # A bound of the whole book exists only if each ordered symbol has a price.
+    price = reserved.price if reserved.price is not None else book.price(reserved.symbol)
+    return price if price is not None else Decimal("Infinity")
 
 
 def _scaled(book: Book, target: Target, scale: Decimal) -> Target:
