@@ -71,17 +71,24 @@ class UnknownOrders:
         order_id = record.client_order_id
         if record.state is OrderState.SENDING:
             self._desk.journal.mark_unknown(order_id, "no answer was recorded")
-        if await self._evidence.look(order_id) is not Sight.ABSENT:
+        sight = await self._evidence.look(order_id)
+        if record.state is OrderState.ABANDONED:
+            if sight in {Sight.NOT_YET, Sight.ABSENT} and self._is_over(record):
+                self._desk.journal.mark_expired(order_id, "its session is over")
+        elif sight is not Sight.ABSENT:
             return
-        if self._may_send_again(record, cutoff):
+        elif self._may_send_again(record, cutoff):
             await self._send_again(record, cutoff)
-        elif record.state is not OrderState.ABANDONED:
+        else:
             self._give_up(record)
+
+    def _is_over(self, record: OrderRecord) -> bool:
+        # Day orders die by the close, and no session crosses midnight UTC.
+        return self._desk.clock.now().date() > record.request.session_date
 
     def _may_send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> bool:
         return (
-            record.state is not OrderState.ABANDONED
-            and cutoff is not None
+            cutoff is not None
             and self._desk.clock.now() <= cutoff
             and record.attempts < self._desk.settings.most_posts
             and self._desk.effective_state() is not TradingState.HALTED
