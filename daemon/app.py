@@ -4,9 +4,9 @@ import datetime as dt
 
 import structlog
 
-from daemon.config import Config
+from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
-from daemon.embedded import running_endpoint, state_directory
+from daemon.embedded import running_endpoint
 from daemon.engines import bar_source, forecast_engine, news_source, sentiment_scorer
 from daemon.lifecycle import Daemon, Life
 from daemon.monitor import Monitor
@@ -40,7 +40,9 @@ from state.store import Store
 from strategies.registry import build_allocations
 
 
-async def run_daemon(config: Config, *, sessions: int | None = None) -> None:
+async def run_daemon(
+    config: Config, *, sessions: int | None = None, is_waiting: bool = False
+) -> None:
     """Build the daemon and let it live.
 
     Raises:
@@ -58,7 +60,7 @@ async def run_daemon(config: Config, *, sessions: int | None = None) -> None:
             desk = await open_books(config, connection, store)
             async with forecast_engine(config, store, connection.clock) as forecaster:
                 life = _build(config, connection, desk, forecaster, cycle_settings)
-                await Daemon(life).run(sessions=sessions)
+                await Daemon(life).run(sessions=sessions, is_waiting=is_waiting)
         finally:
             store.close()
 

@@ -14,6 +14,7 @@ import typer
 
 from domain.errors import (
     AuthRefused,
+    BadArgument,
     BrokerError,
     ConfigError,
     OpenbellError,
@@ -94,11 +95,17 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Do the runs that are due for one session, then exit.")
     ] = False,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="Exit after this many sessions.")
+    ] = None,
+    then_wait: Annotated[
+        bool, typer.Option("--then-wait", help="After them stay up, with time standing still.")
+    ] = False,
 ) -> None:
     """Run the daemon in the foreground."""
     from daemon.commands.run import run as command
 
-    command(ctx.obj, sessions=1 if once else None)
+    command(ctx.obj, sessions=1 if once else sessions, is_waiting=then_wait)
 
 
 @app.command()
@@ -276,6 +283,8 @@ def hoist(arguments: list[str]) -> list[str]:
 
 def exit_code(error: OpenbellError) -> int:
     """Return the exit status that scripts and systemd know an error by."""
+    if isinstance(error, BadArgument):
+        return EXIT_USAGE
     if isinstance(error, ConfigError | StateError | AuthRefused):
         return EXIT_REFUSED
     if isinstance(error, ProviderUnavailable | BrokerError):

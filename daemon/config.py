@@ -255,6 +255,11 @@ def find_path(path: Path | None) -> Path:
     return next((candidate for candidate in DEFAULT_PATHS if candidate.exists()), DEFAULT_PATHS[0])
 
 
+def state_directory(config: Config) -> Path:
+    """Return the state directory, with ``~`` resolved."""
+    return Path(config.state.directory).expanduser()
+
+
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
     """Read, override from the environment, and check the configuration.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from brokers.exchange.daily_path import DailyPath
 from brokers.exchange.settings import ExchangeSettings
 from brokers.paper_server import Keys, PaperServer, parse_fault
-from daemon.config import Config
+from daemon.config import Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from domain.clock import Clock
 from domain.ids import Symbol
@@ -21,11 +21,6 @@ DIRECTORY = "paper"
 _ENDPOINT = "endpoint"
 # The exchange shows yesterday's close before the open, so it needs the days before.
 _DAYS_BEFORE = 10
-
-
-def state_directory(config: Config) -> Path:
-    """Return the state directory, with ``~`` resolved."""
-    return Path(config.state.directory).expanduser()
 
 
 def embedded_broker(

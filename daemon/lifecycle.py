@@ -6,6 +6,7 @@ stop:  no new work, wait for requests in flight, close
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from domain.money import text
 from execution.kill import complete_pending_kill
 from execution.stream import StreamFollower
 from state.runs import Runs, RunState
+from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
 
@@ -47,8 +49,12 @@ class Daemon:
         self._day = TradingDay(life.trade)
         self._log = structlog.get_logger("daemon")
 
-    async def run(self, *, sessions: int | None = None) -> None:
+    async def run(self, *, sessions: int | None = None, is_waiting: bool = False) -> None:
         """Live; returns after ``sessions`` of them, never when that is None.
+
+        Args:
+            sessions: how many to live.
+            is_waiting: after them stay up until cancelled, without a moment passing.
 
         Raises:
             OpenbellError: start-up is not possible.
@@ -62,9 +68,17 @@ class Daemon:
                 session = self._next_session()
                 await self._live(session)
                 count += 1
+            if is_waiting:
+                await self._wait_for_ever()
             self._log.info("daemon.stopping", sessions=count)
             trade.facts.put(session_phase="stopped")
             listening.cancel()
+
+    async def _wait_for_ever(self) -> None:
+        self._log.info("daemon.waiting")
+        loop = asyncio.get_running_loop()
+        with loop.hold() if isinstance(loop, ReplayLoop) else contextlib.nullcontext():
+            await asyncio.Event().wait()
 
     async def _start(self) -> None:
         trade = self._life.trade

@@ -2,6 +2,7 @@
 
 OpenbellError
 ├── ConfigError           the operator; the process exits 78
+├── BadArgument           whoever typed the command; it exits 64
 ├── StateError            the operator; state cannot be trusted, exits 78 or halts
 │   └── StorageError      nobody at once; the disk refused a write, so nothing is sent
 ├── ProviderUnavailable   nobody; try a read again, or use the next source
@@ -25,6 +26,10 @@ class OpenbellError(Exception):
 
 class ConfigError(OpenbellError):
     """The configuration cannot be used."""
+
+
+class BadArgument(OpenbellError):
+    """What was typed cannot be meant."""
 
 
 class StateError(OpenbellError):

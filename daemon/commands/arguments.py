@@ -2,12 +2,8 @@
 
 import datetime as dt
 
-from domain.errors import OpenbellError
+from domain.errors import BadArgument
 from domain.ids import Symbol, is_symbol
-
-
-class BadArgument(OpenbellError):
-    """What was typed cannot be meant; the exit status is that of wrong usage."""
 
 
 def session_date(text: str | None) -> dt.date | None:

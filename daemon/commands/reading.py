@@ -7,7 +7,7 @@ from typing import Any
 
 from daemon.cli import Options
 from daemon.commands import arguments
-from daemon.config import load
+from daemon.config import load, state_directory
 from daemon.commands.output import money, print_json, print_pairs, print_table
 from state.reader import Reader
 
@@ -84,7 +84,7 @@ def listing(options: Options, name: str, *, date: str | None) -> None:
 
 
 def _directory(options: Options) -> Path:
-    return Path(load(options.config).state.directory).expanduser()
+    return state_directory(load(options.config))
 
 
 def _rows(reader: Reader, name: str, on: dt.date | None) -> Sequence[Row]:

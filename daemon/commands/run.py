@@ -12,10 +12,10 @@ from daemon.config import load
 from domain.errors import OpenbellError, first_cause
 
 
-def run(options: Options, *, sessions: int | None) -> None:
+def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
     """Live until stopped, or for a number of sessions."""
     config = load(options.config)
-    event_loop.run(config, _until_stopped(run_daemon(config, sessions=sessions)))
+    event_loop.run(config, _until_stopped(run_daemon(config, sessions=sessions, is_waiting=is_waiting)))
 
 
 async def _until_stopped(daemon: Coroutine[Any, Any, None]) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 from daemon import event_loop
 from daemon.cli import EXIT_NOT_VERIFIED, Options
 from daemon.commands.output import console, print_json
-from daemon.config import Config, load, load_for_kill
+from daemon.config import Config, load, load_for_kill, state_directory
 from daemon.connection import connect
 from daemon.app import open_books
 from domain.clock import SystemClock
 from domain.errors import OpenbellError
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
+from execution.orders import OrderPath
+from execution.reconcile import Reconciler
+from execution.resume import books_agree
 from execution.resume import resume as resume_trading
 from state.latch import KillAction, Latch
 from state.pause import Pause
@@ -22,7 +25,7 @@ from state.store import Store
 def kill(options: Options, *, flatten: bool, reason: str) -> int:
     """Stop everything; return the exit status."""
     config = load_for_kill(options.config)
-    directory = Path(config.state.directory).expanduser()
+    directory = state_directory(config)
     action = KillAction.FLATTEN if flatten else KillAction.CANCEL
     # Before the broker is even looked for: from here on no order leaves.
     _engage(Latch(directory), reason, action)
@@ -105,19 +108,31 @@ def resume(options: Options, *, reason: str, confirm: str) -> None:
 
 
 async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
+    latch = Latch(state_directory(config))
+    # What the person saw when typing: a kill that comes after this wins.
+    seen = latch.read()
     async with connect(config, is_urgent=True) as connection:
-        store = Store.open(Path(config.state.directory).expanduser(), clock=connection.clock)
+        store = Store.open(state_directory(config), clock=connection.clock)
         try:
             desk = await open_books(config, connection, store)
-            await resume_trading(desk, reason=reason, confirm=confirm)
-            return desk.latch.read().is_engaged
+            reconciler = Reconciler(desk, OrderPath(desk))
+            await resume_trading(
+                connection.broker,
+                latch,
+                clock=connection.clock,
+                reason=reason,
+                confirm=confirm,
+                expected_sequence=seen.sequence,
+                check=books_agree(desk, reconciler),
+            )
+            return store.sync_latch(latch).is_engaged
         finally:
             store.close()
 
 
 def pause(options: Options, *, is_paused: bool, reason: str) -> None:
     """Set or clear the pause marker; a running daemon sees it at its next look."""
-    marker = Pause(Path(load(options.config).state.directory).expanduser())
+    marker = Pause(state_directory(load(options.config)))
     if is_paused:
         marker.set(reason)
     else:

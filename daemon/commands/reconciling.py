@@ -1,0 +1,41 @@
+"""``reconcile``: compare with the broker now, and adopt what a person says is right."""
+
+from daemon import event_loop
+from daemon.app import open_books
+from daemon.cli import Options
+from daemon.commands.output import console, print_json, print_table
+from daemon.config import Config, load, state_directory
+from daemon.connection import connect
+from execution.comparing import ReconcileReport
+from execution.orders import OrderPath
+from execution.reconcile import Reconciler
+from state.store import Store
+
+
+def reconcile(options: Options, *, adopt: bool) -> None:
+    """Print every break, or that there is none."""
+    config = load(options.config)
+    report = event_loop.run(config, _reconcile(config, adopt=adopt), speed=1)
+    if options.json:
+        print_json(report.as_json())
+        return
+    rows = report.as_json()["breaks"]
+    columns = {"kind": "kind", "symbol": "symbol", "ours": "ours", "theirs": "broker", "detail": ""}
+    print_table("", columns, rows, empty="Our books and the broker's agree.")
+    if rows and not adopt:
+        console().print("Take the broker's holdings with: openbell reconcile --adopt")
+
+
+async def _reconcile(config: Config, *, adopt: bool) -> ReconcileReport:
+    async with connect(config) as connection:
+        store = Store.open(state_directory(config), clock=connection.clock)
+        try:
+            desk = await open_books(config, connection, store)
+            reconciler = Reconciler(desk, OrderPath(desk))
+            report = await reconciler.run("operator", is_deep=True)
+            for symbol in sorted({found.symbol for found in report.breaks if found.symbol}):
+                if adopt:
+                    report = await reconciler.adopt(symbol, "adopted by the operator")
+            return report
+        finally:
+            store.close()

@@ -1,0 +1,1 @@
+"""The demo: a recorded trading day on the real daemon, told in a screenful."""
