@@ -169,7 +169,7 @@ def notional_per_day(request: OrderRequest, context: GateContext) -> LimitCheck:
     bound = context.limits.max_notional_per_day_usd
     is_exit = context.lowers_exposure(request)
     total = context.opened_notional_today + (ZERO if is_exit else request.notional)
-    passed = is_exit or total <= bound
+    passed = is_exit or (total.is_finite() and total <= bound)
     return _check("notional_per_day", passed, _usd(total), _usd(bound), EXIT if is_exit else "")
 
 
