@@ -38,7 +38,9 @@ class SendGate:
             raise SendRefused(why)
 
     def _check_journal(self, request: OrderRequest) -> None:
-        # What goes out must be what was made durable, field for field, in this process's epoch.
+        if not self._desk.store.is_writer():
+            raise SendRefused("another process took the state directory over")
+        # What goes out must be what was made durable, field for field.
         record = self._desk.journal.get(request.client_order_id)
         if record is None or record.state is not OrderState.SENDING or record.request != request:
             raise SendRefused(f"{request.client_order_id} is not durably marked as sending")

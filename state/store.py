@@ -198,6 +198,10 @@ class Store:
                 " set state.directory to another folder"
             )
 
+    def is_writer(self) -> bool:
+        """Tell whether no other process has taken the store over since it was opened."""
+        return bool(self.rows("SELECT epoch FROM writer")[0]["epoch"] == self.epoch)
+
     def account(self) -> str | None:
         """Return the account that the store is tied to."""
         found: str | None = self.rows("SELECT account FROM writer")[0]["account"]
@@ -249,6 +253,22 @@ class Store:
         """
         with self.transaction() as connection:
             return rebuild_tables(connection)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the database, consistent, while it stays open."""
+        copy = sqlite3.connect(path)
+        try:
+            self._connected().backup(copy)
+        finally:
+            copy.close()
+        path.chmod(0o600)
+
+    def compact(self) -> None:
+        """Rewrite the file without its free pages, and refresh the planner's statistics."""
+        if self._depth:
+            raise StateError("the database cannot be compacted inside a transaction: end it first")
+        for statement in ("VACUUM", "ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            self.rows(statement)
 
     def checkpoint(self) -> None:
         """Move the WAL into the database, at a quiet moment."""
