@@ -125,7 +125,7 @@ def lowers_exposure(
 
     It must stay on this side of flat even when every other order of the same side fills.
     """
-    if quantity == 0 or (request.side is Side.BUY) == (quantity > 0):
+    if not quantity.is_finite() or quantity == 0 or (request.side is Side.BUY) == (quantity > 0):
         return False
     same_side = sum(
         (
