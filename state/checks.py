@@ -12,8 +12,16 @@ DERIVED_CHECK_MAX_EVENTS = 50_000
 """Beyond this a start checks the chain only; ``differing_tables`` is for the quiet hours."""
 
 
-def check_database(connection: sqlite3.Connection, path: Path, mark: MarkPoint | None) -> Head:
+def check_database(
+    connection: sqlite3.Connection, path: Path, mark: MarkPoint | None, *, is_thorough: bool = False
+) -> Head:
     """Check pages, chain, mark and derived tables; return the head of the log.
+
+    Args:
+        connection: the open database.
+        path: its name, for the error.
+        mark: how far the log had come; None where that is not known.
+        is_thorough: compare the derived tables also where the log is long.
 
     Raises:
         StateError: something is damaged, or rows that were committed are gone.
@@ -24,7 +32,7 @@ def check_database(connection: sqlite3.Connection, path: Path, mark: MarkPoint |
     head = verify_chain(connection)
     if mark is not None:
         _check_mark(connection, path, head, mark)
-    if 0 < head.sequence <= DERIVED_CHECK_MAX_EVENTS:
+    if head.sequence and (is_thorough or head.sequence <= DERIVED_CHECK_MAX_EVENTS):
         differing = differing_tables(connection)
         if differing:
             raise StateError(

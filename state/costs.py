@@ -33,7 +33,8 @@ class Costs:
     def spent(self, provider: str | None, start: dt.datetime, end: dt.datetime) -> Decimal:
         """Return what ``[start, end)`` cost, for one provider or all."""
         rows = self._store.rows(
-            "SELECT amount_usd FROM costs WHERE at >= ? AND at < ? AND provider = coalesce(?, provider)",
+            "SELECT amount_usd FROM costs WHERE at >= ? AND at < ?"
+            " AND provider = coalesce(?, provider)",
             (stamp(start), stamp(end), provider),
         )
         return exact_sum(decimal(row["amount_usd"]) for row in rows)

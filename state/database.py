@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from domain.errors import StateError, StorageError
 
@@ -45,6 +46,16 @@ def connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def connect_read_only(path: Path, *, is_immutable: bool = False) -> sqlite3.Connection:
+    """Open the database for reading only; immutable promises that nobody is writing."""
+    flags = "mode=ro&immutable=1" if is_immutable else "mode=ro"
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
+    )
+    connection.row_factory = sqlite3.Row
     return connection
 
 

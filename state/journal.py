@@ -87,7 +87,8 @@ class Journal:
                 state = self._state(order_id)
                 if state not in _MAY_BE_SENT:
                     raise StateError(
-                        f"order {order_id} is {state or 'unknown'} and may not be sent: plan it first"
+                        f"order {order_id} is {state or 'not planned'} and may not be sent:"
+                        " plan it anew"
                     )
                 self._store.append_within("order.sending", {"client_order_id": order_id})
 

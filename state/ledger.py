@@ -251,7 +251,8 @@ class Ledger:
     def fills(self, start: dt.datetime, end: dt.datetime) -> tuple[Fill, ...]:
         """Return the executions of ``[start, end)`` that stand, oldest first."""
         rows = self._store.rows(
-            "SELECT * FROM fills WHERE at >= ? AND at < ? AND reversed_seq IS NULL ORDER BY at, seq",
+            "SELECT * FROM fills WHERE at >= ? AND at < ? AND reversed_seq IS NULL"
+            " ORDER BY at, seq",
             (stamp(start), stamp(end)),
         )
         return tuple(fill_of(row) for row in rows)

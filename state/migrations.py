@@ -40,7 +40,8 @@ def migrate(connection: sqlite3.Connection, path: Path, *, at: str) -> int:
     found = version(connection)
     if found > LATEST:
         raise StateError(
-            f"{path} has schema {found} and this openbell knows {LATEST}: install the newer openbell"
+            f"{path} has schema {found} and this openbell knows {LATEST}: install the newer"
+            " openbell"
         )
     if found == LATEST:
         return 0

@@ -4,10 +4,46 @@ Starts fast: the standard library and ``domain`` only.
 """
 
 import datetime as dt
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-Row = dict[str, Any]
+from domain.errors import StateError
+from state.database import connect_read_only, translated
+from state.explanation import explanation
+from state.files import DATABASE
+from state.json_rows import (
+    Row,
+    check_row,
+    fill_row,
+    forecast_row,
+    order_row,
+    position_row,
+    whole,
+)
+from state.latch import Latch
+from state.migrations import LATEST, version
+from state.rows import stamp
+from state.status import status
+
+_POSITIONS = (
+    "SELECT p.*, m.price, m.at AS marked_at, l.reason AS lock_reason FROM positions p"
+    " LEFT JOIN marks m USING (symbol) LEFT JOIN symbol_locks l USING (symbol)"
+    " WHERE p.quantity <> '0' ORDER BY symbol"
+)
+_FILLS = (
+    "SELECT f.* FROM fills f LEFT JOIN orders o USING (client_order_id)"
+    " WHERE f.reversed_seq IS NULL"
+    " AND coalesce(o.session_date, substr(f.at, 1, 10)) = coalesce(?1, o.session_date,"
+    " substr(f.at, 1, 10)) ORDER BY f.at, f.seq"
+)
+_OF_SESSION = (
+    "SELECT t.* FROM {table} t JOIN decisions d USING (run_id) WHERE d.session_date ="
+    " coalesce(?, (SELECT max(session_date) FROM decisions)) ORDER BY d.as_of, t.symbol"
+)
+_FIRST, _LAST = "", "~"
 
 
 class Reader:
@@ -19,72 +55,183 @@ class Reader:
         Raises:
             StateError: there is none, or it cannot be read.
         """
-        self._directory = directory
+        self._path = directory / DATABASE
+        self._latch = Latch(directory)
+        if not self._path.is_file():
+            raise StateError(
+                f"{self._path} does not exist: start openbell run or openbell demo first"
+            )
+        with translated(self._path):
+            self._connection = _connect(self._path)
+            try:
+                self._check_version()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection."""
-        raise NotImplementedError
+        self._connection.close()
 
     def status(self) -> Row:
         """Return the ``status`` document."""
-        raise NotImplementedError
+        return status(self._rows, self._latch.read())
 
     def orders(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return orders, newest session first then by id; of one session, or all."""
-        raise NotImplementedError
+        """Return orders, newest session first, then by id; of one session, or all."""
+        rows = self._rows(
+            "SELECT * FROM orders WHERE session_date = coalesce(?, session_date)"
+            " ORDER BY session_date DESC, client_order_id",
+            (_date(session_date),),
+        )
+        return [order_row(row) for row in rows]
 
     def fills(self, session_date: dt.date | None = None) -> list[Row]:
         """Return executions, oldest first."""
-        raise NotImplementedError
+        return [fill_row(row) for row in self._rows(_FILLS, (_date(session_date),))]
 
     def positions(self) -> list[Row]:
         """Return the holdings of the ledger, at the last known marks."""
-        raise NotImplementedError
+        return [position_row(row) for row in self._rows(_POSITIONS)]
 
     def forecasts(self, session_date: dt.date | None = None) -> list[Row]:
         """Return forecasts of a session, by default of the last decision."""
-        raise NotImplementedError
+        return [forecast_row(row) for row in self._of_session("forecasts", session_date)]
 
     def signals(self, session_date: dt.date | None = None) -> list[Row]:
         """Return combined signals of a session, each with its parts; by default of the last."""
-        raise NotImplementedError
+        parts = [whole(row) for row in self._of_session("signals", session_date)]
+        return [
+            {
+                **whole(row),
+                "parts": [
+                    part
+                    for part in parts
+                    if (part["run_id"], part["symbol"]) == (row["run_id"], row["symbol"])
+                ],
+            }
+            for row in self._of_session("combined_signals", session_date)
+        ]
 
     def sentiment(self, session_date: dt.date | None = None) -> list[Row]:
         """Return sentiment scores of a session, by default of the last decision."""
-        raise NotImplementedError
+        return [whole(row) for row in self._of_session("sentiment", session_date)]
 
     def runs(self, limit: int = 50) -> list[Row]:
         """Return the newest runs first."""
-        raise NotImplementedError
+        rows = self._rows("SELECT * FROM runs ORDER BY started_at DESC, run_id LIMIT ?", (limit,))
+        return [whole(row) for row in rows]
 
     def costs(self, start: dt.date | None = None, end: dt.date | None = None) -> list[Row]:
-        """Return cost bookings, oldest first, of the UTC dates ``start`` to ``end``, both included."""
-        raise NotImplementedError
+        """Return cost bookings, oldest first, of two UTC dates and those between them."""
+        rows = self._rows(
+            "SELECT at, provider, amount_usd, detail FROM costs"
+            " WHERE substr(at, 1, 10) BETWEEN ? AND ? ORDER BY at, id",
+            (_date(start) or _FIRST, _date(end) or _LAST),
+        )
+        return [whole(row) for row in rows]
 
     def decision(self, symbol: str, session_date: dt.date | None = None) -> Row | None:
         """Return everything ``explain`` retells; None when the symbol was not in the decision."""
-        raise NotImplementedError
+        return explanation(self._rows, symbol, _date(session_date))
 
     def incidents(self, limit: int = 100) -> list[Row]:
         """Return the newest incidents first."""
-        raise NotImplementedError
+        rows = self._rows("SELECT * FROM incidents ORDER BY id DESC LIMIT ?", (limit,))
+        return [whole(row) for row in rows]
 
     def denied(self, session_date: dt.date) -> list[Row]:
         """Return the denied orders of a session with the limits that said no."""
-        raise NotImplementedError
+        rows = self._rows(
+            "SELECT * FROM orders WHERE session_date = ? AND state = 'denied'"
+            " ORDER BY client_order_id",
+            (_date(session_date),),
+        )
+        return [
+            {
+                **order_row(row),
+                "checks": [
+                    check_row(check)
+                    for check in self._rows(
+                        "SELECT * FROM limit_checks WHERE client_order_id = ? AND NOT passed",
+                        (row["client_order_id"],),
+                    )
+                ],
+            }
+            for row in rows
+        ]
 
     def equity_curve(
         self, start: dt.datetime | None = None, end: dt.datetime | None = None
     ) -> list[Row]:
         """Return ``at``, ``session_date``, ``equity``, ``cash``, oldest first."""
-        raise NotImplementedError
+        return self._between(
+            "SELECT * FROM equity WHERE at >= ? AND at < ? ORDER BY at", start, end
+        )
 
     def position_curve(
         self, start: dt.datetime | None = None, end: dt.datetime | None = None
     ) -> list[Row]:
-        """Return ``at``, ``symbol``, ``quantity``, ``price``, ``market_value``, oldest first."""
-        raise NotImplementedError
+        """Return ``at``, ``symbol``, ``quantity``, ``price``, oldest first."""
+        return self._between(
+            "SELECT * FROM position_points WHERE at >= ? AND at < ? ORDER BY at, symbol", start, end
+        )
 
     def reports(self) -> list[Row]:
         """Return the newest issue of each report, newest session first."""
-        raise NotImplementedError
+        rows = self._rows(
+            "SELECT * FROM reports r WHERE revision = (SELECT max(revision) FROM reports"
+            " WHERE session_date = r.session_date) ORDER BY session_date DESC"
+        )
+        return [{**whole(row), "is_reconciled": bool(row["is_reconciled"])} for row in rows]
+
+    def _of_session(self, table: str, session_date: dt.date | None) -> list[sqlite3.Row]:
+        return self._rows(_OF_SESSION.format(table=table), (_date(session_date),))
+
+    def _between(self, sql: str, start: dt.datetime | None, end: dt.datetime | None) -> list[Row]:
+        bounds = (stamp(start) if start else _FIRST, stamp(end) if end else _LAST)
+        return [whole(row) for row in self._rows(sql, bounds)]
+
+    def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with translated(self._path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def _check_version(self) -> None:
+        found = version(self._connection)
+        if found > LATEST:
+            raise StateError(
+                f"{self._path} has schema {found} and this openbell knows {LATEST}: install the"
+                " newer openbell"
+            )
+        if found < LATEST:
+            raise StateError(
+                f"{self._path} has schema {found}: start openbell run once to bring it to {LATEST}"
+            )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = connect_read_only(path)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        # Without a WAL nobody is writing, and a folder that we may not write to is no hindrance.
+        return connect_read_only(path, is_immutable=True)
+    return connection
+
+
+def _date(date: dt.date | None) -> str | None:
+    return date.isoformat() if date is not None else None

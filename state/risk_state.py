@@ -86,7 +86,7 @@ class RiskState:
 
     def trading_state(self) -> TradingState:
         """Return the remembered state; ACTIVE before the first."""
-        return TradingState(self._column("trading_state"))
+        return TradingState(self._column("trading_state") or TradingState.ACTIVE)
 
     def trading_state_reason(self) -> str:
         """Return why; empty before the first."""

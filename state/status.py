@@ -1,0 +1,99 @@
+"""The ``status`` document, made from the tables and the latch file."""
+
+import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
+
+from domain.money import decimal, text
+from domain.trading_state import TradingState, strictest
+from state.cost_basis import exact_sum
+from state.json_rows import Row, percent
+from state.latch import LatchState
+from state.rows import optional_decimal
+
+Query = Callable[..., list[sqlite3.Row]]
+
+_COUNTS = (
+    "SELECT (SELECT count(*) FROM positions WHERE quantity <> '0') AS positions,"
+    " (SELECT count(*) FROM orders WHERE state IN"
+    " ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned')) AS open_orders,"
+    " (SELECT count(*) FROM orders WHERE state IN ('sending', 'unknown', 'abandoned'))"
+    " AS unknown_orders"
+)
+_LAST_RUN = (
+    "SELECT session_date, kind, state, reason FROM runs ORDER BY started_at DESC, run_id DESC"
+    " LIMIT 1"
+)
+
+
+def status(rows: Query, latch: LatchState) -> Row:
+    """Return the document; ``rows`` runs one query."""
+    facts = {row["name"]: row["value"] for row in rows("SELECT name, value FROM facts")}
+    risk = rows("SELECT * FROM risk_state")[0]
+    kill = _kill(risk, latch)
+    last_run = rows(_LAST_RUN)
+    locks = rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
+    return {
+        "mode": facts.get("mode"),
+        "trading_state": _trading_state(risk, is_killed=kill["engaged"]),
+        "trading_state_reason": risk["trading_state_reason"],
+        "kill": kill,
+        "session": {"date": facts.get("session_date"), "phase": facts.get("session_phase")},
+        **_money(rows, risk, facts.get("session_date")),
+        **dict(rows(_COUNTS)[0]),
+        "locked_symbols": [row["symbol"] for row in locks],
+        "lock_reasons": {row["symbol"]: row["reason"] for row in locks},
+        "breakers": {
+            row["name"]: row["state"] for row in rows("SELECT name, state FROM breakers ORDER BY 1")
+        },
+        "forecast_source": facts.get("forecast_source"),
+        "reconciled_at": facts.get("reconciled_at"),
+        "last_run": dict(last_run[0]) if last_run else None,
+        "account": rows("SELECT account FROM writer")[0]["account"],
+    }
+
+
+def _kill(risk: sqlite3.Row, latch: LatchState) -> Row:
+    # As Store.sync_latch: only a file armed later than the row overrules an engaged row.
+    row_holds = bool(risk["latch_is_engaged"]) and latch.sequence <= risk["latch_sequence"]
+    if latch.is_engaged or not row_holds:
+        at = latch.at.isoformat() if latch.at is not None else None
+        return {
+            "engaged": latch.is_engaged,
+            "reason": latch.reason if latch.is_engaged else None,
+            "at": at if latch.is_engaged else None,
+        }
+    return {"engaged": True, "reason": risk["latch_reason"], "at": risk["latch_at"]}
+
+
+def _trading_state(risk: sqlite3.Row, *, is_killed: bool) -> str:
+    remembered = TradingState(risk["trading_state"])
+    return strictest(remembered, TradingState.HALTED if is_killed else remembered).value
+
+
+def _money(rows: Query, risk: sqlite3.Row, session_date: str | None) -> Row:
+    last = rows("SELECT equity, cash, at FROM equity ORDER BY at DESC LIMIT 1")
+    equity = decimal(last[0]["equity"]) if last else None
+    mark = optional_decimal(risk["high_water_mark"])
+    started = rows("SELECT start_equity FROM sessions WHERE session_date = ?", (session_date,))
+    return {
+        "equity": last[0]["equity"] if last else None,
+        "cash": last[0]["cash"] if last else None,
+        "equity_at": last[0]["at"] if last else None,
+        "high_water_mark": risk["high_water_mark"],
+        "drawdown_pct": _drawdown_pct(equity, mark),
+        **_daily(equity, decimal(started[0]["start_equity"]) if started else None),
+    }
+
+
+def _drawdown_pct(equity: Decimal | None, mark: Decimal | None) -> float | None:
+    if equity is None or mark is None:
+        return None
+    return percent(max(exact_sum((mark, -equity)), Decimal(0)), mark)
+
+
+def _daily(equity: Decimal | None, start: Decimal | None) -> Row:
+    if equity is None or start is None:
+        return {"daily_pnl": None, "daily_pnl_pct": None}
+    pnl = exact_sum((equity, -start))
+    return {"daily_pnl": text(pnl), "daily_pnl_pct": percent(pnl, start)}
