@@ -74,6 +74,12 @@ def _wished_sign(book: Book, signal: CombinedSignal) -> int:
     return 0
 
 
+def _is_tradable(book: Book, symbol: Symbol) -> bool:
+    # What the broker does not trade must not take room from what it does.
+    asset = book.view.assets.get(symbol)
+    return asset is not None and asset.is_tradable
+
+
 def _candidates(
     book: Book, signals: Mapping[Symbol, CombinedSignal]
 ) -> tuple[list[Candidate], dict[Symbol, str]]:
@@ -83,6 +89,9 @@ def _candidates(
     for symbol, signal in sorted(signals.items()):
         sign = _wished_sign(book, signal)
         if sign == 0:
+            continue
+        if not _is_tradable(book, symbol):
+            refused[symbol] = "no entry: the broker does not trade it"
             continue
         if book.price(symbol) is None or not is_known(book.view.account.equity):
             refused[symbol] = "no entry: price or equity is unknown"
