@@ -7,7 +7,13 @@ from brokers.exchange.desk import Desk
 from brokers.exchange.margin import balances, held_quantity
 from brokers.exchange.orders import Order, Ticket
 from brokers.exchange.prices import Listing
-from brokers.exchange.refusal import forbidden, insufficient_quantity, malformed, unprocessable
+from brokers.exchange.refusal import (
+    MUST_BE_UNIQUE,
+    forbidden,
+    insufficient_quantity,
+    malformed,
+    unprocessable,
+)
 from brokers.exchange.validation import is_fractional
 from brokers.exchange.windows import takes_auction_orders
 from brokers.exchange.words import Kind, OrderClass, Role, Tif
@@ -31,7 +37,7 @@ def check_flags(desk: Desk) -> None:
 def check_client_order_id(desk: Desk, client_order_id: str | None) -> None:
     """Refuse an id that any order ever had."""
     if client_order_id is not None and desk.book.find(client_order_id) is not None:
-        raise malformed("client_order_id must be unique")
+        raise malformed(MUST_BE_UNIQUE)
 
 
 def check_window(desk: Desk, tif: Tif, at: dt.datetime) -> None:

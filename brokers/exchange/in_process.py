@@ -9,9 +9,11 @@ from brokers.exchange import views
 from brokers.exchange.engine import Exchange
 from brokers.exchange.events import OrderChanged
 from brokers.exchange.orders import Ticket
+from brokers.exchange.refusal import Refusal
 from brokers.exchange.words import Kind, Tif
 from domain.account import Account, Activity, Asset, MarketClock, Position
 from domain.clock import Clock
+from domain.errors import DuplicateOrder
 from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
@@ -91,7 +93,12 @@ class InProcessBroker:
         return views.activity_views(self._exchange, since)
 
     async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
-        """Send one order; a refusal is an OrderRejected."""
+        """Send one order.
+
+        Raises:
+            DuplicateOrder: an order with this id exists.
+            OrderRejected: the exchange refused, with Alpaca's code.
+        """
         self.settle()
         guard()
         ticket = Ticket(
@@ -103,8 +110,14 @@ class InProcessBroker:
             limit_price=request.limit_price,
             client_order_id=request.client_order_id,
         )
-        order = self._exchange.submit(ticket, self._clock.now())
-        self._deliver()
+        try:
+            order = self._exchange.submit(ticket, self._clock.now())
+        except Refusal as refusal:
+            if refusal.is_duplicate:
+                raise DuplicateOrder(refusal.message) from refusal
+            raise
+        finally:
+            self._deliver()
         return views.order_view(order)
 
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:

@@ -10,6 +10,7 @@ CODE_FORBIDDEN = 40310000
 CODE_NOT_FOUND = 40410000
 CODE_BAD_REQUEST = 40010001
 CODE_UNPROCESSABLE = 42210000
+MUST_BE_UNIQUE = "client_order_id must be unique"
 
 Detail = str | list[str]
 
@@ -24,6 +25,11 @@ class Refusal(OrderRejected):
         self.http_status = http_status
         self.message = message
         self.details = dict(details or {})
+
+    @property
+    def is_duplicate(self) -> bool:
+        """True when the refusal proves that an order with the client id exists."""
+        return self.message == MUST_BE_UNIQUE
 
 
 def forbidden(message: str, details: Mapping[str, Detail] | None = None) -> Refusal:
