@@ -39,13 +39,13 @@ class TrainingConfig:
     model: str = "lstm"
     spans: Spans = Spans()
     lookback: int = 60
-    horizon: int = 20
+    horizon: int = 40
     levels: tuple[float, ...] = LEVELS
     hidden: int = 64
     layers: int = 2
     dropout: float = 0.2
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     weight_decay: float = 1e-5
     gradient_clip: float = 1.0
     samples_per_epoch_fraction: float = 0.2

@@ -12,7 +12,7 @@ from forecasts.training.fitting import scaled_targets
 
 Floats = NDArray[np.float64]
 
-REPORTED_STEPS = (1, 5, 20)
+REPORTED_STEPS = (1, 5, 20, 40)
 CONFIDENCE_GATE = 0.60
 EVEN_CHANCE = 0.5
 
@@ -25,7 +25,7 @@ def figures(
     base_rates: Floats,
     levels: tuple[float, ...],
 ) -> Mapping[str, Mapping[str, float]]:
-    """Return the figures of the steps 1, 5 and 20 that the model reaches.
+    """Return the figures of the steps 1, 5, 20 and 40 that the model reaches.
 
     Args:
         samples: what happened.
