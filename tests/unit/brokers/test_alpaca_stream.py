@@ -1,0 +1,578 @@
+"""The trade stream against WebSocket servers that do what servers do on bad days."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from domain.clock import LoopClock
+from domain.errors import ConfigError
+from domain.orders import OrderState, TradeUpdate
+from domain.secrets import Secret
+from tests.support.alpaca_words import START, order_json, simulated
+from tests.support.scripted_server import ScriptedServer, answer, hang, reset
+
+AUTHORIZED = {
+    "stream": "authorization",
+    "data": {"status": "authorized", "action": "authenticate"},
+}
+REFUSED = {"stream": "authorization", "data": {"status": "unauthorized", "action": "authenticate"}}
+LISTENING = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+def update_json(event: str = "new", **changes: Any) -> dict[str, Any]:
+    order_changes = changes.pop("order", {})
+    return {
+        "stream": "trade_updates",
+        "data": {
+            "event": event,
+            "execution_id": "2f63ea93",
+            "timestamp": "2026-11-20T15:04:05.498765432Z",
+            "order": order_json(**{"status": event, **order_changes}),
+            **changes,
+        },
+    }
+
+
+def fill_json(cumulative: int, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "qty": "4",
+        "price": "189.24",
+        "position_qty": "4",
+        "order": {"status": "partially_filled", "filled_qty": str(cumulative)},
+        **changes,
+    }
+    return update_json("partial_fill", **fields)
+
+
+class Peer:
+    """The server's side: hand-shakes properly, then does what the test says."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.attempts_at: list[float] = []
+        self.greetings: list[list[Any]] = []
+        self.open = 0
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def serving(self, handler: Handler) -> AsyncIterator["Peer"]:
+        async def counted(socket: ServerConnection) -> None:
+            self.connections += 1
+            self.open += 1
+            self.attempts_at.append(asyncio.get_running_loop().time())
+            try:
+                await handler(socket)
+            finally:
+                self.open -= 1
+
+        async with serve(counted, "127.0.0.1", 0, ping_interval=None, close_timeout=1) as server:
+            self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+            yield self
+
+    async def greet(self, socket: ServerConnection) -> None:
+        heard = [json.loads(await socket.recv())]
+        await socket.send(json.dumps(AUTHORIZED))
+        heard.append(json.loads(await socket.recv()))
+        await socket.send(json.dumps(LISTENING))
+        self.greetings.append(heard)
+
+
+class Heard:
+    """What the stream called, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.updates: list[TradeUpdate] = []
+        self.lost: list[str] = []
+        self.unreadable: list[str] = []
+
+    def ready(self) -> None:
+        self.calls.append("ready")
+
+    def update(self, update: TradeUpdate) -> None:
+        self.calls.append("update")
+        self.updates.append(update)
+
+    def is_unreadable(self, text: str) -> None:
+        self.calls.append("unreadable")
+        self.unreadable.append(text)
+
+    def is_lost(self, reason: str) -> None:
+        self.calls.append("lost")
+        self.lost.append(reason)
+
+
+def a_stream(url: str, **settings: Any) -> AlpacaTradeStream:
+    return AlpacaTradeStream(
+        StreamSettings(url=url, **{"ping_interval_seconds": None, **settings}),
+        key_id=Secret("KEY"),
+        secret_key=Secret("SECRET"),
+        clock=LoopClock(START, asyncio.get_running_loop()),
+    )
+
+
+@contextlib.asynccontextmanager
+async def listening_to(url: str, **settings: Any) -> AsyncIterator[Heard]:
+    heard = Heard()
+    stream = a_stream(url, **settings)
+    task = asyncio.create_task(
+        stream.run(
+            on_ready=heard.ready,
+            on_update=heard.update,
+            on_unreadable=heard.is_unreadable,
+            on_lost=heard.is_lost,
+        )
+    )
+    try:
+        yield heard
+    finally:
+        if task.done():
+            task.result()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(
+    condition: Callable[[], bool], *, seconds: float = 300, every: float = 0.05
+) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - the condition is any expression of the test
+            await asyncio.sleep(every)
+
+
+async def stay(socket: ServerConnection) -> None:
+    await socket.wait_closed()
+
+
+def sending(peer: Peer, *frames: Any) -> Handler:
+    """Greet, send the frames (dicts as JSON), stay."""
+
+    async def handler(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        for frame in frames:
+            await socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+        await stay(socket)
+
+    return handler
+
+
+@simulated
+async def test_it_authenticates_listens_and_hands_over_exact_fills() -> None:
+    peer = Peer()
+    frames = [update_json("new"), json.dumps(fill_json(4)).encode()]
+    async with peer.serving(sending(peer, *frames)), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 2)
+
+        assert heard.calls == ["ready", "update", "update"]
+        assert peer.greetings[0] == [
+            {"action": "authenticate", "data": {"key_id": "KEY", "secret_key": "SECRET"}},
+            {"action": "listen", "data": {"streams": ["trade_updates"]}},
+        ]
+        assert heard.updates[0].fill is None
+        fill = heard.updates[1].fill
+        assert fill is not None
+        assert (fill.quantity, fill.price) == (Decimal(4), Decimal("189.24"))
+        assert fill.cumulative_quantity == Decimal(4)
+        assert fill.execution_id == "2f63ea93"
+        assert fill.client_order_id == "ob-1"
+
+
+@simulated
+async def test_c01_after_a_drop_it_reconnects_and_says_lost_and_ready_again() -> None:
+    peer = Peer()
+
+    async def drop_twice(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        await socket.send(json.dumps(update_json()))
+        if peer.connections < 3:
+            socket.transport.abort()
+        await stay(socket)
+
+    async with peer.serving(drop_twice), listening_to(peer.url) as heard:
+        await until(lambda: heard.calls.count("ready") == 3)
+        await asyncio.sleep(1)
+
+        assert heard.calls.count("lost") == 2
+        assert heard.calls[0] == "ready"
+        assert [call for call in heard.calls if call != "update"] == [
+            "ready", "lost", "ready", "lost", "ready",
+        ]  # fmt: skip
+
+
+@simulated
+async def test_c02_ready_comes_with_the_confirmation_and_before_every_update() -> None:
+    peer = Peer()
+
+    async def eager(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(AUTHORIZED))
+        await socket.recv()
+        await socket.send(json.dumps(fill_json(4)))
+        await asyncio.sleep(5)
+        assert heard.calls == []
+        await socket.send(json.dumps(LISTENING))
+        await socket.send(json.dumps(fill_json(8)))
+        await stay(socket)
+
+    async with peer.serving(eager), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 2)
+
+        assert heard.calls == ["ready", "update", "update"]
+        assert [u.order.filled_quantity for u in heard.updates] == [Decimal(4), Decimal(8)]
+
+
+@simulated
+async def test_a_server_that_never_confirms_is_left_at_the_deadline() -> None:
+    peer = Peer()
+
+    async def silent(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(AUTHORIZED))
+        await stay(socket)
+
+    async with peer.serving(silent), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.lost) == 2)
+
+        assert "ready" not in heard.calls
+        assert "not ready before its deadline" in heard.lost[0]
+
+
+@simulated
+async def test_a_server_that_confirms_other_streams_is_left() -> None:
+    peer = Peer()
+
+    async def other(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(AUTHORIZED))
+        await socket.recv()
+        await socket.send(json.dumps({"stream": "listening", "data": {"streams": []}}))
+        await stay(socket)
+
+    async with peer.serving(other), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.lost) == 1)
+
+        assert "does not send trade updates" in heard.lost[0]
+        assert "ready" not in heard.calls
+
+
+@simulated
+async def test_c05_unknown_events_and_statuses_are_handed_over_and_the_stream_goes_on() -> None:
+    peer = Peer()
+    frames = [
+        update_json("reorged", order={"status": "half_alive"}),
+        {"stream": "stream_of_2031", "data": [1, 2]},
+        {"something": "else"},
+        update_json("trade_bust", qty="-4", price="189.24", previous_execution_id="x"),
+        update_json("fill", qty="10", price="1", order={"status": "filled", "filled_qty": "10"}),
+    ]
+    async with peer.serving(sending(peer, *frames)), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 3)
+
+        odd, bust, filled = heard.updates
+        assert (odd.event, odd.order.state) == ("reorged", OrderState.LIVE)
+        assert odd.order.raw_status == "half_alive"
+        assert (bust.event, bust.fill) == ("trade_bust", None)
+        assert filled.order.state is OrderState.FILLED
+        assert heard.unreadable == []
+        assert heard.lost == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "<html>502</html>",
+        b"\x00\xff\x80garbage",
+        "",
+        "[]",
+        "null",
+        '{"stream":"trade_updates"}',
+        '{"stream":"trade_updates","data":{"event":"new","order":{}}}',
+        '{"stream":"trade_updates","data":{"event":"fill","order":NaN}}',
+        json.dumps(fill_json(4, qty="NaN")),
+        json.dumps(fill_json(4, qty="5")),
+        json.dumps(fill_json(4, price="-1")),
+        json.dumps(update_json(order={"qty": "1e400"})),
+        "[" * 100_000,
+    ],
+    ids=lambda frame: repr(frame)[:40],
+)
+@simulated
+async def test_c06_a_frame_that_cannot_be_read_is_reported_and_the_next_is_heard(
+    frame: str | bytes,
+) -> None:
+    peer = Peer()
+    async with peer.serving(sending(peer, frame, update_json())), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 1)
+
+        assert heard.calls == ["ready", "unreadable", "update"]
+        assert heard.unreadable[0]
+        assert peer.connections == 1
+
+
+@simulated
+async def test_c06_unreadable_frames_in_a_row_cost_the_connection() -> None:
+    peer = Peer()
+
+    async def garbage_first(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        if peer.connections == 1:
+            for _ in range(100):
+                await socket.send("garbage")
+        await socket.send(json.dumps(update_json()))
+        await stay(socket)
+
+    async with peer.serving(garbage_first), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 1)
+
+        assert len(heard.unreadable) == 5
+        assert "5 unreadable frames in a row" in heard.lost[0]
+
+
+@simulated
+async def test_c06_a_frame_of_fifty_megabytes_is_not_taken_in() -> None:
+    peer = Peer()
+
+    async def flood_first(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        if peer.connections == 1:
+            await socket.send("x" * 50_000_000)
+        await socket.send(json.dumps(update_json()))
+        await stay(socket)
+
+    async with peer.serving(flood_first), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 1)
+
+        assert "1009" in heard.lost[0]
+
+
+@simulated
+async def test_c07_a_peer_that_answers_no_pings_is_noticed() -> None:
+    loop = asyncio.get_running_loop()
+    peer = Peer()
+
+    async def freeze(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        if peer.connections == 1:
+            socket.transport.pause_reading()
+            await asyncio.sleep(3600)
+        await stay(socket)
+
+    async with (
+        peer.serving(freeze),
+        listening_to(peer.url, ping_interval_seconds=10, ping_timeout_seconds=20) as heard,
+    ):
+        await until(lambda: heard.calls.count("ready") == 2)
+
+        assert loop.time() < 60
+
+
+@simulated
+async def test_without_pings_hours_of_silence_are_no_reason_to_leave() -> None:
+    peer = Peer()
+
+    async def quiet_day(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        await asyncio.sleep(6.5 * 3600)
+        await socket.send(json.dumps(update_json()))
+        await stay(socket)
+
+    async with peer.serving(quiet_day), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 1, seconds=86400, every=600)
+
+        assert heard.calls == ["ready", "update"]
+
+
+@simulated
+async def test_c10_refused_keys_are_tried_at_most_a_few_times_a_minute() -> None:
+    peer = Peer()
+
+    async def refuse(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(REFUSED))
+        await stay(socket)
+
+    async with peer.serving(refuse), listening_to(peer.url) as heard:
+        await asyncio.sleep(600)
+
+        assert "did not accept the keys" in heard.lost[0]
+        assert "ready" not in heard.calls
+        gaps = [b - a for a, b in zip(peer.attempts_at, peer.attempts_at[1:], strict=False)]
+        assert min(gaps) >= 15
+        assert len(gaps) >= 10
+
+
+@simulated
+async def test_c10_a_second_connection_that_is_kicked_backs_off() -> None:
+    peer = Peer()
+
+    async def kick(socket: ServerConnection) -> None:
+        await socket.recv()
+        message = {"action": "error", "data": {"error_message": "connection limit exceeded"}}
+        await socket.send(json.dumps(AUTHORIZED))
+        await socket.recv()
+        await socket.send(json.dumps(message))
+        await socket.close()
+
+    async with peer.serving(kick), listening_to(peer.url) as heard:
+        await asyncio.sleep(300)
+
+        assert "connection limit exceeded" in heard.lost[0]
+        gaps = [b - a for a, b in zip(peer.attempts_at, peer.attempts_at[1:], strict=False)]
+        assert gaps[0] < 2
+        assert 15 <= gaps[-1] <= 31
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        answer(429, b"", {"Retry-After": "7"}),
+        answer(200, b"<html>hello</html>"),
+        answer(503),
+        reset,
+        hang,
+    ],
+)
+@simulated
+async def test_a_handshake_that_fails_is_reported_and_tried_again(step: Any) -> None:
+    async with ScriptedServer() as server:
+        server.on("GET", "/stream", step)
+        url = server.url.replace("http", "ws") + "/stream"
+        async with listening_to(url) as heard:
+            await until(lambda: len(heard.lost) == 3)
+
+            assert set(heard.calls) == {"lost"}
+
+
+@simulated
+async def test_a22_keys_are_not_carried_to_where_a_redirect_points() -> None:
+    peer = Peer()
+    async with ScriptedServer() as server, peer.serving(sending(peer)):
+        server.on("GET", "/stream", answer(302, b"", {"Location": peer.url}))
+        async with listening_to(server.url.replace("http", "ws") + "/stream") as heard:
+            await until(lambda: len(heard.lost) == 1)
+
+            assert "redirects to" in heard.lost[0]
+            assert peer.connections == 0
+
+
+@simulated
+async def test_nobody_listening_is_reported_and_tried_again() -> None:
+    async with listening_to("ws://127.0.0.1:9/stream") as heard:
+        await until(lambda: len(heard.lost) == 2)
+
+        assert "refused" in heard.lost[0].lower()
+
+
+@simulated
+async def test_a_first_frame_of_no_known_form_is_a_loss_and_not_a_refusal() -> None:
+    for frame in ("[]", "garbage", '{"data":null}'):
+        peer = Peer()
+
+        async def odd(socket: ServerConnection, frame: str = frame) -> None:
+            await socket.recv()
+            await socket.send(frame)
+            await stay(socket)
+
+        async with peer.serving(odd), listening_to(peer.url) as heard:
+            await until(lambda: len(heard.lost) == 1)
+
+            assert "no known form" in heard.lost[0]
+
+
+async def test_c12_a_flood_leaves_turns_to_everybody_else() -> None:
+    peer = Peer()
+    frame = json.dumps(fill_json(4))
+    longest = 0.0
+
+    async def flood(socket: ServerConnection) -> None:
+        await peer.greet(socket)
+        for _ in range(10_000):
+            await socket.send(frame)
+        await stay(socket)
+
+    async def watch() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - before)
+
+    async with peer.serving(flood), listening_to(peer.url) as heard:
+        await until(lambda: "ready" in heard.calls)
+        watcher = asyncio.create_task(watch())
+        await until(lambda: len(heard.updates) == 10_000, seconds=60)
+        watcher.cancel()
+
+        assert longest < 0.25
+        assert heard.lost == []
+
+
+@simulated
+async def test_stopping_closes_the_socket() -> None:
+    peer = Peer()
+    async with peer.serving(sending(peer)):
+        async with listening_to(peer.url) as heard:
+            await until(lambda: "ready" in heard.calls)
+            assert peer.open == 1
+        await until(lambda: peer.open == 0)
+
+        assert heard.lost == []
+
+
+@simulated
+async def test_it_remembers_when_the_server_last_spoke() -> None:
+    peer = Peer()
+    async with peer.serving(sending(peer)):
+        stream = a_stream(peer.url)
+        ready = asyncio.Event()
+        task = asyncio.create_task(
+            stream.run(
+                on_ready=ready.set,
+                on_update=lambda _: None,
+                on_unreadable=lambda _: None,
+                on_lost=lambda _: None,
+            )
+        )
+        await ready.wait()
+
+        assert stream.last_frame_at is not None
+        assert (stream.last_frame_at - START).total_seconds() < 1
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@simulated
+async def test_a_fill_without_an_execution_id_is_identified_by_the_orders_total() -> None:
+    peer = Peer()
+    frames = [fill_json(4, execution_id=None)]
+    async with peer.serving(sending(peer, *frames)), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.updates) == 1)
+
+        fill = heard.updates[0].fill
+        assert fill is not None
+        assert fill.execution_id == "61e69015:4"
+
+
+def test_an_sdk_whose_private_parts_changed_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from alpaca.trading.stream import TradingStream
+
+    from brokers.alpaca_socket import check_sdk
+
+    check_sdk()
+    monkeypatch.setattr(TradingStream, "_start_ws", lambda self, extra: None)
+
+    with pytest.raises(ConfigError, match=r"TradingStream\._start_ws .* alpaca-py==0\.44\.0"):
+        check_sdk()
