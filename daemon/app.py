@@ -4,9 +4,11 @@ import datetime as dt
 
 import structlog
 
+from daemon import log_setup
 from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
 from daemon.embedded import running_endpoint
+from daemon.credentials import Credentials
 from daemon.engines import bar_source, forecast_engine, news_source, sentiment_scorer
 from daemon.lifecycle import Daemon, Life
 from daemon.monitor import Monitor
@@ -55,6 +57,12 @@ async def run_daemon(
             f"{state_directory(config)} is in use by a running daemon; stop that one first"
         )
     async with connect(config) as connection:
+        log_setup.configure(
+            level=config.logging.level,
+            form=config.logging.format,
+            clock=connection.clock,
+            secrets=Credentials.of(config).known(),
+        )
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
             desk = await open_books(config, connection, store)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brokers.exchange.daily_path import DailyPath
 from brokers.exchange.settings import ExchangeSettings
-from brokers.paper_server import Keys, PaperServer, parse_fault
+from brokers.paper_server import Keys, PaperServer, ServerOptions, parse_fault
 from daemon.config import Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from domain.clock import Clock
@@ -53,12 +53,14 @@ def embedded_broker(
         calendar=calendar,
         clock=clock,
         settings=ExchangeSettings(starting_cash=Decimal(settings.starting_cash_usd)),
-        keys=Keys(
-            key_id=credentials.require(BROKER_KEY_ID).reveal(),
-            secret_key=credentials.require(BROKER_SECRET_KEY).reveal(),
+        options=ServerOptions(
+            keys=Keys(
+                key_id=credentials.require(BROKER_KEY_ID).reveal(),
+                secret_key=credentials.require(BROKER_SECRET_KEY).reveal(),
+            ),
+            faults=tuple(parse_fault(text) for text in settings.faults),
+            port=port,
         ),
-        faults=[parse_fault(text) for text in settings.faults],
-        port=port,
     )
 
 

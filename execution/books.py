@@ -6,8 +6,11 @@ Synchronous and without I/O but SQLite, so a report is merged whole or not at al
 import dataclasses
 from typing import Final
 
+import structlog
+
 from domain.ids import BrokerOrderId, ClientOrderId, is_ours
 from domain.money import ZERO
+from domain.money import text as text_of
 from domain.orders import BrokerOrder, Fill, OrderState
 from domain.trading_state import TradingState
 from execution.desk import Desk
@@ -16,6 +19,7 @@ from state.journal import ApplyOutcome
 from state.ledger import FillOutcome
 from state.rows import OrderRecord
 
+_log = structlog.get_logger("books")
 _NOT_YET_SEEN: Final = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.ABANDONED})
 
 
@@ -54,6 +58,14 @@ class Books:
             text = f"{fill.symbol}: execution {fill.execution_id} contradicts a booked one"
             self._desk.note("fill.conflict", text, fill.symbol)
         if outcome.is_booked:
+            _log.info(
+                "fill.booked",
+                symbol=fill.symbol,
+                side=fill.side.value,
+                quantity=text_of(fill.quantity),
+                price=text_of(fill.price),
+                origin=origin,
+            )
             self._check_short(fill)
         return outcome
 

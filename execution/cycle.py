@@ -4,7 +4,9 @@ Everything after the view is pure and synchronous; demo, backtest, paper and liv
 exactly this.
 """
 
+import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.clock import Clock
@@ -13,13 +15,18 @@ from domain.errors import SizingError
 from domain.ids import Symbol
 from domain.market import MarketView, Session
 from domain.signals import Signal
+from execution.context import next_revisions, opened_notional, reservations
 from execution.gathering import Gathered, Sources, gather
+from risk.book import Book
 from risk.context import GateContext
 from risk.gate import check_batch
 from risk.settings import RiskLimits
+from risk.sizing import SizingPlan, plan
+from sentiment.scoring import tilt_of
 from state.decisions import Decisions
 from state.journal import Journal
-from strategies.combine import Allocation
+from strategies.combine import Allocation, combine, run_strategies
+from strategies.registry import capital_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +107,20 @@ class TradingCycle:
         self, view: MarketView, signals: Sequence[Signal]
     ) -> tuple[CombinedSignal, ...]:
         limits = self._settings.limits
-        return combine(
+        combined = combine(
             signals,
             capital=capital_of(self._settings.allocations),
             min_confidence=limits.min_confidence,
-            tilts=tilts(view.sentiment, max_tilt=limits.max_tilt),
-            max_tilt=limits.max_tilt,
+        )
+        # Good news is bad for a short, so the tilt needs the direction first.
+        return tuple(
+            dataclasses.replace(
+                one,
+                sentiment_tilt=tilt_of(
+                    view.sentiment.get(one.symbol), one.expected_return, limits.max_tilt
+                ),
+            )
+            for one in combined
         )
 
     def _size(

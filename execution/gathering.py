@@ -9,6 +9,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from brokers.base import Broker
 from domain.clock import Clock
 from domain.errors import DataError, ProviderUnavailable, first_cause
@@ -23,6 +25,8 @@ from sentiment.base import NewsSource, SentimentScorer
 
 # Enough for the longest look-back of any feature or strategy, with room for closures.
 HISTORY_DAYS = 800
+
+_log = structlog.get_logger("gathering")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,16 @@ async def _bars(
     first = last - dt.timedelta(days=HISTORY_DAYS)
     bars = await sources.bars.daily_bars(symbols, first, last)
     sessions = sources.calendar.sessions(first, last)
-    return validate(bars, sessions, symbols=symbols, rules=BarRules(min_history=min_history))
+    validated = validate(bars, sessions, symbols=symbols, rules=BarRules(min_history=min_history))
+    _log.info(
+        "bars.read",
+        source=sources.bars.name,
+        symbols=len(validated.bars),
+        excluded=dict(validated.excluded),
+        with_range=sum(series[-1].has_range for series in validated.bars.values()),
+        last=last.isoformat(),
+    )
+    return validated
 
 
 async def _headlines(

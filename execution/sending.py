@@ -86,6 +86,7 @@ class Sender:
             self._desk.halt(f"auth: the broker refused the keys: {exc}")
         except (BrokerError, BrokerUnavailable) as exc:
             journal.mark_unknown(order_id, str(exc))
+            self._desk.note("order.unknown", f"{request.symbol}: {exc}", request.symbol)
         else:
             self._accepted(request, order)
         return None
