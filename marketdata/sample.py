@@ -9,7 +9,7 @@ from domain.ids import Symbol
 from domain.market import Bar
 from marketdata.base import SessionCalendar
 from marketdata.recording import Recording, recording
-from marketdata.session_calendar import trading_date
+from marketdata.session_calendar import last_complete
 
 
 class SampleBars:
@@ -31,16 +31,9 @@ class SampleBars:
         Raises:
             DataError: a data package is not installed.
         """
-        last = min(end, self._last_complete())
+        last = min(end, last_complete(self._calendar, self._clock.now()).date)
         # In a thread: the first call reads two files, a quarter of a second.
         return await asyncio.to_thread(_collect, sorted(set(symbols)), start, last)
-
-    def _last_complete(self) -> dt.date:
-        now = self._clock.now()
-        today = self._calendar.session_on(trading_date(now))
-        if today is not None and today.close <= now:
-            return today.date
-        return self._calendar.previous_session(trading_date(now)).date
 
 
 def _collect(

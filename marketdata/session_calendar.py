@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from domain.clock import UTC
 from domain.errors import DataError
 from domain.market import Session
+from marketdata.base import SessionCalendar
 
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DATE = dt.date(1990, 1, 1)
@@ -35,6 +36,14 @@ def trading_date(moment: dt.datetime) -> dt.date:
 def day_start(date: dt.date) -> dt.datetime:
     """Return midnight in New York as UTC: the left edge of a daily bar."""
     return dt.datetime.combine(date, dt.time(), tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def last_complete(calendar: SessionCalendar, moment: dt.datetime) -> Session:
+    """Return the last session that is over at ``moment``."""
+    today = calendar.session_on(trading_date(moment))
+    if today is not None and today.close <= moment:
+        return today
+    return calendar.previous_session(trading_date(moment))
 
 
 class NyseCalendar:

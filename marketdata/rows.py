@@ -1,0 +1,62 @@
+"""Rows of a vendor, made into bars; a row that cannot have happened is dropped and logged.
+
+The hole it leaves is what validation then finds, so the symbol sits out.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from domain.errors import DataError
+from domain.ids import Symbol
+from domain.market import Bar
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One bar as a vendor gave it; ``at`` is the left edge in UTC."""
+
+    at: dt.datetime
+    close: float
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    volume: float | None = None
+
+
+def bars_of(symbol: Symbol, rows: Iterable[Row], *, source: str) -> tuple[Bar, ...]:
+    """Build the bars of one symbol, oldest first, each moment once.
+
+    Of two rows for the same moment neither is taken when they differ: which one is true
+    cannot be known.
+    """
+    unique: dict[dt.datetime, Row] = {}
+    doubtful: set[dt.datetime] = set()
+    for row in rows:
+        if unique.setdefault(row.at, row) != row:
+            doubtful.add(row.at)
+    bars: list[Bar] = []
+    for at, row in sorted(unique.items()):
+        try:
+            if at in doubtful:
+                raise DataError(f"{symbol}: two different bars for {at:%Y-%m-%d %H:%M}")
+            bars.append(_bar(symbol, row))
+        except DataError as exc:
+            _LOG.warning("bar.rejected", source=source, symbol=symbol, reason=str(exc))
+    return tuple(bars)
+
+
+def _bar(symbol: Symbol, row: Row) -> Bar:
+    return Bar(
+        symbol=symbol,
+        at=row.at,
+        open=row.open,
+        high=row.high,
+        low=row.low,
+        close=row.close,
+        volume=row.volume,
+    )
