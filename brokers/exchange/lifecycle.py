@@ -90,6 +90,8 @@ def _run_wake(desk: Desk, order: Order, at: dt.datetime) -> None:
             _first_try(desk, order, at)
         case Wake.REPLACE:
             groups.take_over(desk, order, at)
+        case Wake.REJECT:
+            end(desk, order, Status.REJECTED, at)
 
 
 def _activate(desk: Desk, order: Order, at: dt.datetime) -> None:

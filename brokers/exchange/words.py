@@ -97,3 +97,4 @@ class Wake(StrEnum):
     TRY = "try"  # first attempt to fill
     CLOSE = "close"  # the closing price
     REPLACE = "replace"  # the replacement takes over
+    REJECT = "reject"  # the market refuses what was taken

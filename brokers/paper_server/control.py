@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from brokers.exchange import corporate
+from brokers.exchange import by_hand, corporate
+from brokers.exchange.by_hand import HandPrices
 from brokers.exchange.events import ActivityPosted
-from brokers.exchange.refusal import Refusal, malformed
+from brokers.exchange.prices import Quote
+from brokers.exchange.refusal import Refusal, malformed, not_found
 from brokers.exchange.windows import new_york
 from brokers.paper_server import requests
 from brokers.paper_server.answers import refusal_body
@@ -29,8 +31,9 @@ Command = Callable[[Mapping[str, Any]], Any]
 class ControlApi:
     """Arms faults, moves time, and does what people and companies do by hand."""
 
-    def __init__(self, venue: Venue, faults: FaultBox, gate: Gate) -> None:
+    def __init__(self, venue: Venue, prices: HandPrices, faults: FaultBox, gate: Gate) -> None:
         self._venue = venue
+        self._prices = prices
         self._faults = faults
         self._gate = gate
 
@@ -39,6 +42,8 @@ class ControlApi:
         commands: dict[str, Command] = {
             "faults": self.arm,
             "clock": self.move_clock,
+            "prices": self.set_price,
+            "hand-fills": self.fill_by_hand,
             "hand-trades": self.trade_by_hand,
             "activities": self.post_activity,
             "splits": self.split,
@@ -72,6 +77,29 @@ class ControlApi:
             moment = self._venue.now() + dt.timedelta(seconds=float(seconds or 0))
         self._venue.jump(moment)
         return {"now": self._venue.now().isoformat()}
+
+    def set_price(self, fields: Mapping[str, Any]) -> Any:
+        """Hold ``{"symbol": ..., "last": ..., "bid": ..., "ask": ...}``; no price lets it go."""
+        symbol = Symbol(str(fields.get("symbol")))
+        last = requests.read_decimal(fields, "last")
+        quote = None
+        if last is not None:
+            bid = requests.read_decimal(fields, "bid")
+            ask = requests.read_decimal(fields, "ask")
+            quote = Quote(bid=bid or last, ask=ask or last, last=last)
+        self._prices.set(symbol, quote)
+        by_hand.reconsider(self._venue.exchange.desk, symbol, self._venue.now())
+        return {}
+
+    def fill_by_hand(self, fields: Mapping[str, Any]) -> Any:
+        """Fill ``{"client_order_id": ..., "qty": ..., "price": ...}`` in whatever state it is."""
+        order = self._venue.exchange.book.find(str(fields.get("client_order_id")))
+        if order is None:
+            raise not_found("order not found")
+        quantity = requests.read_decimal(fields, "qty") or ZERO
+        price = requests.read_decimal(fields, "price") or ZERO
+        by_hand.force_fill(self._venue.exchange.desk, order, quantity, price, self._venue.now())
+        return {"id": order.id}
 
     def trade_by_hand(self, fields: Mapping[str, Any]) -> Any:
         """Send an order as somebody else with the same account would."""

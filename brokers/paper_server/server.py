@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from brokers.exchange.by_hand import HandPrices
 from brokers.exchange.engine import Exchange
 from brokers.exchange.prices import PriceFeed, SessionSource
 from brokers.exchange.settings import ExchangeSettings
@@ -58,8 +59,9 @@ class PaperServer:
         options = options or ServerOptions()
         self.keys = options.keys
         self._journal = Journal(directory)
+        self._prices = HandPrices(feed)
         self._venue = Venue(
-            feed=feed,
+            feed=self._prices,
             calendar=calendar,
             settings=settings or ExchangeSettings(),
             journal=self._journal,
@@ -186,10 +188,11 @@ class PaperServer:
         self._journal.close()
 
     def _routes(self) -> list[BaseRoute]:
-        control = ControlApi(self._venue, self._faults, self._gate)
+        control = ControlApi(self._venue, self._prices, self._faults, self._gate)
+        trading = TradingApi(self._venue, self._faults)
         routes: list[BaseRoute] = [
             Route(path, self._gate.wrap(handler), methods=[method])
-            for api in (TradingApi(self._venue), AccountApi(self._venue), self._market_data)
+            for api in (trading, AccountApi(self._venue), self._market_data)
             for method, path, handler in api.routes()
         ]
         routes += control.routes()

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from brokers.exchange import by_hand
 from brokers.exchange.orders import Order
 from brokers.exchange.refusal import Refusal, malformed, not_found
 from brokers.paper_server import requests, wire
 from brokers.paper_server.account_wire import position_json
 from brokers.paper_server.answers import Answer, Call, Handler, json_answer, refusal_body
+from brokers.paper_server.faults import FaultBox, FaultKind
 from brokers.paper_server.venue import Venue
 from domain.ids import Symbol
 
@@ -20,8 +22,9 @@ Routes = Iterable[tuple[str, str, Handler]]
 class TradingApi:
     """Orders and positions over the venue."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, faults: FaultBox) -> None:
         self._venue = venue
+        self._faults = faults
 
     def routes(self) -> Routes:
         """Return method, path and handler of each endpoint."""
@@ -41,6 +44,8 @@ class TradingApi:
         """Take an order."""
         ticket = requests.read_ticket(requests.read_json(call.body))
         order = self._venue.exchange.submit(ticket, self._venue.now())
+        if self._faults.strike(FaultKind.REJECT_AFTER_ACCEPT):
+            by_hand.reject_later(self._venue.exchange.desk, order, self._venue.now())
         return json_answer(self._order(order, is_nested=True))
 
     def get(self, call: Call) -> Answer:
@@ -71,7 +76,7 @@ class TradingApi:
 
     def cancel(self, call: Call) -> Answer:
         """Ask for a cancel of one order."""
-        self._venue.exchange.cancel(call.parts["order_id"], self._venue.now())
+        self._cancel(call.parts["order_id"])
         return Answer(status=204)
 
     def cancel_all(self, call: Call) -> Answer:
@@ -132,11 +137,17 @@ class TradingApi:
             if order.cancel_at is not None:
                 continue
             try:
-                exchange.cancel(order.id, self._venue.now())
+                self._cancel(order.id)
                 rows.append({"id": order.id, "status": 200})
             except Refusal:
                 rows.append({"id": order.id, "status": 500, "body": _CANCEL_FAILED})
         return rows
+
+    def _cancel(self, order_id: str) -> None:
+        exchange = self._venue.exchange
+        order = exchange.cancel(order_id, self._venue.now())
+        if not order.status.is_terminal and self._faults.strike(FaultKind.STUCK_PENDING_CANCEL):
+            by_hand.stick(exchange.desk, order, self._venue.now())
 
     def _held_symbol(self, name: str) -> Symbol:
         for symbol in self._venue.exchange.book.holdings:
