@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.account import Account, Activity
-from domain.errors import DataError
+from domain.errors import BrokerUnavailable, DataError
 from domain.ids import BrokerOrderId, Symbol
 from domain.orders import BrokerOrder, OrderState
 from execution.comparing import (
@@ -66,7 +66,7 @@ class BrokerView:
         breaks += await self._read_missing(working, recent)
         activities = await broker.activities(since)
         booked, unbooked = self._book(activities)
-        account = await broker.account()
+        account = _usable(await broker.account())
         theirs = by_symbol(await broker.positions())
         self._path.updates.drain()
         return Reading(
@@ -145,6 +145,12 @@ class BrokerView:
             *fill_breaks(self._desk.journal.incomplete()),
             *cash_break(ledger.cash(), account.cash),
         )
+
+
+def _usable(account: Account) -> Account:
+    if not account.cash.is_finite():
+        raise BrokerUnavailable(f"the broker's cash is {account.cash}; reading it again")
+    return account
 
 
 def _regression_break(record: OrderRecord | None, order: BrokerOrder) -> Break | None:

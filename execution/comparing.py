@@ -119,7 +119,8 @@ def doubtful_empty(
 ) -> tuple[Break, ...]:
     """Name every holding that vanished from an empty list which the equity contradicts."""
     invested = account.equity - account.cash
-    if theirs or not ours or not abs(invested) > CENT:
+    is_empty_account = invested.is_finite() and abs(invested) <= CENT
+    if theirs or not ours or is_empty_account:
         return ()
     return tuple(
         Break(
