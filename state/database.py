@@ -14,7 +14,6 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA trusted_schema = OFF",
     "PRAGMA wal_autocheckpoint = 2000",
     "PRAGMA journal_size_limit = 16777216",
 )

@@ -53,9 +53,7 @@ def test_e01_full_disk_refuses_the_plan_and_keeps_what_was_committed(
     assert len(journal.working()) == planned + 1
 
 
-def test_e01_full_disk_at_sending_leaves_the_order_approved(
-    store: Store, journal: Journal
-) -> None:
+def test_e01_full_disk_at_sending_leaves_the_order_approved(store: Store, journal: Journal) -> None:
     journal.record_plan([approved("first")], "run")
     fill_disk(store)
     use_up(journal)

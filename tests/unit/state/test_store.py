@@ -85,9 +85,7 @@ def test_lock_of_a_killed_process_is_free_again(directory: Path) -> None:
     open_store(directory).close()
 
 
-def test_frozen_writer_may_not_write_after_another_took_over(
-    store: Store, directory: Path
-) -> None:
+def test_frozen_writer_may_not_write_after_another_took_over(store: Store, directory: Path) -> None:
     journal = Journal(store)
     journal.record_plan([approved()], "run")
     # The lock of the frozen process was lost, say with its network file system.

@@ -1,0 +1,479 @@
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from domain.account import Activity, ActivityKind
+from domain.errors import DataError
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.orders import OrderState, Side
+from state.booking import Match, compare
+from state.checks import differing_tables
+from state.cost_basis import Holding, average, split_quantity, trade
+from state.journal import Journal
+from state.ledger import FillOutcome, Ledger
+from state.store import Store
+from tests.support.state_builders import AAPL, START, a_broker_order, a_fill, approved
+
+OB1 = ClientOrderId("ob-1")
+DAY = (START - dt.timedelta(hours=13), START + dt.timedelta(hours=11))
+
+
+@pytest.fixture
+def live(journal: Journal) -> Journal:
+    journal.record_plan([approved("ob-1")], "run")
+    journal.mark_sending(OB1)
+    journal.mark_live(a_broker_order())
+    return journal
+
+
+def state_of(journal: Journal) -> OrderState:
+    record = journal.get(OB1)
+    assert record is not None
+    return record.state
+
+
+def an_activity(kind: ActivityKind, amount: str = "0", **fields: object) -> Activity:
+    values: dict[str, object] = {"activity_id": f"a-{kind}", "at": START, **fields}
+    return Activity(kind=kind, net_amount=Decimal(amount), **values)  # type: ignore[arg-type]
+
+
+def test_fill_moves_shares_cost_and_cash(live: Journal, ledger: Ledger) -> None:
+    ledger.adopt_cash(Decimal("50000"), "opening")
+
+    assert ledger.apply_fill(a_fill(), origin="stream") is FillOutcome.NEW
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost, held.avg_price) == (100, 14320, Decimal("143.20"))
+    assert ledger.cash() == Decimal("35680")
+    assert state_of(live) is OrderState.FILLED
+    assert ledger.fills(*DAY) == (a_fill(),)
+
+
+def test_same_execution_again_is_a_duplicate(live: Journal, ledger: Ledger, store: Store) -> None:
+    ledger.apply_fill(a_fill(), origin="stream")
+    before = store.rows("SELECT max(seq) FROM events")[0][0]
+
+    assert ledger.apply_fill(a_fill(), origin="poll") is FillOutcome.DUPLICATE
+    assert store.rows("SELECT max(seq) FROM events")[0][0] == before
+    assert ledger.position(AAPL).quantity == 100
+
+
+def test_b12_same_execution_under_another_id_is_a_duplicate(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("stream-id"), origin="stream")
+
+    for _ in range(2):
+        told_again = a_fill("activity-id", at=START + dt.timedelta(hours=3))
+        assert ledger.apply_fill(told_again, origin="activities") is FillOutcome.DUPLICATE
+    assert len(ledger.fills(*DAY)) == 1
+
+
+def test_b11_equal_executions_with_different_ids_are_two(live: Journal, ledger: Ledger) -> None:
+    one = a_fill("x-1", quantity="10")
+    two = a_fill("x-2", quantity="10", cumulative="20")
+
+    assert [ledger.apply_fill(fill, origin="stream") for fill in (one, two)] == [
+        FillOutcome.NEW,
+        FillOutcome.NEW,
+    ]
+    assert ledger.position(AAPL).quantity == 20
+
+
+def test_b01_partial_fills_add_up_exactly_in_any_order(live: Journal, ledger: Ledger) -> None:
+    late, early = a_fill("x-2", "0.3", cumulative="0.4"), a_fill("x-1", "0.1", cumulative="0.1")
+    ledger.apply_fill(late, origin="stream")
+    record = live.get(OB1)
+    assert record is not None
+    assert (record.filled_quantity, record.missing_quantity) == (Decimal("0.4"), Decimal("0.1"))
+
+    ledger.apply_fill(early, origin="activities")
+
+    assert ledger.position(AAPL).quantity == Decimal("0.4")
+    assert state_of(live) is OrderState.LIVE
+
+
+@pytest.mark.parametrize("state", [OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED])
+def test_b03_late_fill_is_booked_in_every_terminal_state(
+    live: Journal, ledger: Ledger, state: OrderState
+) -> None:
+    live.apply_order(a_broker_order(state=state, raw_status=state.value))
+
+    assert ledger.apply_fill(a_fill(quantity="40"), origin="poll") is FillOutcome.NEW
+    assert state_of(live) is state
+    record = live.get(OB1)
+    assert record is not None
+    assert record.filled_quantity == 40
+
+    ledger.apply_fill(a_fill("x-2", quantity="60", cumulative="100"), origin="poll")
+    assert state_of(live) is OrderState.FILLED
+
+
+def test_fill_of_an_order_in_doubt_proves_that_it_lives(journal: Journal, ledger: Ledger) -> None:
+    journal.record_plan([approved("ob-1")], "run")
+    journal.mark_sending(OB1)
+    journal.mark_unknown(OB1, "timeout")
+
+    ledger.apply_fill(a_fill(quantity="40"), origin="stream")
+
+    record = journal.get(OB1)
+    assert record is not None
+    assert (record.state, record.broker_order_id) == (OrderState.LIVE, "b-ob-1")
+
+
+def test_b05_overfill_is_booked_in_full_and_locks_the_symbol(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", quantity="100"), origin="stream")
+
+    assert (
+        ledger.apply_fill(a_fill("x-2", quantity="10", cumulative="110"), origin="stream")
+        is FillOutcome.OVERFILL
+    )
+    assert ledger.position(AAPL).quantity == 110
+    assert "110 of 100" in ledger.locks()[AAPL]
+    assert FillOutcome.OVERFILL.is_booked
+
+
+def test_fill_of_a_twin_order_overfills_the_intent(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1"), origin="stream")
+    twin = a_fill("x-9", broker_order_id=BrokerOrderId("twin"))
+
+    assert ledger.apply_fill(twin, origin="stream") is FillOutcome.OVERFILL
+    assert ledger.position(AAPL).quantity == 200
+
+
+def test_fill_of_an_unknown_order_is_booked_as_truth(journal: Journal, ledger: Ledger) -> None:
+    assert ledger.apply_fill(a_fill(), origin="stream") is FillOutcome.UNKNOWN_ORDER
+    assert ledger.position(AAPL).quantity == 100
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        a_fill("x-2", quantity="50", cumulative="100"),
+        a_fill("x-2", quantity="100", price="143.21"),
+        a_fill("x-2", quantity="150", cumulative="150"),
+        a_fill("x-1", quantity="100", price="143.21"),
+        a_fill("x-1", quantity="100", broker_order_id=BrokerOrderId("another")),
+    ],
+    ids=[
+        "part of the same shares",
+        "other price",
+        "more shares",
+        "id reused",
+        "id of another order",
+    ],
+)
+def test_contradicting_execution_is_not_booked_and_locks_the_symbol(
+    live: Journal, ledger: Ledger, second: object, store: Store
+) -> None:
+    ledger.apply_fill(a_fill(), origin="stream")
+
+    assert ledger.apply_fill(second, origin="activities") is FillOutcome.CONFLICT  # type: ignore[arg-type]
+    assert ledger.position(AAPL).quantity == 100
+    assert "contradicts" in ledger.locks()[AAPL]
+    before = store.rows("SELECT max(seq) FROM events")[0][0]
+    ledger.apply_fill(second, origin="activities")  # type: ignore[arg-type]
+    assert store.rows("SELECT max(seq) FROM events")[0][0] == before
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        a_fill(quantity="0"),
+        a_fill(quantity="-1"),
+        a_fill(price="0"),
+        a_fill(price="NaN"),
+        a_fill(quantity="Infinity"),
+        a_fill(quantity="10", cumulative="5"),
+    ],
+)
+def test_impossible_execution_is_refused(ledger: Ledger, fill: object) -> None:
+    with pytest.raises(DataError):
+        ledger.apply_fill(fill, origin="stream")  # type: ignore[arg-type]
+    assert ledger.positions() == {}
+
+
+def test_closing_realizes_against_the_average_cost(ledger: Ledger) -> None:
+    for number, (side, quantity, price) in enumerate(
+        ((Side.BUY, "100", "10"), (Side.BUY, "50", "13"), (Side.SELL, "60", "12"))
+    ):
+        ledger.apply_fill(
+            a_fill(
+                f"x-{number}",
+                quantity,
+                price,
+                side=side,
+                broker_order_id=BrokerOrderId(f"b-{number}"),
+                client_order_id=ClientOrderId(f"c-{number}"),
+            ),
+            origin="stream",
+        )
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost, held.realized_pnl) == (90, 990, 60)
+    assert ledger.realized_pnl(*DAY) == 60
+    assert ledger.realized_pnl(START + dt.timedelta(days=1), START + dt.timedelta(days=2)) == 0
+
+
+def test_fill_beyond_flat_closes_then_opens_the_other_side() -> None:
+    change = trade(
+        Holding(quantity=Decimal(50), total_cost=Decimal(500)), Decimal(-80), Decimal(12)
+    )
+
+    assert (change.realized_pnl, change.cost, change.cash) == (100, -860, 960)
+
+
+def test_short_position_realizes_when_covered() -> None:
+    change = trade(
+        Holding(quantity=Decimal(-80), total_cost=Decimal(-800)), Decimal(30), Decimal(8)
+    )
+
+    assert (change.realized_pnl, change.cost, change.cash) == (60, 300, -240)
+
+
+def test_flat_average_is_nothing() -> None:
+    assert average(Decimal(0), Decimal(0)) == 0
+
+
+def test_adoption_sets_the_position_and_names_the_difference(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill(price="10"), origin="stream")
+
+    assert ledger.adopt_position(AAPL, Decimal(60), Decimal(12), "sold on the web") == -40
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost, held.realized_pnl) == (60, 600, 80)
+    assert ledger.cash() == -1000
+    assert ledger.summary(*DAY).adjustments == -480
+    assert ledger.adopt_position(AAPL, Decimal(60), Decimal(12), "again") == 0
+
+
+def test_cash_is_adopted_by_its_difference(ledger: Ledger) -> None:
+    assert ledger.adopt_cash(Decimal("50000.10"), "opening") == Decimal("50000.10")
+    assert ledger.adopt_cash(Decimal("50000.10"), "opening") == 0
+    assert ledger.summary(*DAY).adjustments == Decimal("50000.10")
+
+
+def test_b13_split_changes_shares_and_not_cost(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill(quantity="150", price="150"), origin="stream")
+
+    for _ in range(2):
+        ledger.apply_split(
+            AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START
+        )
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost, held.realized_pnl) == (600, 22500, 0)
+
+
+def test_reverse_split_drops_the_fraction_that_is_paid_in_cash() -> None:
+    assert split_quantity(Decimal(100), Decimal(1), Decimal(3)) == Decimal("33.333333333")
+
+
+def test_split_without_rates_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="rates above 0"):
+        ledger.apply_split(
+            AAPL, new_rate=Decimal(4), old_rate=Decimal(0), activity_id="s-1", at=START
+        )
+
+
+def test_split_activity_adds_its_shares_at_unchanged_cost(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill(quantity="150", price="150"), origin="stream")
+    # The broker removes the old shares, then adds the new ones.
+    for activity_id, quantity in (("s-1", "-150"), ("s-2", "600")):
+        split = an_activity(
+            ActivityKind.SPLIT, symbol=AAPL, quantity=Decimal(quantity), activity_id=activity_id
+        )
+        assert ledger.apply_activity(split)
+        assert not ledger.apply_activity(split)
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost) == (600, 22500)
+
+
+def test_split_activity_without_shares_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="needs symbol and quantity"):
+        ledger.apply_activity(an_activity(ActivityKind.SPLIT, symbol=AAPL))
+
+
+def test_b14_money_activities_are_booked_once_under_their_names(ledger: Ledger) -> None:
+    booked = {
+        ActivityKind.FEE: "-0.17",
+        ActivityKind.DIVIDEND: "24.00",
+        ActivityKind.INTEREST: "-1.37",
+        ActivityKind.TRANSFER: "5000",
+        ActivityKind.OTHER: "0.05",
+    }
+    for kind, amount in booked.items():
+        assert ledger.apply_activity(an_activity(kind, amount, symbol=Symbol("AAPL")))
+        assert not ledger.apply_activity(an_activity(kind, amount))
+
+    summary = ledger.summary(*DAY)
+    assert (summary.fees, summary.dividends, summary.interest) == (
+        Decimal("0.17"),
+        24,
+        Decimal("-1.37"),
+    )
+    assert (summary.transfers, summary.other) == (5000, Decimal("0.05"))
+    assert ledger.cash() == Decimal("5022.51")
+
+
+def test_activity_that_is_not_a_number_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(DataError):
+        ledger.apply_activity(an_activity(ActivityKind.FEE, "NaN"))
+
+
+def test_fill_activity_goes_through_the_same_door(live: Journal, ledger: Ledger) -> None:
+    activity = an_activity(
+        ActivityKind.FILL,
+        activity_id="20221214::uuid",
+        symbol=AAPL,
+        broker_order_id=BrokerOrderId("b-ob-1"),
+        side="buy",
+        quantity=Decimal(100),
+        price=Decimal("143.20"),
+        cumulative_quantity=Decimal(100),
+    )
+
+    assert ledger.apply_activity(activity)
+    assert ledger.apply_fill(a_fill("stream-id"), origin="stream") is FillOutcome.DUPLICATE
+    assert not ledger.apply_activity(activity)
+    assert ledger.fills(*DAY)[0].client_order_id == "ob-1"
+
+
+def test_short_sale_of_the_log_is_a_sell(ledger: Ledger) -> None:
+    ledger.apply_activity(
+        an_activity(
+            ActivityKind.FILL,
+            symbol=AAPL,
+            broker_order_id=BrokerOrderId("b"),
+            side="sell_short",
+            quantity=Decimal(5),
+            price=Decimal(10),
+            cumulative_quantity=Decimal(5),
+        )
+    )
+
+    assert ledger.position(AAPL).quantity == -5
+
+
+def test_fill_activity_without_its_fields_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(DataError, match="a fill needs"):
+        ledger.apply_activity(an_activity(ActivityKind.FILL, symbol=AAPL))
+
+
+def test_b08_bust_restores_what_was_before_it(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", "40", "10", cumulative="40"), origin="stream")
+    ledger.apply_fill(a_fill("x-2", "60", "13", cumulative="100"), origin="stream")
+
+    assert ledger.bust_fill(ExecutionId("x-1"), at=START, reason="broker busted it")
+    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="again")
+
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.total_cost, held.realized_pnl) == (60, 780, 0)
+    assert ledger.cash() == -780
+    record = live.get(OB1)
+    assert record is not None
+    assert (record.booked_quantity, record.busted_quantity, record.missing_quantity) == (60, 40, 0)
+    assert [fill.execution_id for fill in ledger.fills(*DAY)] == ["x-2"]
+
+
+def test_busted_execution_that_is_told_again_stays_busted(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1"), origin="stream")
+    ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
+
+    assert ledger.apply_fill(a_fill("x-1"), origin="poll") is FillOutcome.DUPLICATE
+    assert ledger.apply_fill(a_fill("other-id"), origin="activities") is FillOutcome.DUPLICATE
+    assert ledger.positions() == {}
+
+
+def test_bust_by_the_id_of_another_channel_finds_its_execution(
+    live: Journal, ledger: Ledger
+) -> None:
+    ledger.apply_fill(a_fill("stream-id"), origin="stream")
+    ledger.apply_fill(a_fill("activity-id"), origin="activities")
+
+    assert ledger.bust_fill(ExecutionId("activity-id"), at=START, reason="bust")
+    assert ledger.positions() == {}
+
+
+def test_bust_between_trades_gives_the_books_without_it(ledger: Ledger, store: Store) -> None:
+    trades = (
+        ("x-1", Side.BUY, "100", "10"),
+        ("x-2", Side.BUY, "50", "16"),
+        ("x-3", Side.SELL, "60", "15"),
+        ("x-4", Side.SELL, "90", "11"),
+    )
+    for name, side, quantity, price in trades:
+        ledger.apply_fill(
+            a_fill(
+                name,
+                quantity,
+                price,
+                side=side,
+                broker_order_id=BrokerOrderId(f"b-{name}"),
+                client_order_id=ClientOrderId(f"c-{name}"),
+            ),
+            origin="stream",
+        )
+    ledger.adopt_position(AAPL, Decimal(7), Decimal(10), "found")
+    ledger.bust_fill(ExecutionId("x-2"), at=START, reason="bust")
+
+    # By hand: 100@10, sell 60@15 -> 300; sell 90@11 closes 40 -> 40, opens 50 short @11;
+    # 7 adopted @10 cover 7 of them -> 7.
+    held = ledger.position(AAPL)
+    assert (held.quantity, held.realized_pnl, held.total_cost) == (-43, 347, -473)
+    assert differing_tables(store._connected()) == []
+
+
+def test_correction_replaces_an_execution(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="stream")
+
+    assert ledger.correct_fill(
+        ExecutionId("x-1"), a_fill("x-1b", "100", "143.10"), reason="price corrected"
+    )
+
+    assert ledger.position(AAPL).total_cost == 14310
+    record = live.get(OB1)
+    assert record is not None
+    assert (record.booked_quantity, record.missing_quantity) == (100, 0)
+    assert record.filled_avg_price == Decimal("143.10")
+    assert not ledger.correct_fill(ExecutionId("x-1"), a_fill("x-1b"), reason="again")
+    assert ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="poll") is FillOutcome.DUPLICATE
+
+
+def test_correction_under_the_same_id_is_kept_apart(live: Journal, ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="stream")
+
+    assert ledger.correct_fill(ExecutionId("x-1"), a_fill("x-1", "90", "143.20"), reason="fewer")
+    assert ledger.position(AAPL).quantity == 90
+    assert [fill.execution_id for fill in ledger.fills(*DAY)] == ["x-1/corrected"]
+
+
+def test_bust_of_an_unbooked_execution_does_nothing(ledger: Ledger) -> None:
+    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
+    assert not ledger.correct_fill(ExecutionId("x-1"), a_fill("x-2"), reason="correct")
+
+
+def test_bust_of_an_execution_without_an_order_reverses_the_shares(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1"), origin="stream")
+
+    assert ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
+    assert ledger.positions() == {}
+
+
+def test_locks_name_their_reason_until_lifted(ledger: Ledger) -> None:
+    ledger.lock(AAPL, "ledger 100, broker 60")
+
+    assert ledger.locks() == {AAPL: "ledger 100, broker 60"}
+    assert ledger.unlock(AAPL)
+    assert not ledger.unlock(AAPL)
+    assert ledger.locks() == {}
+
+
+def test_comparison_goes_by_the_shares_of_the_order() -> None:
+    booked = a_fill("x", "40", cumulative="100")
+
+    assert compare(a_fill("y", "60", cumulative="60"), booked) is Match.NONE
+    assert compare(a_fill("y", "40", cumulative="140"), booked) is Match.NONE
+    assert compare(a_fill("y", "40", cumulative="100"), booked) is Match.SAME
+    assert compare(a_fill("y", "41", cumulative="101"), booked) is Match.CLASH
+    assert compare(a_fill("y", "40", cumulative="100", side=Side.SELL), booked) is Match.CLASH
