@@ -9,7 +9,8 @@ from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
 from daemon.embedded import running_endpoint
 from daemon.credentials import Credentials
-from daemon.engines import bar_source, forecast_engine, news_source, sentiment_scorer
+from daemon.engines import bar_source, news_source, sentiment_scorer
+from daemon.forecasting import forecast_engine
 from daemon.lifecycle import Daemon, Life
 from daemon.monitor import Monitor
 from daemon.reporting import Reporter
@@ -66,7 +67,9 @@ async def run_daemon(
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
             desk = await open_books(config, connection, store)
-            async with forecast_engine(config, store, connection.clock) as forecaster:
+            async with forecast_engine(
+                config, store, connection.clock, time_scale=connection.time_scale
+            ) as forecaster:
                 life = _build(config, connection, desk, forecaster, cycle_settings)
                 await Daemon(life).run(sessions=sessions, is_waiting=is_waiting)
         finally:

@@ -25,6 +25,7 @@ class Connection:
     broker: AlpacaBroker
     stream: AlpacaTradeStream
     clock: Clock
+    time_scale: float
 
 
 def start_clock(config: Config, *, at: dt.datetime | None = None) -> Clock:
@@ -87,7 +88,7 @@ async def _embedded(
         broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
         try:
             with published(config, server):
-                yield Connection(broker=broker, stream=stream, clock=clock)
+                yield Connection(broker=broker, stream=stream, clock=clock, time_scale=_time_scale())
         finally:
             await broker.aclose()
 
@@ -106,7 +107,7 @@ async def _remote(
         clock = await _replay_clock(config, credentials)
     broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
     try:
-        yield Connection(broker=broker, stream=stream, clock=clock)
+        yield Connection(broker=broker, stream=stream, clock=clock, time_scale=_time_scale())
     finally:
         await broker.aclose()
 
@@ -130,8 +131,7 @@ def _adapters(
     is_urgent: bool,
 ) -> tuple[AlpacaBroker, AlpacaTradeStream]:
     key_id, secret_key = credentials.require(BROKER_KEY_ID), credentials.require(BROKER_SECRET_KEY)
-    loop = asyncio.get_running_loop()
-    scale = max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0
+    scale = _time_scale()
     broker = AlpacaBroker.connect(
         AlpacaSettings(
             trading_url=urls.trading_url,
@@ -148,7 +148,7 @@ def _adapters(
         clock=clock,
     )
     # A replayed day lasts seconds: pings would be its busiest traffic.
-    pings = None if isinstance(loop, ReplayLoop) else 10.0
+    pings = None if isinstance(asyncio.get_running_loop(), ReplayLoop) else 10.0
     stream = AlpacaTradeStream(
         StreamSettings(
             url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale
@@ -158,3 +158,9 @@ def _adapters(
         clock=clock,
     )
     return broker, stream
+
+
+def _time_scale() -> float:
+    """Loop seconds in one real second, for deadlines on the wire; a stepping loop has none."""
+    loop = asyncio.get_running_loop()
+    return max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0

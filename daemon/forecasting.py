@@ -1,0 +1,154 @@
+"""The forecast engines of the configuration, with their breaker remembered and their falls told."""
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import structlog
+
+from daemon.budget import ForecastBudget
+from daemon.config import Config, state_directory
+from daemon.credentials import FORECAST_TOKEN, Credentials
+from domain.clock import Clock
+from domain.forecasts import Forecast
+from domain.ids import Symbol
+from domain.market import Bar
+from forecasts.base import Forecaster
+from forecasts.fallback import FallbackForecaster, Source
+from forecasts.local import LocalForecaster
+from forecasts.model_store import SHIPPED, ModelStore
+from forecasts.remote import RemoteForecaster
+from domain.forecasts import ForecastSource
+from state.breakers import BreakerRecord, Breakers
+from state.store import Store
+from transport.breaker import Breaker, BreakerSettings, BreakerSnapshot, BreakerState
+from transport.http import BoundedClient, Deadlines, HttpSettings
+
+REMOTE = "forecasts.remote"
+_LONGEST_ANSWER_BYTES = 32 * 1024 * 1024
+
+
+class WatchedForecaster:
+    """A Forecaster that says when it fell back, and remembers its breaker."""
+
+    name = "forecasts"
+
+    def __init__(
+        self, chain: FallbackForecaster, breaker: Breaker | None, memory: Breakers, clock: Clock
+    ) -> None:
+        self._chain = chain
+        self._breaker = breaker
+        self._memory = memory
+        self._clock = clock
+        self._log = structlog.get_logger("forecasts")
+
+    async def forecast(
+        self, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
+    ) -> Mapping[Symbol, Forecast]:
+        """Forecast with the first source that answers; see FallbackForecaster."""
+        try:
+            return await self._chain.forecast(history, as_of)
+        finally:
+            self._remember()
+            if self._chain.last.is_degraded:
+                self._log.warning(
+                    "forecast.fell_back",
+                    reason="; ".join(self._chain.last.reasons.values()),
+                    source=self._chain.last.source.value,
+                    breaker=self._breaker.state.value if self._breaker else "none",
+                )
+
+    def _remember(self) -> None:
+        if self._breaker is None:
+            return
+        now, shot = self._clock.now(), self._breaker.snapshot()
+        is_open = shot.state is not BreakerState.CLOSED
+        self._memory.put(
+            BreakerRecord(
+                name=shot.name,
+                state=shot.state.value,
+                failures=shot.failures,
+                opened_at=now if is_open else None,
+                updated_at=now,
+                reason=shot.reason,
+            )
+        )
+
+
+@contextlib.asynccontextmanager
+async def forecast_engine(
+    config: Config, store: Store, clock: Clock, *, time_scale: float
+) -> AsyncIterator[Forecaster]:
+    """Open the engines: remote behind its breaker if there is one, then the local model.
+
+    Raises:
+        ConfigError: the model or the horizon cannot be used.
+        StateError: a model file does not match its card.
+    """
+    settings = config.forecasts
+    models = ModelStore((state_directory(config) / "models", SHIPPED))
+    local = LocalForecaster(
+        models.load(settings.local.model),
+        horizon=settings.horizon,
+        timeout_seconds=settings.local.timeout_seconds,
+    )
+    sources = [Source(kind=ForecastSource.LOCAL, engine=local)]
+    memory = Breakers(store)
+    breaker: Breaker | None = None
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(local.aclose)
+        if settings.remote.url:
+            remote = _remote(config, store, clock, models, time_scale)
+            stack.push_async_callback(remote.aclose)
+            breaker = _breaker(config, clock, memory)
+            sources.insert(0, Source(kind=ForecastSource.REMOTE, engine=remote, breaker=breaker))
+        yield WatchedForecaster(FallbackForecaster(sources), breaker, memory, clock)
+
+
+def _remote(
+    config: Config, store: Store, clock: Clock, models: ModelStore, time_scale: float
+) -> RemoteForecaster:
+    remote = config.forecasts.remote
+    token = Credentials.of(config).find(FORECAST_TOKEN)
+    client = BoundedClient(
+        HttpSettings(
+            base_url=remote.url.rstrip("/"),
+            deadlines=Deadlines(
+                connect_seconds=min(remote.timeout_seconds, Deadlines().connect_seconds),
+                read_seconds=remote.timeout_seconds,
+                total_seconds=remote.timeout_seconds,
+            ),
+            body_cap_bytes=_LONGEST_ANSWER_BYTES,
+            time_scale=time_scale,
+        ),
+        {"Authorization": f"Bearer {token.reveal()}"} if token else {},
+    )
+    return RemoteForecaster(
+        client,
+        model=remote.model,
+        card=models.card(remote.model),
+        horizon=config.forecasts.horizon,
+        budget=ForecastBudget(store, config.costs, clock=clock),
+    )
+
+
+def _breaker(config: Config, clock: Clock, memory: Breakers) -> Breaker:
+    remote = config.forecasts.remote
+    settings = BreakerSettings(
+        failures_to_open=remote.breaker_failures, open_seconds=remote.breaker_reset_seconds
+    )
+    breaker = Breaker(REMOTE, settings, clock=clock)
+    stored = memory.get(REMOTE)
+    if stored is not None and stored.opened_at is not None:
+        retry_at = stored.opened_at + dt.timedelta(seconds=settings.open_seconds)
+        breaker.restore(
+            BreakerSnapshot(
+                name=REMOTE,
+                state=BreakerState.OPEN,
+                failures=stored.failures,
+                openings=1,
+                retry_at=retry_at,
+                reason=stored.reason,
+            )
+        )
+    return breaker
