@@ -62,7 +62,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _plain(hint: Any) -> Any:
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
     if isinstance(hint, typing.NewType):
         return hint.__supertype__

@@ -79,7 +79,7 @@ class Order:
     kind: Kind
     tif: Tif
     status: Status
-    quantity: Decimal | None
+    quantity: Decimal | None = None
     notional: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None

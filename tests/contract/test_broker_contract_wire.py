@@ -54,6 +54,11 @@ def buy(**fields: Any) -> LimitOrderRequest:
     )
 
 
+async def run_stream(stream: Any) -> None:
+    """Run a stream of the SDK on the loop that is already running."""
+    await stream._run_forever()
+
+
 @sdk
 async def test_bracket_shows_its_legs_and_they_wait_for_the_parent(venue: Venue) -> None:
     client = venue.door.client
@@ -275,7 +280,8 @@ async def test_activities_can_be_asked_by_time_and_kind(venue: Venue) -> None:
     )
 
     async def rows(path: str = "", **params: str) -> list[dict[str, Any]]:
-        return await venue.door.call("GET", f"/v2/account/activities{path}", params=params)
+        found = await venue.door.call("GET", f"/v2/account/activities{path}", params=params)
+        return list(found)
 
     assert [row["activity_type"] for row in await rows()] == ["DIV", "FILL", "FILL"]
     assert len(await rows("/FILL", after=middle)) == 1
@@ -350,7 +356,7 @@ async def test_trading_stream_of_the_sdk_hears_a_whole_life(venue: Venue) -> Non
         heard.append(update)
 
     stream.subscribe_trade_updates(note)
-    task = asyncio.create_task(stream._run_forever())
+    task = asyncio.create_task(run_stream(stream))
     await venue.wait(1)
     await venue.door.submit("buy", "10", coid="streamed")
     await venue.wait(1)
@@ -445,7 +451,7 @@ async def test_data_stream_of_the_sdk_hears_trades_quotes_and_bars(venue: Venue)
     stream.subscribe_trades(note, "AAPL")
     stream.subscribe_quotes(note, "AAPL")
     stream.subscribe_bars(note, "AAPL")
-    task = asyncio.create_task(stream._run_forever())
+    task = asyncio.create_task(run_stream(stream))
     await venue.at("10:06:30", DAY)
     await stream.stop_ws()
     await asyncio.wait_for(task, 30)

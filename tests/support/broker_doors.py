@@ -468,7 +468,7 @@ def over(
                 with asyncio.Runner(loop_factory=ReplayLoop) as runner:
                     runner.run(run())
 
-        test.__name__ = case.__name__  # type: ignore[attr-defined]
+        test.__name__ = case.__name__
         test.__doc__ = case.__doc__
         return pytest.mark.parametrize("door", doors)(test)
 

@@ -9,7 +9,7 @@ from brokers.exchange.daily_path import DailyPath
 from brokers.exchange.engine import Exchange
 from brokers.exchange.events import OrderChanged
 from brokers.exchange.orders import Order, StopLoss, Ticket
-from brokers.exchange.prices import ListedSessions
+from brokers.exchange.prices import ListedSessions, Quote
 from brokers.exchange.settings import ExchangeSettings
 from brokers.exchange.words import Kind, OrderClass, Status, Tif
 from domain.ids import Symbol
@@ -72,6 +72,13 @@ def feed() -> DailyPath:
     return DailyPath(bars(), sessions())
 
 
+def quote(symbol: Symbol, at: dt.datetime) -> Quote:
+    """Return the prices that the feed knows at a moment."""
+    found = feed().quote(symbol, at)
+    assert found is not None
+    return found
+
+
 class Market:
     """An exchange with a hand on its clock.  No order is filled in parts unless asked for."""
 
@@ -125,6 +132,10 @@ class Market:
     def status(self, order: Order) -> Status:
         return self.see(order).status
 
+    def quote(self, symbol: Symbol = AAPL) -> Quote:
+        """Return the prices of now."""
+        return quote(symbol, self.now)
+
     def history(self, order: Order) -> list[str]:
         """Return the stream's events of an order so far."""
         self.events += self.exchange.take_events()
@@ -152,7 +163,7 @@ def ticket(
         (True, True): Kind.STOP_LIMIT,
     }[limit is not None, stop is not None]
     take_profit, stop_loss = fields.pop("take_profit", None), fields.pop("stop_loss", None)
-    numbers = {
+    numbers: dict[str, Any] = {
         name: Decimal(fields.pop(name))
         for name in ("notional", "trail_price", "trail_percent")
         if name in fields

@@ -1,6 +1,7 @@
 """What the simulated exchange refuses, in Alpaca's words and codes."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,13 @@ from brokers.exchange.refusal import Refusal
 from tests.support.exchange_world import AAPL, CLOSES, DAY, MSFT, PENNY, Market
 
 
-def refusal(market: Market, *args: object, **fields: object) -> Refusal:
+def refusal(market: Market, *args: Any, **fields: Any) -> Refusal:
     with pytest.raises(Refusal) as caught:
         market.order(*args, **fields)
     return caught.value
 
 
-def test_client_order_id_is_refused_for_ever_once_used():
+def test_client_order_id_is_refused_for_ever_once_used() -> None:
     market = Market("10:00")
     first = market.order("buy", "1", client_order_id="mine")
     market.cancel(first)
@@ -27,14 +28,14 @@ def test_client_order_id_is_refused_for_ever_once_used():
     assert said.message == "client_order_id must be unique"
 
 
-def test_client_order_id_of_a_refused_order_is_free():
+def test_client_order_id_of_a_refused_order_is_free() -> None:
     market = Market("10:00")
     refusal(market, "buy", "100000", client_order_id="mine")
 
     assert market.order("buy", "1", client_order_id="mine").client_order_id == "mine"
 
 
-def test_client_order_id_may_have_128_characters_and_no_more():
+def test_client_order_id_may_have_128_characters_and_no_more() -> None:
     market = Market("10:00")
     market.order("buy", "1", client_order_id="x" * 128)
 
@@ -54,7 +55,7 @@ def test_client_order_id_may_have_128_characters_and_no_more():
         ({"kind": "market", "limit": "10"}, "market orders require no stop or limit price"),
     ],
 )
-def test_malformed_orders_are_refused_with_40010001(fields, message):
+def test_malformed_orders_are_refused_with_40010001(fields: dict[str, Any], message: str) -> None:
     market = Market("10:00")
     quantity = fields.pop("quantity", "1")
 
@@ -64,7 +65,7 @@ def test_malformed_orders_are_refused_with_40010001(fields, message):
 
 
 @pytest.mark.parametrize("price", ["290.123", "1.001"])
-def test_sub_penny_prices_are_refused(price):
+def test_sub_penny_prices_are_refused(price: str) -> None:
     said = refusal(Market("10:00"), "buy", "1", limit=price)
 
     assert (said.http_status, said.code) == (422, 42210000)
@@ -74,31 +75,31 @@ def test_sub_penny_prices_are_refused(price):
     )
 
 
-def test_prices_below_a_dollar_may_have_four_decimals():
+def test_prices_below_a_dollar_may_have_four_decimals() -> None:
     market = Market("10:00")
 
-    assert market.order("buy", "100", symbol=PENNY, limit="0.4567")
+    assert market.order("buy", "100", symbol=PENNY, limit="0.4567").id
     refusal(market, "buy", "100", symbol=PENNY, limit="0.45678")
 
 
-def test_unknown_symbol_is_refused():
+def test_unknown_symbol_is_refused() -> None:
     said = refusal(Market("10:00"), "buy", "1", symbol="NOPE")
 
     assert (said.code, said.message) == (42210000, 'asset "NOPE" not found')
 
 
-def test_symbol_known_by_closes_only_is_not_tradable():
+def test_symbol_known_by_closes_only_is_not_tradable() -> None:
     assert "not tradable" in refusal(Market("10:00"), "buy", "1", symbol=CLOSES).message
 
 
-def test_order_beyond_the_buying_power_is_refused_with_both_figures():
+def test_order_beyond_the_buying_power_is_refused_with_both_figures() -> None:
     said = refusal(Market("10:00"), "buy", "3000", limit="100")
 
     assert (said.http_status, said.code) == (403, 40310000)
     assert said.details == {"buying_power": "200000", "cost_basis": "300000"}
 
 
-def test_open_buys_reserve_buying_power_until_they_end():
+def test_open_buys_reserve_buying_power_until_they_end() -> None:
     market = Market("10:00")
     order = market.order("buy", "1500", limit="95")
     assert market.exchange.balances().buying_power == 200_000 - 142_500
@@ -110,7 +111,7 @@ def test_open_buys_reserve_buying_power_until_they_end():
     assert market.exchange.balances().buying_power == 200_000
 
 
-def test_selling_more_than_is_free_is_refused_and_names_the_holders():
+def test_selling_more_than_is_free_is_refused_and_names_the_holders() -> None:
     market = Market("10:00")
     market.hold("10")
     holder = market.order("sell", "6", limit="110")
@@ -123,14 +124,14 @@ def test_selling_more_than_is_free_is_refused_and_names_the_holders():
     assert said.details["related_orders"] == [holder.id]
 
 
-def test_sell_that_would_flip_a_long_position_is_refused():
+def test_sell_that_would_flip_a_long_position_is_refused() -> None:
     market = Market("10:00")
     market.hold("10")
 
     assert "insufficient qty" in refusal(market, "sell", "11").message
 
 
-def test_order_that_could_trade_with_an_own_order_is_a_wash_trade():
+def test_order_that_could_trade_with_an_own_order_is_a_wash_trade() -> None:
     market = Market("10:00")
     market.hold("10")
     sell = market.order("sell", "10", limit="101")
@@ -139,10 +140,10 @@ def test_order_that_could_trade_with_an_own_order_is_a_wash_trade():
 
     assert said.message == "potential wash trade detected. use complex orders"
     assert said.details["existing_order_id"] == sell.id
-    assert market.order("buy", "1", limit="97")
+    assert market.order("buy", "1", limit="97").id
 
 
-def test_market_order_against_any_opposite_order_is_a_wash_trade():
+def test_market_order_against_any_opposite_order_is_a_wash_trade() -> None:
     market = Market("10:00")
     market.hold("10")
     market.order("buy", "1", limit="90")
@@ -150,7 +151,7 @@ def test_market_order_against_any_opposite_order_is_a_wash_trade():
     assert "wash trade" in refusal(market, "sell", "10").message
 
 
-def test_order_worth_less_than_a_dollar_is_refused():
+def test_order_worth_less_than_a_dollar_is_refused() -> None:
     said = refusal(Market("10:00"), "buy", "1", symbol=PENNY)
 
     assert (said.http_status, said.message) == (
@@ -159,7 +160,7 @@ def test_order_worth_less_than_a_dollar_is_refused():
     )
 
 
-def test_last_remainder_worth_less_than_a_dollar_may_be_sold():
+def test_last_remainder_worth_less_than_a_dollar_may_be_sold() -> None:
     market = Market("10:00")
     market.order("buy", None, notional="2")
     market.wait(1)
@@ -168,10 +169,10 @@ def test_last_remainder_worth_less_than_a_dollar_may_be_sold():
     market.order("sell", str(part))
     market.wait(1)
 
-    assert market.order("sell", "0.005")
+    assert market.order("sell", "0.005").id
 
 
-def test_suspended_account_takes_no_orders_but_cancels():
+def test_suspended_account_takes_no_orders_but_cancels() -> None:
     market = Market("10:00")
     order = market.order("buy", "1", limit="90")
     market.exchange.configure(market.now, is_suspended=True)
@@ -197,17 +198,17 @@ def test_suspended_account_takes_no_orders_but_cancels():
         ),
     ],
 )
-def test_fractional_orders_are_simple_day_orders(fields, message):
+def test_fractional_orders_are_simple_day_orders(fields: dict[str, Any], message: str) -> None:
     assert refusal(Market("10:00"), "buy", "1.5", **fields).message == message
 
 
-def test_extended_hours_takes_limit_orders_only():
+def test_extended_hours_takes_limit_orders_only() -> None:
     said = refusal(Market("10:00"), "buy", "1", is_extended_hours=True)
 
     assert said.message == "extended hours order must be DAY or GTC limit orders"
 
 
-def test_wrong_position_intent_is_refused():
+def test_wrong_position_intent_is_refused() -> None:
     said = refusal(Market("10:00"), "sell", "1", position_intent="sell_to_close")
 
     assert said.message == (
@@ -215,14 +216,14 @@ def test_wrong_position_intent_is_refused():
     )
 
 
-def test_short_sale_needs_permission():
+def test_short_sale_needs_permission() -> None:
     market = Market("10:00")
     market.exchange.configure(market.now, is_shorting_forbidden=True)
 
     assert refusal(market, "sell", "1").message == "account is not allowed to short"
 
 
-def test_short_position_has_negative_quantity_and_cost_and_is_covered_by_a_buy():
+def test_short_position_has_negative_quantity_and_cost_and_is_covered_by_a_buy() -> None:
     market = Market("10:00")
     market.order("sell", "10")
     market.wait(1)
@@ -237,7 +238,7 @@ def test_short_position_has_negative_quantity_and_cost_and_is_covered_by_a_buy()
     assert market.exchange.book.holdings == {}
 
 
-def test_bracket_exits_must_be_on_the_right_sides_of_the_entry():
+def test_bracket_exits_must_be_on_the_right_sides_of_the_entry() -> None:
     said = refusal(
         Market("10:00"),
         "buy", "1", limit="100", order_class="bracket", take_profit="100", stop_loss="90",
@@ -246,7 +247,7 @@ def test_bracket_exits_must_be_on_the_right_sides_of_the_entry():
     assert said.message == "take_profit.limit_price must be >= base_price + 0.01"
 
 
-def test_close_of_a_flat_symbol_is_not_found():
+def test_close_of_a_flat_symbol_is_not_found() -> None:
     market = Market("10:00")
 
     with pytest.raises(Refusal, match="position does not exist") as refused:
@@ -255,7 +256,7 @@ def test_close_of_a_flat_symbol_is_not_found():
     assert (refused.value.http_status, refused.value.code) == (404, 40410000)
 
 
-def test_close_of_a_percentage_sells_that_part():
+def test_close_of_a_percentage_sells_that_part() -> None:
     market = Market("10:00")
     market.hold("10")
 
@@ -264,7 +265,7 @@ def test_close_of_a_percentage_sells_that_part():
     assert order.quantity == 5
 
 
-def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_last_close():
+def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_last_close() -> None:
     market = Market("08:30")
     market.order("buy", "100")
     market.at("17:00")
@@ -276,7 +277,7 @@ def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_last_close():
     assert figures.last_equity == 100_200
 
 
-def test_dividend_and_fee_move_cash_and_are_listed():
+def test_dividend_and_fee_move_cash_and_are_listed() -> None:
     market = Market("10:00")
     for number, (kind, amount) in enumerate((("DIV", "12.34"), ("FEE", "-0.02"))):
         row = ActivityPosted(
@@ -288,7 +289,7 @@ def test_dividend_and_fee_move_cash_and_are_listed():
     assert [row.kind for row in market.exchange.book.activities] == ["DIV", "FEE"]
 
 
-def test_split_multiplies_shares_at_unchanged_cost_and_cancels_open_orders():
+def test_split_multiplies_shares_at_unchanged_cost_and_cancels_open_orders() -> None:
     market = Market("10:00")
     market.hold("10")
     cost = market.exchange.book.holding(AAPL).cost
@@ -301,7 +302,7 @@ def test_split_multiplies_shares_at_unchanged_cost_and_cancels_open_orders():
     assert market.status(order) == "canceled"
 
 
-def test_bust_takes_an_execution_back():
+def test_bust_takes_an_execution_back() -> None:
     from brokers.exchange import corporate
 
     market = Market("10:00")
