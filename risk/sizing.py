@@ -154,4 +154,7 @@ def _request(
 
 
 def _sized(signal: CombinedSignal, target: Target) -> CombinedSignal:
-    return dataclasses.replace(signal, kelly_weight=target.weight, target_quantity=target.quantity)
+    reason = f"{signal.reason}; {target.remark}" if target.remark else signal.reason
+    return dataclasses.replace(
+        signal, kelly_weight=target.weight, target_quantity=target.quantity, reason=reason
+    )

@@ -8,7 +8,9 @@ from typing import Any
 from daemon.cli import Options
 from daemon.commands import arguments
 from daemon.config import load, state_directory
+from daemon.commands.story import tell
 from daemon.commands.output import money, print_json, print_pairs, print_table
+from domain.errors import BadArgument
 from state.reader import Reader
 
 Row = Mapping[str, Any]
@@ -141,3 +143,17 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
 
 def _count(value: Any) -> Any:
     return len(value) if isinstance(value, list) else value
+
+
+def explain(options: Options, *, symbol: str, date: str | None) -> None:
+    """Retell what was known, wished, checked, sent and filled in one symbol."""
+    wanted, on = arguments.symbol(symbol), arguments.session_date(date)
+    with Reader(_directory(options)) as reader:
+        story = reader.decision(wanted, on)
+    if story is None:
+        when = f" on {on}" if on else ""
+        raise BadArgument(f"{wanted}: not in any decision{when}; `openbell signals` lists what is")
+    if options.json:
+        print_json(story)
+        return
+    tell(story)
