@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.table import Row
+from domain.clock import SystemClock
+from state.store import Store
 
 TURNS = 15
 HEAVY = ("matplotlib", "numpy", "onnxruntime", "pandas", "torch")
@@ -63,8 +65,9 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder, "bare.py")
         bare.write_text(BARE_PROGRAM)
-        # An empty state directory of its own: reading somebody's books is not start-up.
-        environment = os.environ | {"OPENBELL__STATE__DIRECTORY": folder}
+        # New books of its own: how much somebody has traded is not start-up.
+        Store.open(Path(folder, "state"), clock=SystemClock()).close()
+        environment = os.environ | {"OPENBELL__STATE__DIRECTORY": str(Path(folder, "state"))}
         for arguments in COMMANDS:
             ours, floor = _interleave(
                 (str(openbell), *arguments), (sys.executable, str(bare), *arguments), environment
@@ -108,9 +111,9 @@ def _seconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=60)
     spent = time.perf_counter() - began
-    if b"Traceback" in done.stderr:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1]
-        raise RuntimeError(f"{' '.join(command)}: {last}")
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {said[-1]}")
     return spent
 
 
