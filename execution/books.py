@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from domain.ids import BrokerOrderId, ClientOrderId, is_ours
+from domain.account import Activity, ActivityKind
+from domain.ids import BrokerOrderId, ClientOrderId, Symbol, is_ours
 from domain.money import ZERO
 from domain.money import text as text_of
 from domain.orders import BrokerOrder, Fill, OrderState
@@ -33,6 +34,8 @@ class Books:
 
     def merge_order(self, order: BrokerOrder) -> ClientOrderId:
         """Take over what the broker says about an order; return the id it has in our books."""
+        if order.state.is_terminal:
+            self.to_cancel.pop(order.broker_order_id, None)
         before = self._desk.journal.get(order.client_order_id)
         if before is not None and self._collides(before, order):
             return order.client_order_id
@@ -66,8 +69,20 @@ class Books:
                 price=text_of(fill.price),
                 origin=origin,
             )
-            self._check_short(fill)
+            self._check_short(fill.symbol)
         return outcome
+
+    def book_activity(self, activity: Activity) -> bool:
+        """Book one row of the broker's log; True when it was new.
+
+        Raises:
+            DataError: a field that its kind needs is missing.
+        """
+        is_new = self._desk.ledger.apply_activity(activity)
+        if is_new and activity.kind is ActivityKind.FILL and activity.symbol is not None:
+            _log.info("fill.booked", symbol=activity.symbol, origin="activities")
+            self._check_short(activity.symbol)
+        return is_new
 
     def _collides(self, record: OrderRecord, order: BrokerOrder) -> bool:
         # Only the first sight is compared: later the broker may restate what it holds.
@@ -113,13 +128,13 @@ class Books:
         elif self._desk.effective_state() is TradingState.HALTED:
             self.to_cancel[order.broker_order_id] = "trading is halted"
 
-    def _check_short(self, fill: Fill) -> None:
+    def _check_short(self, symbol: Symbol) -> None:
         if not self._desk.settings.is_long_only:
             return
-        quantity = self._desk.ledger.position(fill.symbol).quantity
+        quantity = self._desk.ledger.position(symbol).quantity
         if quantity < ZERO:
-            text = f"short: {fill.symbol} is at {quantity} shares and only long is allowed"
-            self._desk.note("position.short", text, fill.symbol)
+            text = f"short: {symbol} is at {quantity} shares and only long is allowed"
+            self._desk.note("position.short", text, symbol)
             self._desk.halt(text)
 
 

@@ -131,7 +131,7 @@ class BrokerView:
         with self._desk.store.transaction():
             for activity in activities:
                 try:
-                    booked += self._desk.ledger.apply_activity(activity)
+                    booked += self._path.books.book_activity(activity)
                 except DataError as exc:
                     breaks.append(_activity_break(activity, exc))
         return booked, breaks

@@ -1,4 +1,4 @@
-"""Cancels of our own orders: asked for once a round, believed only when read as terminal."""
+"""Cancels of our own orders: an answer is never proof, only a read of a terminal state is."""
 
 from domain.errors import AuthRefused, BrokerError, BrokerUnavailable, RateLimited
 from domain.ids import BrokerOrderId
@@ -17,33 +17,51 @@ class Cancels:
     def __init__(self, desk: Desk, books: Books) -> None:
         self._desk = desk
         self._books = books
+        self._asked_at: dict[BrokerOrderId, float] = {}
 
-    async def run_wanted(self) -> None:
-        """Cancel what the books want canceled; what does not end now stays wanted."""
-        wanted = sorted(self._books.to_cancel.items())
+    async def ask_wanted(self) -> None:
+        """Ask, without waiting, for the cancel of everything that the books want canceled."""
+        await each(self._due(), self._ask_quietly, at_most=self._desk.settings.sends_at_once)
 
-        async def one(item: tuple[BrokerOrderId, str]) -> None:
-            broker_order_id, reason = item
-            if await self.cancel(broker_order_id, reason):
-                self._books.to_cancel.pop(broker_order_id, None)
+    async def finish_wanted(self) -> None:
+        """Cancel what the books want canceled and follow it; what is left stays wanted."""
 
-        await each(wanted, one, at_most=self._desk.settings.sends_at_once)
+        async def finish(broker_order_id: BrokerOrderId) -> None:
+            await self.cancel(broker_order_id)
 
-    async def cancel(self, broker_order_id: BrokerOrderId, reason: str) -> bool:
+        wanted = sorted(self._books.to_cancel)
+        await each(wanted, finish, at_most=self._desk.settings.sends_at_once)
+
+    async def cancel(self, broker_order_id: BrokerOrderId) -> bool:
         """Cancel one order; True when it was read as terminal (canceled, or filled first)."""
-        self._desk.note("order.cancel_requested", f"{broker_order_id}: {reason}")
         until = self._desk.clock.monotonic() + self._desk.settings.cancel_wait_seconds
-        for step in doubling(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
+        pauses = doubling(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        while True:
             order = await self._read(broker_order_id)
             if order is not None and order.state.is_terminal:
                 return True
-            pause = max(step, await self._ask(broker_order_id))
+            pause = max(next(pauses), await self._ask(broker_order_id))
             if self._desk.clock.monotonic() + pause > until:
                 return False
             await self._desk.clock.sleep(pause)
-        return False
+
+    def _due(self) -> list[BrokerOrderId]:
+        # A cancel that sticks is asked for again now and then, not at every event.
+        now = self._desk.clock.monotonic()
+        rest = self._desk.settings.cancel_wait_seconds
+        asked = self._asked_at
+        return [
+            broker_order_id
+            for broker_order_id in sorted(self._books.to_cancel)
+            if broker_order_id not in asked or now - asked[broker_order_id] >= rest
+        ]
+
+    async def _ask_quietly(self, broker_order_id: BrokerOrderId) -> None:
+        await self._ask(broker_order_id)
 
     async def _ask(self, broker_order_id: BrokerOrderId) -> float:
+        """Send one cancel; return how long the broker wants us to wait."""
+        self._asked_at[broker_order_id] = self._desk.clock.monotonic()
         try:
             await self._desk.broker.cancel(broker_order_id)
         except RateLimited as exc:

@@ -1,5 +1,6 @@
 """What every part of the order path works with: the broker, the books, the latch, the clock."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -43,7 +44,11 @@ def _no_alert(_kind: str, _text: str, _symbol: Symbol | None) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """The shared tools.  ``disputed`` holds the broker's quantity of each symbol in a break."""
+    """The shared tools.
+
+    ``disputed`` holds the broker's quantity of each symbol in a break; ``is_halted`` stops
+    this process where even the latch could not be written.
+    """
 
     broker: Broker
     store: Store
@@ -55,11 +60,14 @@ class Desk:
     trading_state: Callable[[], TradingState]
     settings: OrderSettings = field(default_factory=OrderSettings)
     alert: Alert = _no_alert
+    is_halted: bool = False
     disputed: dict[Symbol, Decimal] = field(default_factory=dict)
 
     def effective_state(self) -> TradingState:
         """Return the strictest of the trading state, the latch file and the latch row."""
-        is_engaged = self.latch.read().is_engaged or self.store.latch_row().is_engaged
+        is_engaged = (
+            self.is_halted or self.latch.read().is_engaged or self.store.latch_row().is_engaged
+        )
         return strictest(
             self.trading_state(), TradingState.HALTED if is_engaged else TradingState.ACTIVE
         )
@@ -76,12 +84,14 @@ class Desk:
             self.note("symbol.locked", f"{symbol} is locked to exits: {reason}", symbol)
 
     def halt(self, reason: str) -> None:
-        """Engage the latch; a database that cannot take the note does not stop it."""
+        """Engage the latch; neither a full disk nor a broken database stops that."""
         if self.latch.read().is_engaged:
             return
-        self.latch.engage(reason, self.clock.now())
-        try:
+        self.is_halted = True
+        self.alert("kill.engaged", reason, None)
+        with contextlib.suppress(StateError):
+            self.latch.engage(reason, self.clock.now())
+            # From here on the file says it, and a person can release it again.
+            self.is_halted = False
             self.store.sync_latch(self.latch)
-            self.note("kill.engaged", reason)
-        except StateError:
-            self.alert("kill.engaged", reason, None)
+            self.incidents.record("kill.engaged", reason, self.clock.now())

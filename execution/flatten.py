@@ -26,7 +26,7 @@ from domain.ids import ClientOrderId, Symbol, client_order_id
 from domain.money import ZERO
 from domain.orders import BrokerOrder, OrderRequest, OrderType, Side, TimeInForce
 from execution.cancel_all import Patience, Tell
-from execution.waiting import doubling, retry_after
+from execution.waiting import doubling, each, retry_after
 
 STRATEGY = "kill"
 LEG = "flatten"
@@ -131,13 +131,17 @@ class Flattener:
             await self._clock.sleep(wait)
 
     async def _round(self, positions: Sequence[Position], working: Sequence[BrokerOrder]) -> float:
+        # An open order reserves the quantity, or will change it: wait for its end.
         busy = {order.symbol for order in working}
-        pause = 0.0
-        for position in sorted(positions, key=lambda held: held.symbol):
-            # An open order reserves the quantity, or will change it: wait for its end.
-            if position.symbol not in busy:
-                pause = max(pause, await self._see_to(position))
-        return pause
+        free = [held for held in positions if held.symbol not in busy]
+        pauses = [0.0]
+
+        async def see_to(position: Position) -> None:
+            pauses.append(await self._see_to(position))
+
+        in_order = sorted(free, key=lambda held: held.symbol)
+        await each(in_order, see_to, at_most=self._patience.at_once)
+        return max(pauses)
 
     async def _see_to(self, position: Position) -> float:
         attempt = self._attempts.setdefault(position.symbol, _Attempt())

@@ -24,6 +24,8 @@ from execution.updates import Updates
 from execution.waiting import each
 from state.rows import OrderRecord
 
+_MANY_REFUSALS = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendReport:
@@ -109,10 +111,26 @@ class OrderPath:
         try:
             await each(requests, deliver, at_most=self._desk.settings.sends_at_once)
             await self.resolve_unknown(cutoff=cutoff)
+            await self._look_at_refusals(requests)
         except StateError as exc:
             self._desk.halt(f"storage: {exc}")
             raise
         return self._report(request.client_order_id for request in requests)
+
+    async def _look_at_refusals(self, requests: Sequence[OrderRequest]) -> None:
+        """One refusal is an order's matter; many, or a blocked account, are everybody's."""
+        report = self._report(request.client_order_id for request in requests)
+        refused = report.count(OrderState.REJECTED)
+        if not refused:
+            return
+        if refused > _MANY_REFUSALS * len(requests):
+            self._desk.note("orders.refused", f"the broker refused {refused} of {len(requests)}")
+        try:
+            account = await self._desk.broker.account()
+        except (BrokerUnavailable, AuthRefused):
+            return
+        if account.is_trading_blocked:
+            self._desk.halt("account: the broker has blocked trading in it")
 
     def _report(self, ids: Iterable[ClientOrderId]) -> SendReport:
         records = [self._desk.journal.get(order_id) for order_id in ids]
@@ -138,6 +156,7 @@ class OrderPath:
             patience_seconds = self._desk.settings.resolve_seconds
         is_settled = await self.unknown.resolve(cutoff=cutoff, patience_seconds=patience_seconds)
         await self.follow_up()
+        await self.cancels.finish_wanted()
         return is_settled
 
     async def recover(
@@ -167,17 +186,18 @@ class OrderPath:
         self.updates.apply(update)
 
     async def follow_up(self) -> None:
-        """Do what merged reports asked for: read orders, cancel those that must not work."""
+        """Do what merged reports asked for: read orders, ask to cancel what must not work."""
         await self._read_wanted()
-        await self.cancels.run_wanted()
+        await self.cancels.ask_wanted()
 
     async def cancel(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """Cancel one of our orders and follow it; True when it was read as terminal."""
         record = self._desk.journal.get(client_order_id)
         if record is None or record.broker_order_id is None:
             return False
-        self._desk.journal.mark_canceling(client_order_id)
-        return await self.cancels.cancel(record.broker_order_id, reason)
+        if self._desk.journal.mark_canceling(client_order_id):
+            self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
+        return await self.cancels.cancel(record.broker_order_id)
 
     async def cancel_working(self, reason: str) -> bool:
         """Cancel every working order of ours; True when all were read as terminal."""

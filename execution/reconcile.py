@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Sequence
 
-from domain.errors import StateError
+from domain.errors import AuthRefused, StateError
 from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading
@@ -53,6 +53,9 @@ class Reconciler:
             self._path.updates.hold()
             try:
                 report = await self._run(reason, is_deep=is_deep)
+            except AuthRefused as exc:
+                self._desk.halt(f"auth: the broker refused the keys: {exc}")
+                raise
             finally:
                 self._path.updates.release()
         await self._path.follow_up()
@@ -85,6 +88,8 @@ class Reconciler:
             breaks = self._open_books(reading, breaks)
         locked = self._lock(reading, breaks)
         unlocked = self._unlock(breaks)
+        if reading.account.is_trading_blocked:
+            self._desk.halt("account: the broker has blocked trading in it")
         self._read_until = started
         finished = self._desk.clock.now()
         self._facts.put(reconciled_at=finished.isoformat())
@@ -128,13 +133,16 @@ class Reconciler:
 
     def _lock(self, reading: Reading, breaks: Sequence[Break]) -> tuple[Symbol, ...]:
         self._desk.disputed.clear()
+        details: dict[Symbol, list[str]] = {}
         for found in breaks:
             if found.symbol is None:
                 continue
+            details.setdefault(found.symbol, []).append(found.detail)
             self._desk.disputed[found.symbol] = reading.theirs.get(found.symbol, ZERO)
-            self._desk.lock(found.symbol, found.detail)
             if found.kind is BreakKind.REGRESSION:
                 self._clean_runs_needed[found.symbol] = _CLEAN_RUNS_AFTER_REGRESSION
+        for symbol, texts in details.items():
+            self._desk.lock(symbol, "; ".join(texts))
         return tuple(sorted(self._desk.ledger.locks()))
 
     def _unlock(self, breaks: Sequence[Break]) -> tuple[Symbol, ...]:

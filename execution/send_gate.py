@@ -1,5 +1,6 @@
 """The last look before the wire, in the same no-await section as the socket write."""
 
+import datetime as dt
 from functools import partial
 
 from brokers.base import SendGuard
@@ -16,16 +17,18 @@ class SendGate:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def guard(self, request: OrderRequest) -> SendGuard:
+    def guard(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> SendGuard:
         """Return the guard that the broker calls right before it writes ``request``."""
-        return partial(self.check, request)
+        return partial(self.check, request, cutoff=cutoff)
 
-    def check(self, request: OrderRequest) -> None:
+    def check(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> None:
         """Refuse what may not be written now.
 
         Raises:
             SendRefused: naming the reason.
         """
+        if cutoff is not None and self._desk.clock.now() > cutoff:
+            raise SendRefused("the cut-off has passed")
         self._check_journal(request)
         state = self._desk.effective_state()
         if state is TradingState.HALTED:

@@ -49,7 +49,7 @@ class Sender:
         settings = self._desk.settings
         pauses = doubling(settings.first_pause_seconds, settings.longest_pause_seconds)
         for _ in range(settings.most_posts):
-            pause = await self._post(request, next(pauses))
+            pause = await self._post(request, cutoff, next(pauses))
             if pause is None:
                 return
             if self._is_late(cutoff, after=pause):
@@ -61,12 +61,15 @@ class Sender:
             self._desk.journal.mark_sending(request.client_order_id)
         self._skip(request.client_order_id, "the broker did not take it before the cut-off")
 
-    async def _post(self, request: OrderRequest, pause: float) -> float | None:
+    async def _post(
+        self, request: OrderRequest, cutoff: dt.datetime | None, pause: float
+    ) -> float | None:
         """Send once; return how long to wait before the next try, or None when settled."""
         order_id = request.client_order_id
         journal = self._desk.journal
         try:
-            order = await self._desk.broker.submit(request, guard=self._gate.guard(request))
+            guard = self._gate.guard(request, cutoff=cutoff)
+            order = await self._desk.broker.submit(request, guard=guard)
         except SendRefused as exc:
             self._skip(order_id, str(exc))
         except NotSent as exc:
@@ -105,6 +108,6 @@ class Sender:
             self._desk.journal.mark_not_sent(order_id, reason)
             self._desk.journal.mark_skipped(order_id, reason)
 
-    def _is_late(self, cutoff: dt.datetime | None, *, after: float = 0.0) -> bool:
+    def _is_late(self, cutoff: dt.datetime | None, *, after: float) -> bool:
         moment = self._desk.clock.now() + dt.timedelta(seconds=after)
         return cutoff is not None and moment > cutoff
