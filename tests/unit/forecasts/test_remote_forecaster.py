@@ -1,0 +1,362 @@
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from domain.errors import ConfigError, ProviderUnavailable
+from domain.forecasts import ForecastSource
+from domain.ids import Symbol
+from domain.secrets import Secret
+from forecasts import wire
+from forecasts.model_store import ModelStore
+from forecasts.remote import RemoteForecaster
+from forecasts.wire import Message
+from tests.support.forecast_scene import AS_OF, history_of
+from tests.support.scripted_server import (
+    Exchange,
+    ScriptedServer,
+    Step,
+    answer,
+    close,
+    endless,
+    hang,
+    html,
+    raw_reply,
+    reset,
+    trickle,
+)
+from transport.http import BoundedClient, Deadlines, HttpSettings
+
+CARD = ModelStore().card("lstm")
+INFER = "/v2/models/lstm/infer"
+SIX = ("AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA")
+Change = Callable[[Message], Message]
+
+
+def plausible(count: int) -> np.ndarray:
+    """Quantiles that differ from symbol to symbol."""
+    steps = np.sqrt(np.arange(1, CARD.horizon + 1))[None, :, None]
+    spread = np.linspace(-0.02, 0.02, len(CARD.levels))[None, None, :]
+    shift = 0.001 * np.arange(1, count + 1)[:, None, None]
+    return (steps * (spread + shift)).astype(np.float32)
+
+
+def honest(change: Change = lambda message: message) -> Step:
+    """Answer as a good server would, after one change."""
+
+    async def step(exchange: Exchange) -> None:
+        headers = exchange.request.headers
+        request = wire.decode_request(exchange.request.body, headers.get(wire.HEADER_LENGTH))
+        symbols = request.texts("symbols")
+        response = change(
+            Message(
+                message_id=request.message_id,
+                tensors={"quantiles": plausible(len(symbols)), "symbols": symbols},
+                parameters={
+                    name: request.parameters[name]
+                    for name in ("model_hash", "data_cutoff", "input_hash")
+                },
+            )
+        )
+        encoded = wire.encode_response(
+            response, model="lstm", version="1", binary=request.wants_binary
+        )
+        await exchange.send(raw_reply(200, encoded.body, dict(encoded.headers)))
+
+    return step
+
+
+def with_quantiles(make: Callable[[np.ndarray], np.ndarray]) -> Change:
+    def change(message: Message) -> Message:
+        quantiles = make(message.floats("quantiles", 3).copy())
+        return dataclasses.replace(message, tensors={**message.tensors, "quantiles": quantiles})
+
+    return change
+
+
+def with_parameter(name: str, value: str | None) -> Change:
+    def change(message: Message) -> Message:
+        parameters = {**message.parameters, name: value or ""}
+        if value is None:
+            del parameters[name]
+        return dataclasses.replace(message, parameters=parameters)
+
+    return change
+
+
+def put(place: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def make(quantiles: np.ndarray) -> np.ndarray:
+        quantiles[place] = value
+        return quantiles
+
+    return make
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2", answer(200, {"name": "s", "version": "1", "extensions": []}))
+        server.on("POST", INFER, honest())
+        yield server
+
+
+@pytest.fixture
+async def remote(server: ScriptedServer) -> AsyncIterator[RemoteForecaster]:
+    deadlines = Deadlines(connect_seconds=0.5, read_seconds=0.5, total_seconds=0.5)
+    client = BoundedClient(
+        HttpSettings(base_url=server.url, deadlines=deadlines),
+        {"Authorization": Secret("Bearer made-up")},
+    )
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20)
+    yield forecaster
+    await forecaster.aclose()
+
+
+async def test_an_honest_answer_becomes_forecasts(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    found = await remote.forecast(history_of(*SIX), AS_OF)
+
+    assert sorted(found) == list(SIX)
+    forecast = found[Symbol("NVDA")]
+    assert forecast.source is ForecastSource.REMOTE
+    assert forecast.model_hash == CARD.sha256
+    np.testing.assert_allclose(forecast.quantiles, plausible(6)[5, 19], rtol=1e-6)
+    assert server.seen[-1].headers["authorization"] == "Bearer made-up"
+
+
+async def test_tensors_travel_in_binary_where_the_server_knows_it(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("GET", "/v2", answer(200, {"extensions": ["binary_tensor_data"]}))
+
+    found = await remote.forecast(history_of(*SIX), AS_OF)
+
+    assert sorted(found) == list(SIX)
+    assert server.seen[-1].headers["content-type"] == "application/octet-stream"
+    assert server.count("GET", "/v2") == 1
+    await remote.forecast(history_of(*SIX), AS_OF)
+    assert server.count("GET", "/v2") == 1
+
+
+async def test_rows_belong_to_the_symbols_the_server_names(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    def turned(message: Message) -> Message:
+        return dataclasses.replace(
+            message,
+            tensors={
+                "quantiles": message.floats("quantiles", 3)[::-1],
+                "symbols": message.texts("symbols")[::-1],
+            },
+        )
+
+    server.on("POST", INFER, honest(), honest(turned))
+
+    straight = await remote.forecast(history_of(*SIX), AS_OF)
+    assert await remote.forecast(history_of(*SIX), AS_OF) == straight
+
+
+def replaced_symbols(*symbols: str) -> Change:
+    return lambda message: dataclasses.replace(
+        message, tensors={**message.tensors, "symbols": symbols}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: dataclasses.replace(m, message_id="q-other"), "another request"),
+        (with_parameter("input_hash", "0" * 64), "asked for input_hash"),
+        (with_parameter("input_hash", None), "asked for input_hash"),
+        (with_parameter("model_hash", "0" * 64), "asked for model_hash"),
+        (with_parameter("data_cutoff", "2022-11-08"), "asked for data_cutoff"),
+        (replaced_symbols(*SIX[:5], "MSFT"), "not about the symbols"),
+        (replaced_symbols(*SIX[:5], "AAPL"), "not about the symbols"),
+        (replaced_symbols(*SIX[:5]), "not about the symbols"),
+        (lambda m: dataclasses.replace(m, tensors={"symbols": SIX}), "tensor quantiles"),
+        (with_quantiles(lambda q: q[:, :, :-1]), "wrong shape"),
+        (with_quantiles(lambda q: q[:, :10]), "forecasts 10 sessions"),
+        (with_quantiles(lambda q: q[:, 0]), "tensor quantiles"),
+        (with_quantiles(lambda q: q * 100), "impossible numbers"),
+        (with_quantiles(lambda q: q * 0), "impossible numbers"),
+        (with_quantiles(lambda q: np.repeat(q[:1], 6, axis=0)), "it is dead"),
+    ],
+)
+async def test_an_answer_to_another_question_is_refused(
+    server: ScriptedServer, remote: RemoteForecaster, change: Change, reason: str
+) -> None:
+    server.on("POST", INFER, honest(change))
+
+    with pytest.raises(ProviderUnavailable, match=reason):
+        await remote.forecast(history_of(*SIX), AS_OF)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.0])
+async def test_one_impossible_symbol_in_many_sits_out(
+    server: ScriptedServer, remote: RemoteForecaster, value: float
+) -> None:
+    names = [f"S{chr(65 + number)}" for number in range(20)]
+    server.on("GET", "/v2", answer(200, {"extensions": ["binary_tensor_data"]}))
+    server.on("POST", INFER, honest(with_quantiles(put((3, 19, 4), value))))
+
+    found = await remote.forecast(history_of(*names), AS_OF)
+
+    assert sorted(found) == [name for name in names if name != "SD"]
+
+
+async def test_too_many_impossible_symbols_discredit_the_answer(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("GET", "/v2", answer(200, {"extensions": ["binary_tensor_data"]}))
+    server.on("POST", INFER, honest(with_quantiles(put((slice(0, 1), 19, 4), np.nan))))
+
+    with pytest.raises(ProviderUnavailable, match="1 of 6 symbols with impossible numbers"):
+        await remote.forecast(history_of(*SIX), AS_OF)
+
+
+async def test_crossing_quantiles_are_sorted(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("POST", INFER, honest(with_quantiles(lambda q: q[:, :, ::-1].copy())))
+
+    found = await remote.forecast(history_of(*SIX), AS_OF)
+
+    quantiles = found[Symbol("AAPL")].quantiles
+    assert list(quantiles) == sorted(quantiles)
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (answer(401), "check OPENBELL_FORECAST_TOKEN"),
+        (answer(403), "check OPENBELL_FORECAST_TOKEN"),
+        (answer(429), "busy or not ready"),
+        (answer(503), "busy or not ready"),
+        (answer(404, {"error": "unknown model"}), "404: unknown model"),
+        (answer(422, {"detail": "bad"}), "422: bad"),
+        (html(502), "502"),
+        (answer(200, b"not json"), "not a usable inference message"),
+        (answer(200, {}), "not a usable inference message"),
+        (answer(307, b"", {"Location": "http://127.0.0.1:9/"}), "307"),
+        (reset, "broken"),
+        (close, "broken"),
+        (hang, "timeout"),
+        (trickle(b"{}", seconds=0.05), "timeout"),
+        (endless(b"x" * 65536), "too_large|timeout"),
+    ],
+)
+async def test_no_usable_answer_is_provider_unavailable(
+    server: ScriptedServer, remote: RemoteForecaster, step: Step, reason: str
+) -> None:
+    server.on("POST", INFER, step)
+
+    with pytest.raises(ProviderUnavailable, match=reason):
+        await remote.forecast(history_of(*SIX), AS_OF)
+
+    assert server.count("POST", INFER) == 1
+
+
+async def test_yesterdays_answer_out_of_a_cache_is_refused(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    kept: list[bytes] = []
+
+    async def caching(exchange: Exchange) -> None:
+        if not kept:
+            request = wire.decode_request(exchange.request.body, None)
+            response = Message(
+                message_id=request.message_id,
+                tensors={"quantiles": plausible(6), "symbols": request.texts("symbols")},
+                parameters=request.parameters,
+            )
+            kept.append(
+                wire.encode_response(response, model="lstm", version="1", binary=False).body
+            )
+        await exchange.send(raw_reply(200, kept[0]))
+
+    server.on("POST", INFER, caching)
+    await remote.forecast(history_of(*SIX), AS_OF)
+
+    with pytest.raises(ProviderUnavailable, match="another request"):
+        await remote.forecast(history_of(*SIX), AS_OF)
+
+
+async def test_a_server_that_is_down_is_provider_unavailable() -> None:
+    client = BoundedClient(HttpSettings(base_url="http://127.0.0.1:9"), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20)
+
+    with pytest.raises(ProviderUnavailable, match="connect"):
+        await forecaster.forecast(history_of("AAPL"), AS_OF)
+    await forecaster.aclose()
+
+
+class Budget:
+    def __init__(self, refusal: str | None) -> None:
+        self.answer = refusal
+        self.booked: list[int] = []
+
+    def refusal(self, symbols: int) -> str | None:
+        return self.answer
+
+    def book(self, symbols: int) -> None:
+        self.booked.append(symbols)
+
+
+async def test_without_budget_nothing_is_sent(server: ScriptedServer) -> None:
+    budget = Budget("the daily budget of $100 is spent")
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
+
+    with pytest.raises(ProviderUnavailable, match="budget of .100 is spent"):
+        await forecaster.forecast(history_of("AAPL"), AS_OF)
+    await forecaster.aclose()
+
+    assert server.seen == []
+    assert budget.booked == []
+
+
+async def test_a_call_is_booked_even_if_its_answer_is_lost(server: ScriptedServer) -> None:
+    budget = Budget(None)
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
+    server.on("POST", INFER, reset)
+
+    with pytest.raises(ProviderUnavailable):
+        await forecaster.forecast(history_of(*SIX), AS_OF)
+    await forecaster.aclose()
+
+    assert budget.booked == [6]
+
+
+async def test_nothing_to_forecast_calls_nobody(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    assert await remote.forecast(history_of("AAPL", count=100), AS_OF) == {}
+    assert server.seen == []
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("POST", INFER, hang)
+    task = asyncio.create_task(remote.forecast(history_of("AAPL"), AS_OF))
+    while server.count("POST") == 0:
+        await asyncio.sleep(0.005)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    server.on("POST", INFER, honest())
+    assert sorted(await remote.forecast(history_of("KO"), AS_OF)) == ["KO"]
+
+
+def test_a_horizon_the_model_does_not_reach_is_refused() -> None:
+    client = BoundedClient(HttpSettings(base_url="http://127.0.0.1:9"), {})
+
+    with pytest.raises(ConfigError, match=r"forecasts\.horizon is 99"):
+        RemoteForecaster(client, model="lstm", card=CARD, horizon=99)
