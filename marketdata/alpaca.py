@@ -7,55 +7,35 @@ replaced (see transport.sdk_session) and its retry switched off.  The free IEX f
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from alpaca.common.exceptions import APIError
 from alpaca.data.enums import Adjustment, DataFeed
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.historical.stock import StockHistoricalDataClient
 from alpaca.data.requests import CorporateActionsRequest, StockBarsRequest
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
-from domain.clock import UTC, Clock
+from domain.clock import Clock
 from domain.errors import DataError, ProviderUnavailable, first_cause
 from domain.ids import Symbol
 from domain.market import Bar
 from domain.secrets import Secret
+from marketdata.alpaca_parsing import bar_row, event_of, rows_of
 from marketdata.base import SessionCalendar
-from marketdata.events import CorporateEvent, EventKind
+from marketdata.events import CorporateEvent
 from marketdata.rows import Row, bars_of
-from marketdata.session_calendar import day_start, last_complete, trading_date
-from transport.failures import FailureKind, TransportError
+from marketdata.session_calendar import day_start, last_complete
 from transport.http import BoundedClient, Deadlines, HttpSettings
-from transport.pacing import retry_after_seconds, seconds_until_reset
-from transport.sdk_session import SdkSession
+from transport.sdk_session import HttpRefusal, SdkCaller, SdkSession
 
-_ATTEMPTS = 3
-_BACKOFF_SECONDS = 1.0
-_TOO_MANY_REQUESTS = 429
-_FIRST_SERVER_STATUS = 500
-_MAY_PASS = frozenset({FailureKind.CONNECT, FailureKind.BROKEN})
 _REFUSED = frozenset({401, 403})
 # A page holds 10,000 bars, some 1.2 MB.
 _BODY_CAP_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 500
 
 Client = TypeVar("Client", StockHistoricalDataClient, CorporateActionsClient)
-Result = TypeVar("Result")
-RawRows = Mapping[str, Sequence[Mapping[str, Any]]]
-
-_SPLITS = ("forward_splits", "reverse_splits", "unit_splits", "stock_dividends")
-_KINDS: Mapping[str, EventKind] = {
-    **dict.fromkeys(_SPLITS, EventKind.SPLIT),
-    "cash_dividends": EventKind.DIVIDEND,
-    "spin_offs": EventKind.SPIN_OFF,
-    "cash_mergers": EventKind.MERGER,
-    "stock_mergers": EventKind.MERGER,
-    "stock_and_cash_mergers": EventKind.MERGER,
-    "name_changes": EventKind.RENAME,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +70,14 @@ class AlpacaBars:
         calendar: SessionCalendar,
     ) -> None:
         self._client = client
+        self._caller = SdkCaller(
+            client, clock=clock, concurrency=settings.concurrency, max_requests=_MOST_PAGES
+        )
         self._settings = settings
         self._key_id = key_id
         self._secret_key = secret_key
         self._clock = clock
         self._calendar = calendar
-        self._slots = asyncio.Semaphore(settings.concurrency)
 
     @classmethod
     def connect(
@@ -169,10 +151,10 @@ class AlpacaBars:
         request = CorporateActionsRequest(
             symbols=list(wanted), start=start, end=end, limit=None, sort=None
         )
-        raw: Mapping[str, Any] = await self._call(
+        raw = await self._call(
             CorporateActionsClient, lambda client: client.get_corporate_actions(request)
         )
-        found = [_event(kind, row) for kind, rows in raw.items() for row in _rows(rows)]
+        found = [event_of(kind, row) for kind, rows in raw.items() for row in rows_of(rows)]
         return sorted(
             (event for event in found if event is not None and event.symbol in wanted),
             key=lambda event: (event.date, event.symbol, event.kind),
@@ -220,109 +202,50 @@ class AlpacaBars:
             adjustment=Adjustment.SPLIT,
             feed=DataFeed(self._settings.feed),
         )
-        raw: RawRows = await self._call(
+        raw = await self._call(
             StockHistoricalDataClient, lambda client: client.get_stock_bars(request)
         )
         is_daily = timeframe.unit_value is TimeFrameUnit.Day
         return {
             symbol: bars_of(
                 symbol,
-                (row for one in _rows(raw.get(symbol)) if (row := _row(one, is_daily)) is not None),
+                _present(bar_row(one, is_daily=is_daily) for one in rows_of(raw.get(symbol))),
                 source=self.name,
             )
             for symbol in symbols
         }
 
-    async def _call(self, kind: type[Client], use: Callable[[Client], Any]) -> Any:
-        for attempt in range(_ATTEMPTS):
-            try:
-                async with self._slots:
-                    return await self._in_thread(kind, use)
-            except APIError as exc:
-                wait = self._wait(exc, attempt)
-                if wait is None or attempt + 1 == _ATTEMPTS:
-                    raise ProviderUnavailable(_explain(exc)) from exc
-                await self._clock.sleep(wait)
-            except TransportError as exc:
-                if exc.kind not in _MAY_PASS or attempt + 1 == _ATTEMPTS:
-                    raise
-                await self._clock.sleep(_BACKOFF_SECONDS * 2**attempt)
-            except (DataError, ValueError, TypeError, AttributeError, KeyError) as exc:
-                # What the SDK makes of an answer that is not what it expects.
-                raise ProviderUnavailable(f"alpaca: an answer cannot be read ({exc})") from exc
-        raise ProviderUnavailable("alpaca: no attempt was made")
+    async def _call(
+        self, kind: type[Client], use: Callable[[Client], Any]
+    ) -> Mapping[str, Any]:
+        def run(session: SdkSession) -> Mapping[str, Any]:
+            client = kind(
+                self._key_id.reveal(),
+                self._secret_key.reveal(),
+                raw_data=True,
+                url_override=self._caller.base_url,
+            )
+            # Private names, pinned with the version: the SDK has no other way in.
+            client._session = session  # type: ignore[assignment]
+            client._retry = 0
+            raw = use(client)
+            if not isinstance(raw, Mapping):
+                raise DataError("the answer is not an object")
+            return raw
 
-    async def _in_thread(self, kind: type[Client], use: Callable[[Client], Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        session = SdkSession(self._client, loop=loop, max_requests=_MOST_PAGES)
-        client = kind(
-            self._key_id.reveal(),
-            self._secret_key.reveal(),
-            raw_data=True,
-            url_override=self._client.base_url,
-        )
-        # Private names, pinned with the version: the SDK has no other way in.
-        client._session = session  # type: ignore[assignment]
-        client._retry = 0
         try:
-            return await asyncio.to_thread(use, client)
-        finally:
-            session.abandon()
-
-    def _wait(self, exc: APIError, attempt: int) -> float | None:
-        status = exc.status_code or 0
-        headers = getattr(exc.response, "headers", None) or {}
-        now = self._clock.now()
-        if status == _TOO_MANY_REQUESTS:
-            told = retry_after_seconds(headers.get("retry-after"), now=now)
-            lower = {name.lower(): text for name, text in headers.items()}
-            reset = seconds_until_reset(lower, now=now)
-            return next((w for w in (told, reset) if w is not None), _BACKOFF_SECONDS)
-        return _BACKOFF_SECONDS * 2**attempt if status >= _FIRST_SERVER_STATUS else None
+            return await self._caller.call(run)
+        except HttpRefusal as exc:
+            raise ProviderUnavailable(_explain(exc)) from exc
 
 
-def _explain(exc: APIError) -> str:
-    # Never exc.code or exc.message: both parse the body again and may raise.
-    status, text = exc.status_code or 0, " ".join(str(exc).split())[:200]
-    if "recent SIP data" in text:
+def _present(rows: Iterable[Row | None]) -> Iterator[Row]:
+    return (row for row in rows if row is not None)
+
+
+def _explain(exc: HttpRefusal) -> str:
+    if "recent SIP data" in exc.text:
         return 'alpaca: the plan does not allow the SIP feed; set marketdata.alpaca.feed = "iex"'
-    if status in _REFUSED:
-        return f"alpaca: HTTP {status}, the keys were refused; check APCA_API_KEY_ID ({text})"
-    return f"alpaca: HTTP {status} ({text})"
-
-
-def _rows(value: object) -> Sequence[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
-
-
-def _row(raw: Mapping[str, Any], is_daily: bool) -> Row | None:
-    try:
-        at = dt.datetime.fromisoformat(raw["t"])
-        if is_daily:
-            at = day_start(trading_date(at))
-        return Row(
-            at=at.astimezone(UTC),
-            open=float(raw["o"]),
-            high=float(raw["h"]),
-            low=float(raw["l"]),
-            close=float(raw["c"]),
-            volume=float(raw["v"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        # A row without a moment or a price has no place; the hole is found later.
-        return None
-
-
-def _event(kind: str, row: Mapping[str, Any]) -> CorporateEvent | None:
-    known = _KINDS.get(kind)
-    symbol = row.get("symbol") or row.get("old_symbol") or row.get("source_symbol")
-    symbol = symbol or row.get("acquiree_symbol")
-    date = row.get("ex_date") or row.get("effective_date") or row.get("process_date")
-    if known is None or not isinstance(symbol, str) or not isinstance(date, str):
-        return None
-    try:
-        return CorporateEvent(
-            symbol=Symbol(symbol), kind=known, date=dt.date.fromisoformat(date), detail=kind
-        )
-    except ValueError:
-        return None
+    if exc.status in _REFUSED:
+        return f"alpaca: the keys were refused; check APCA_API_KEY_ID: {exc}"
+    return f"alpaca: {exc}"
