@@ -1,0 +1,226 @@
+import datetime as dt
+import errno
+import os
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.clock import ManualClock
+from domain.errors import StateError, StorageError
+from domain.ids import ClientOrderId
+from state.backup import accept_rollback, back_up, prune, restore, verify
+from state.costs import Costs
+from state.equity import EquityCurve
+from state.files import DATABASE, MARK
+from state.incidents import Incidents
+from state.journal import Journal
+from state.latch import Latch
+from state.ledger import Ledger
+from state.retention import Retention, prune_records
+from state.store import Store
+from tests.support.state_builders import AAPL, SESSION, START, a_fill, approved, open_store
+
+CLOCK = ManualClock(START)
+
+
+def a_book(store: Store) -> None:
+    Journal(store).record_plan([approved("ob-1")], "run")
+    Ledger(store).apply_fill(a_fill(), origin="stream")
+
+
+def test_backup_is_taken_while_the_store_is_open_and_verifies(store: Store, tmp_path: Path) -> None:
+    a_book(store)
+
+    target = back_up(store, tmp_path / "2022-12-14.db")
+
+    assert verify(target).sequence == 3
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.glob("2022*")] == ["2022-12-14.db"]
+
+
+def test_restore_brings_the_books_back_and_engages_the_latch(
+    directory: Path, tmp_path: Path
+) -> None:
+    store = open_store(directory)
+    a_book(store)
+    backup = back_up(store, tmp_path / "backup.db")
+    Ledger(store).lock(AAPL, "after the backup")
+    store.close()
+
+    restore(backup, directory, clock=CLOCK, reason="disk failed")
+
+    again = open_store(directory)
+    assert Ledger(again).position(AAPL).quantity == 100
+    assert Ledger(again).locks() == {}
+    assert Journal(again).get(ClientOrderId("ob-1")) is not None
+    latch = again.sync_latch(Latch(directory))
+    assert latch.is_engaged
+    assert latch.reason == "restored from a backup: disk failed"
+    again.close()
+    assert (directory / f"{DATABASE}.replaced").exists()
+
+
+def test_restore_onto_a_fresh_machine(directory: Path, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "old")
+    a_book(store)
+    backup = back_up(store, tmp_path / "backup.db")
+    store.close()
+
+    restore(backup, directory, clock=CLOCK, reason="new machine")
+
+    again = open_store(directory)
+    assert Ledger(again).position(AAPL).quantity == 100
+    assert again.sync_latch(Latch(directory)).is_engaged
+    again.close()
+
+
+def test_restore_beside_a_running_daemon_is_refused(
+    store: Store, directory: Path, tmp_path: Path
+) -> None:
+    backup = back_up(store, tmp_path / "backup.db")
+
+    with pytest.raises(StateError, match="in use by another openbell"):
+        restore(backup, directory, clock=CLOCK, reason="x")
+    assert not Latch(directory).read().is_engaged
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE positions SET quantity = '99'",
+        "DROP TRIGGER events_never_vanish; DELETE FROM events WHERE seq = 2",
+        "DELETE FROM migrations",
+        "INSERT INTO migrations VALUES (99, 'm', 'x')",
+    ],
+)
+def test_damaged_backup_is_never_restored(
+    store: Store, directory: Path, tmp_path: Path, statement: str
+) -> None:
+    a_book(store)
+    backup = back_up(store, tmp_path / "backup.db")
+    connection = sqlite3.connect(backup)
+    connection.executescript(statement)
+    connection.close()
+    store.close()
+
+    with pytest.raises(StateError):
+        restore(backup, directory, clock=CLOCK, reason="x")
+    again = open_store(directory)
+    assert Ledger(again).position(AAPL).quantity == 100
+    again.close()
+
+
+def test_copy_that_does_not_verify_is_removed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(self: Store, path: Path) -> None:
+        path.write_bytes(b"half a database" * 500)
+
+    monkeypatch.setattr(Store, "copy_to", damaged)
+
+    with pytest.raises(StateError):
+        back_up(store, tmp_path / "backup.db")
+    assert not list(tmp_path.glob("backup*"))
+
+
+def test_backup_onto_a_full_disk_leaves_nothing_behind(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+
+    with pytest.raises(StorageError, match="No space left"):
+        back_up(store, tmp_path / "backup.db")
+    assert not list(tmp_path.glob("backup*"))
+
+
+@pytest.mark.parametrize("call", ["restore", "accept"])
+def test_recovery_onto_a_broken_disk_is_told(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store = open_store(directory)
+    backup = back_up(store, tmp_path / "backup.db")
+    store.close()
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+
+    with pytest.raises(StorageError, match="Input/output error"):
+        if call == "restore":
+            restore(backup, directory, clock=CLOCK, reason="x")
+        else:
+            accept_rollback(directory, clock=CLOCK, reason="x")
+    assert Latch(directory).read().is_engaged
+
+
+def test_rollback_can_be_accepted_by_a_person_and_leaves_the_latch_engaged(
+    directory: Path,
+) -> None:
+    store = open_store(directory)
+    store.close()
+    mark = (directory / MARK).read_bytes()
+    store = open_store(directory)
+    store.close()
+    newer = (directory / MARK).read_bytes()
+    assert newer != mark
+    ahead = f"{99:020d}".encode() + newer[20:]
+    (directory / MARK).write_bytes(ahead)
+    with pytest.raises(StateError):
+        open_store(directory)
+    (directory / MARK).unlink()
+
+    head = accept_rollback(directory, clock=CLOCK, reason="the WAL was lost")
+
+    again = open_store(directory)
+    assert head.sequence == 2
+    assert again.epoch == 3
+    assert again.sync_latch(Latch(directory)).reason == "rollback accepted: the WAL was lost"
+    again.close()
+
+
+def test_only_the_newest_backups_are_kept(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for day in range(1, 6):
+        back_up(store, folder / f"2022-12-0{day}.db")
+
+    removed = prune(folder, keep=2)
+
+    assert [path.name for path in removed] == ["2022-12-01.db", "2022-12-02.db", "2022-12-03.db"]
+    assert sorted(os.listdir(folder)) == ["2022-12-04.db", "2022-12-05.db"]
+    assert prune(folder, keep=2) == []
+
+
+def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
+    from tests.unit.state.test_decisions import a_combined, a_signal, a_view
+
+    from state.decisions import Decisions
+
+    a_book(store)
+    Decisions(store).record("run-1", a_view(), [a_signal()], [a_combined()])
+    for at in (START, START + dt.timedelta(days=1000)):
+        EquityCurve(store).record(at, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+        Costs(store).book("gpu", Decimal(1), at)
+        Incidents(store).record("x", "x", at)
+    events = store.rows("SELECT count(*) FROM events")[0][0]
+
+    deleted = prune_records(store, Retention(), START + dt.timedelta(days=1000))
+
+    assert deleted == {
+        "equity": 1,
+        "position_points": 0,
+        "decisions": 1,
+        "incidents": 1,
+        "costs": 1,
+    }
+    assert store.rows("SELECT count(*) FROM forecasts")[0][0] == 0
+    assert store.rows("SELECT count(*) FROM events")[0][0] == events
+    assert Ledger(store).position(AAPL).quantity == 100
+    store.compact()
+    assert Costs(store).spent(None, START, START + dt.timedelta(days=2000)) == 1
