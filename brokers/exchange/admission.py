@@ -35,8 +35,9 @@ def check_flags(desk: Desk) -> None:
 
 
 def check_client_order_id(desk: Desk, client_order_id: str | None) -> None:
-    """Refuse an id that any order ever had."""
-    if client_order_id is not None and desk.book.find(client_order_id) is not None:
+    """Refuse an id that any order ever had, or that an open one has, as the settings say."""
+    twin = desk.book.find(client_order_id) if client_order_id is not None else None
+    if twin is not None and (desk.settings.is_id_unique_for_ever or not twin.status.is_terminal):
         raise malformed(MUST_BE_UNIQUE)
 
 

@@ -68,7 +68,7 @@ def _take(desk: Desk, ticket: Ticket, intent: str, price: Decimal, at: dt.dateti
     status, wake, wake_at = first_wake(desk, ticket.tif, at)
     is_oco = ticket.order_class is OrderClass.OCO
     order = Order(
-        id=desk.derive_id("order", client_order_id),
+        id=_fresh_id(desk, client_order_id),
         client_order_id=client_order_id,
         symbol=ticket.symbol,
         side=ticket.side,
@@ -99,6 +99,14 @@ def _take(desk: Desk, ticket: Ticket, intent: str, price: Decimal, at: dt.dateti
     order = dataclasses.replace(order, leg_ids=tuple(leg.id for leg in legs))
     desk.emit(OrderChanged(at=at, name=str(status), order=order))
     return order
+
+
+def _fresh_id(desk: Desk, client_order_id: str) -> str:
+    order_id = desk.derive_id("order", client_order_id)
+    # Only where client ids may be used again can the derived id be taken.
+    while order_id in desk.book.orders:
+        order_id = desk.derive_id("order", order_id)
+    return order_id
 
 
 def _legs(desk: Desk, ticket: Ticket, parent: Order) -> list[Order]:

@@ -22,6 +22,7 @@ class FaultKind(StrEnum):
     AUTH_401 = "auth_401"
     HTML_502 = "html_502"
     REDIRECT = "redirect"
+    DELIVER_LATE = "deliver_late"
     # After the request took effect.
     LOSE_ANSWER = "lose_answer"
     TRUNCATED_JSON = "truncated_json"
@@ -32,8 +33,10 @@ class FaultKind(StrEnum):
     SLOW_LORIS = "slow_loris"
     EMPTY_POSITIONS_ONCE = "empty_positions_once"
     DELAY_VISIBILITY = "delay_visibility"
-    MIXED_207 = "mixed_207"
+    REGRESS = "regress"
+    SHORT_PAGE = "short_page"
     # In the exchange.
+    MIXED_207 = "mixed_207"
     STUCK_PENDING_CANCEL = "stuck_pending_cancel"
     REJECT_AFTER_ACCEPT = "reject_after_accept"
     # On the trade stream.
@@ -43,6 +46,8 @@ class FaultKind(StrEnum):
     REORDER = "reorder"
     UNKNOWN_EVENT = "unknown_event"
     GARBAGE_FRAME = "garbage_frame"
+    MUTE_STREAM = "mute_stream"
+    REFUSE_STREAM = "refuse_stream"
 
 
 _NTH_NAMES = ("nth", "order", "fill", "event", "request")
@@ -53,7 +58,9 @@ _DEFAULT_METHOD = {
     FaultKind.CROSSED_ANSWER: "POST",
     FaultKind.EMPTY_POSITIONS_ONCE: "GET",
     FaultKind.DELAY_VISIBILITY: "GET",
-    FaultKind.MIXED_207: "DELETE",
+    FaultKind.REGRESS: "GET",
+    FaultKind.SHORT_PAGE: "GET",
+    FaultKind.DELIVER_LATE: "POST",
 }
 _DEFAULT_PATH = {
     FaultKind.REFUSE_BEFORE_ACCEPT: _ORDERS,
@@ -63,10 +70,13 @@ _DEFAULT_PATH = {
     FaultKind.UNKNOWN_STATUS: _ORDERS,
     FaultKind.EMPTY_POSITIONS_ONCE: "/v2/positions",
     FaultKind.DELAY_VISIBILITY: _ORDERS,
-    FaultKind.MIXED_207: "/v2",
+    FaultKind.REGRESS: _ORDERS,
+    FaultKind.SHORT_PAGE: _ORDERS,
+    FaultKind.DELIVER_LATE: _ORDERS,
 }
 _FOR_EVER = (FaultKind.DELAY_VISIBILITY,)
 _MODES = {
+    FaultKind.DELIVER_LATE: ("reset", "hang"),
     FaultKind.LOSE_ANSWER: ("reset", "hang", "504", "500", "502", "503"),
     FaultKind.REFUSE_BEFORE_ACCEPT: ("503", "reset", "hang", "500", "504"),
 }

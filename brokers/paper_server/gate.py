@@ -2,13 +2,13 @@
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from brokers.exchange.refusal import Refusal
 from brokers.paper_server import mangling
@@ -25,6 +25,7 @@ _EARLY = (
     FaultKind.AUTH_401,
     FaultKind.HTML_502,
     FaultKind.REDIRECT,
+    FaultKind.DELIVER_LATE,
 )
 _LATE = (
     FaultKind.LOSE_ANSWER,
@@ -35,7 +36,8 @@ _LATE = (
     FaultKind.UNKNOWN_STATUS,
     FaultKind.EMPTY_POSITIONS_ONCE,
     FaultKind.DELAY_VISIBILITY,
-    FaultKind.MIXED_207,
+    FaultKind.REGRESS,
+    FaultKind.SHORT_PAGE,
     FaultKind.SLOW_LORIS,
 )
 
@@ -92,6 +94,8 @@ class Gate:
             early = self._faults.strike(*_EARLY, method=call.method, path=call.path)
             if answer is None and early is not None:
                 entry["fault"] = str(early.kind)
+                if early.kind is FaultKind.DELIVER_LATE:
+                    self._deliver_later(early, handler, call, entry)
                 if early.mode in ("hang", "reset"):
                     return await self._lose(early, request, entry)
                 answer = mangling.early_answer(early)
@@ -106,7 +110,7 @@ class Gate:
                     return await self._lose(late, request, entry)
                 answer = mangling.mangle(late, answer, self._venue.now())
                 if late.kind is FaultKind.SLOW_LORIS:
-                    await self._venue.rest(float(max(late.seconds, Decimal(1))))
+                    return self._dribble(late, answer, headers, entry)
             return self._finish(answer, headers, entry)
 
         return endpoint
@@ -157,6 +161,30 @@ class Gate:
             answer.status,
             {**date, **headers, **answer.headers},
             answer.media_type if has_body else None,
+        )
+
+    def _deliver_later(
+        self, fault: Fault, handler: Handler, call: Call, entry: dict[str, Any]
+    ) -> None:
+        def deliver() -> None:
+            entry["handled"] = self._handle(handler, call).status
+
+        self._venue.later(float(max(fault.seconds, Decimal(0))), deliver)
+
+    def _dribble(
+        self, fault: Fault, answer: Answer, headers: dict[str, str], entry: dict[str, Any]
+    ) -> Response:
+        entry["status"] = answer.status
+        pause = float(max(fault.seconds, Decimal(1)))
+
+        async def bytes_of_body() -> AsyncIterator[bytes]:
+            for place in range(len(answer.body)):
+                await self._venue.rest(pause)
+                yield answer.body[place : place + 1]
+
+        length = {"Content-Length": str(len(answer.body))}
+        return StreamingResponse(
+            bytes_of_body(), answer.status, {**headers, **length}, answer.media_type
         )
 
     async def _lose(self, fault: Fault, request: Request, entry: dict[str, Any]) -> Response:

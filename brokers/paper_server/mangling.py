@@ -12,6 +12,15 @@ from brokers.paper_server.faults import Fault, FaultKind
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 _ORDER_KEYS = {"client_order_id", "status"}
 _CROSSED_ID = "00000000-0000-4000-8000-000000000000"
+_ORDER_CHANGES: dict[FaultKind, dict[str, Any]] = {
+    FaultKind.UNKNOWN_STATUS: {"status": "pondering"},
+    FaultKind.REGRESS: {"status": "new", "filled_qty": "0", "filled_avg_price": None},
+    FaultKind.CROSSED_ANSWER: {
+        "id": _CROSSED_ID,
+        "client_order_id": "of-another-order",
+        "symbol": "ZZZ",
+    },
+}
 
 
 def html(status: int) -> Answer:
@@ -49,15 +58,13 @@ def mangle(fault: Fault, answer: Answer, now: dt.datetime) -> Answer:
             return json_answer([])
         case FaultKind.DELAY_VISIBILITY:
             return _hide_young(fault, answer, now)
-        case FaultKind.MIXED_207:
-            return _fail_every_other(answer)
+        case FaultKind.SHORT_PAGE:
+            rows = json.loads(answer.body)
+            return json_answer(rows[:1] if isinstance(rows, list) else rows, answer.status)
         case FaultKind.EXTRA_FIELDS:
             return _each_object(answer, lambda row: row | {"unheard_of": {"nested": [1, None]}})
-        case FaultKind.UNKNOWN_STATUS:
-            return _each_order(answer, {"status": "pondering"})
-        case FaultKind.CROSSED_ANSWER:
-            crossed = {"id": _CROSSED_ID, "client_order_id": "of-another-order", "symbol": "ZZZ"}
-            return _each_order(answer, crossed)
+        case _ if fault.kind in _ORDER_CHANGES:
+            return _each_order(answer, _ORDER_CHANGES[fault.kind])
         case _:
             return answer
 
@@ -96,15 +103,3 @@ def _hide_young(fault: Fault, answer: Answer, now: dt.datetime) -> Answer:
     if is_young(body):
         return json_answer({"code": 40410000, "message": "order not found"}, 404)
     return answer
-
-
-def _fail_every_other(answer: Answer) -> Answer:
-    try:
-        rows = json.loads(answer.body)
-    except ValueError:
-        return answer
-    if not isinstance(rows, list):
-        return answer
-    failed = {"status": 500, "body": {"code": 50010000, "message": "internal server error"}}
-    mixed = [row | failed if place % 2 else row for place, row in enumerate(rows)]
-    return json_answer(mixed, answer.status)

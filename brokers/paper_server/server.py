@@ -21,7 +21,7 @@ from brokers.exchange.settings import ExchangeSettings
 from brokers.paper_server.account import AccountApi
 from brokers.paper_server.control import ControlApi
 from brokers.paper_server.data_stream import DataStream
-from brokers.paper_server.faults import FaultBox
+from brokers.paper_server.faults import FaultBox, FaultKind
 from brokers.paper_server.gate import Gate
 from brokers.paper_server.journal import Journal
 from brokers.paper_server.market_data import MarketDataApi
@@ -78,7 +78,10 @@ class PaperServer:
             abort=self._abort,
         )
         self._trades = TradeStream(self._venue, self.keys.match)
-        self._trades.intercept = StreamFaults(self._faults, self._drop_streams).intercept
+        self._trades.intercept = StreamFaults(
+            self._faults, drop=self._drop_streams, mute=self._trades.mute
+        ).intercept
+        self._trades.is_refusing = lambda: self._faults.strike(FaultKind.REFUSE_STREAM) is not None
         self._market_data = MarketDataApi(self._venue, options.news)
         self._data = DataStream(self._venue, self.keys.match, options.news)
         self._port = options.port
@@ -208,7 +211,8 @@ class PaperServer:
             if connection.transport.get_extra_info("peername")[:2] == peer:
                 connection.transport.abort()
 
-    def _drop_streams(self) -> None:
+    def _drop_streams(self, seconds: float) -> None:
+        self._trades.closed_until = self._venue.now() + dt.timedelta(seconds=seconds)
         for subscriber in list(self._trades.subscribers):
             if subscriber.is_listening and subscriber.peer is not None:
                 subscriber.is_listening = False

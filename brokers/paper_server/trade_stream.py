@@ -40,11 +40,17 @@ class TradeStream:
         self._venue = venue
         self._check_keys = check_keys
         self.subscribers: list[Subscriber] = []
+        self.closed_until = venue.now()
+        self.is_refusing: Callable[[], bool] = lambda: False
         self.intercept: Callable[[Json], Sequence[Json]] = lambda message: (message,)
         venue.listen(self._publish)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection until either side leaves."""
+        if self._venue.now() < self.closed_until:
+            # Before the handshake: the client sees an HTTP refusal.
+            await websocket.close()
+            return
         await websocket.accept()
         subscriber = Subscriber(websocket)
         self.subscribers.append(subscriber)
@@ -55,6 +61,11 @@ class TradeStream:
         finally:
             self.subscribers.remove(subscriber)
             writer.cancel()
+
+    def mute(self) -> None:
+        """Leave the connections up and say nothing more on them."""
+        for subscriber in self.subscribers:
+            subscriber.is_listening = False
 
     def broadcast(self, message: Json) -> None:
         """Queue a message for every listening connection."""
@@ -91,7 +102,7 @@ class TradeStream:
         data = request.get("data", {})
         key = data.get("key_id") or request.get("key") or ""
         secret = data.get("secret_key") or request.get("secret") or ""
-        is_known = self._check_keys(str(key), str(secret))
+        is_known = self._check_keys(str(key), str(secret)) and not self.is_refusing()
         _authorization(subscriber, "authorized" if is_known else "unauthorized", "authenticate")
         return is_known
 

@@ -136,6 +136,9 @@ class TradingApi:
         for order in sorted(exchange.book.open_orders.values(), key=_submission):
             if order.cancel_at is not None:
                 continue
+            if self._faults.strike(FaultKind.MIXED_207):
+                rows.append({"id": order.id, "status": 500, "body": _CANCEL_FAILED})
+                continue
             try:
                 self._cancel(order.id)
                 rows.append({"id": order.id, "status": 200})

@@ -39,6 +39,7 @@ class Venue:
         self._wake = asyncio.Event()
         self._listeners: list[Publish] = []
         self._timers: list[tuple[NextDue, OnTime]] = []
+        self._once: list[tuple[dt.datetime, Callable[[], None]]] = []
         self.exchange = Exchange(
             feed=feed,
             calendar=calendar,
@@ -82,6 +83,11 @@ class Venue:
                 publish(events, before)
             self.wake()
 
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something once, after some seconds of the venue's time."""
+        self._once.append((self.now() + dt.timedelta(seconds=seconds), act))
+        self.wake()
+
     def wake(self) -> None:
         """Let the pump look at its next moment again."""
         self._wake.set()
@@ -99,13 +105,21 @@ class Venue:
                 due = next_due()
                 if due is not None and due <= now:
                     on_time(now)
+            for _, act in self._take_once(now):
+                act()
             self.settle()
             self._wake.clear()
             await self._wait(self._next_due())
 
     def _next_due(self) -> dt.datetime | None:
         times = [self.exchange.next_due(), *(next_due() for next_due, _ in self._timers)]
+        times += [moment for moment, _ in self._once]
         return min((time for time in times if time is not None), default=None)
+
+    def _take_once(self, now: dt.datetime) -> list[tuple[dt.datetime, Callable[[], None]]]:
+        due = [one for one in self._once if one[0] <= now]
+        self._once = [one for one in self._once if one[0] > now]
+        return sorted(due, key=lambda one: one[0])
 
     async def _wait(self, due: dt.datetime | None) -> None:
         waits: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._wake.wait())}

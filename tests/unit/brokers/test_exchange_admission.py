@@ -313,3 +313,16 @@ def test_bust_takes_an_execution_back() -> None:
 
     assert market.exchange.book.holdings == {}
     assert market.exchange.book.cash == 100_000
+
+
+def test_client_order_id_can_be_used_again_where_uniqueness_ends_with_the_order() -> None:
+    market = Market("10:00", is_id_unique_for_ever=False)
+    first = market.order("buy", "1", client_order_id="mine")
+    assert "unique" in refusal(market, "buy", "1", client_order_id="mine").message
+    market.wait(1)
+
+    second = market.order("buy", "1", client_order_id="mine")
+    market.wait(1)
+
+    assert second.id != first.id
+    assert market.exchange.book.holding(AAPL).quantity == 2
