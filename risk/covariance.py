@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from domain.market import Bar
 from risk.kelly import Array
 
 MIN_RETURNS = 20
+MIN_VOLATILITY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def return_model(
     closes = {
         symbol: {bar.at.date(): bar.close for bar in history.get(symbol, ())} for symbol in symbols
     }
-    dates = sorted({date for series in closes.values() for date in series})[-sessions - 1 :]
+    dates = _common_dates(closes)[-sessions - 1 :]
     kept: list[Symbol] = []
     columns: list[Array] = []
     left_out: dict[Symbol, str] = {}
@@ -99,6 +101,16 @@ def return_model(
     )
 
 
+def _common_dates(closes: Mapping[Symbol, Mapping[dt.date, float]]) -> list[dt.date]:
+    """Dates that at least half of the symbols with data have.
+
+    A stray bar of one symbol must not make a gap in all others.
+    """
+    counts = Counter(date for series in closes.values() for date in series)
+    with_data = sum(1 for series in closes.values() if series)
+    return sorted(date for date, count in counts.items() if 2 * count >= with_data)
+
+
 def _log_returns(closes: Mapping[dt.date, float], dates: Sequence[dt.date]) -> Array | str:
     if len(dates) <= MIN_RETURNS:
         return f"history shorter than {MIN_RETURNS} returns"
@@ -107,6 +119,7 @@ def _log_returns(closes: Mapping[dt.date, float], dates: Sequence[dt.date]) -> A
         return f"history has a gap on {missing[0].isoformat()}"
     series = np.array([math.log(closes[date]) for date in dates])
     returns = np.diff(series)
-    if not returns.std() > 0:
+    # Rounding alone moves a constant series by less than this.
+    if not returns.std() > MIN_VOLATILITY:
         return "price never moved"
     return returns

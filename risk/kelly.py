@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 # A smaller share than this of the largest eigenvalue counts as singular: solving would
 # still give numbers, and they would be noise.
 MIN_EIGENVALUE_RATIO = 1e-12
+# Enough for correlations up to 0.99; beyond, the result is short of the optimum, never past it.
+MAX_SWEEPS = 500
+SWEEP_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,26 +142,27 @@ def kelly_signed(mu: Array, cov: Array, signs: Array) -> Array:
     mu, cov = require_moments(mu, cov)
     if signs.shape != mu.shape or not np.isin(signs, (-1.0, 1.0)).all():
         raise SizingError("signs must be +1 or -1, one for each mean")
-    wanted = signs * mu
-    signed_cov = cov * np.outer(signs, signs)
-    free = np.zeros(mu.size)
-    diagonal = np.diag(signed_cov)
-    scale = float(np.abs(wanted / diagonal).max(initial=0.0))
-    for _ in range(_MAX_SWEEPS):
-        moved = 0.0
-        for i in range(mu.size):
-            best = max(0.0, float(free[i] + (wanted[i] - signed_cov[i] @ free) / diagonal[i]))
-            moved = max(moved, abs(best - float(free[i])))
-            free[i] = best
-        if moved <= _SWEEP_TOLERANCE * scale:
-            break
+    # Overflow is caught below, as a result that is not finite.
+    with np.errstate(all="ignore"):
+        free = _ascend(signs * mu, cov * np.outer(signs, signs))
     if not np.isfinite(free).all():
         raise SizingError("Kelly weights are not finite; the covariance is near singular")
     return free * signs
 
 
-_MAX_SWEEPS = 500
-_SWEEP_TOLERANCE = 1e-10
+def _ascend(wanted: Array, cov: Array) -> Array:
+    free = np.zeros(wanted.size)
+    diagonal = np.diag(cov)
+    scale = float(np.abs(wanted / diagonal).max())
+    for _ in range(MAX_SWEEPS):
+        moved = 0.0
+        for i in range(wanted.size):
+            best = max(0.0, float(free[i] + (wanted[i] - cov[i] @ free) / diagonal[i]))
+            moved = max(moved, abs(best - float(free[i])))
+            free[i] = best
+        if moved <= SWEEP_TOLERANCE * scale:
+            break
+    return free
 
 
 def require_moments(mu: Array, cov: Array) -> tuple[Array, Array]:

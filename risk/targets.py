@@ -151,9 +151,9 @@ def _target(
     book: Book, signal: CombinedSignal, weights: Weights, refused: Mapping[Symbol, str]
 ) -> Target:
     symbol, held = signal.symbol, book.held(signal.symbol)
-    weight = weights.by_symbol.get(symbol)
-    if weight is not None:
-        return _weighted_target(book, symbol, weight)
+    weight, price = weights.by_symbol.get(symbol), book.price(symbol)
+    if weight is not None and price is not None:
+        return _weighted_target(book, symbol, weight, price)
     reason = refused.get(symbol) or weights.left_out.get(symbol)
     if reason or held == 0:
         return _keep(symbol, held, reason or "")
@@ -179,8 +179,8 @@ def _held_target(book: Book, signal: CombinedSignal) -> Target:
     return _keep(signal.symbol, held, f"its direction is {likely:.2f} likely: position kept")
 
 
-def _weighted_target(book: Book, symbol: Symbol, weight: Weight) -> Target:
-    held, shares = book.held(symbol), _shares(book, symbol, weight.full)
+def _weighted_target(book: Book, symbol: Symbol, weight: Weight, price: Decimal) -> Target:
+    held, shares = book.held(symbol), _shares(book, price, weight.full)
     sign = 1 if weight.full >= 0 else -1
     if abs(held) < shares.entering:
         quantity, remark = sign * shares.entering, ""
@@ -197,10 +197,12 @@ def _from_this_source(book: Book, target: Target, weight: Weight | None) -> Targ
     Last of all steps, so that room it leaves is not handed to another symbol and the
     result is at most what the healthy source would have got.
     """
-    held = book.held(target.symbol)
-    if weight is None or weight.allowed == weight.full or abs(target.quantity) <= abs(held):
+    held, price = book.held(target.symbol), book.price(target.symbol)
+    if weight is None or price is None or abs(target.quantity) <= abs(held):
         return target
-    allowed = _shares(book, target.symbol, weight.allowed).entering
+    if weight.allowed == weight.full:
+        return target
+    allowed = _shares(book, price, weight.allowed).entering
     most = min(abs(target.quantity), max(abs(held), allowed))
     sign = 1 if target.quantity > 0 else -1
     return dataclasses.replace(target, quantity=sign * most, remark="cut for a degraded source")
@@ -214,11 +216,8 @@ class _Shares:
     leaving: Decimal
 
 
-def _shares(book: Book, symbol: Symbol, weight: float) -> _Shares:
-    price = book.price(symbol)
-    if price is None:
-        return _Shares(entering=ZERO, leaving=ZERO)
-    notional = abs(to_decimal(weight, f"{symbol}: weight")) * book.view.account.equity
+def _shares(book: Book, price: Decimal, weight: float) -> _Shares:
+    notional = abs(to_decimal(weight, "weight")) * book.view.account.equity
     side = Side.BUY if weight >= 0 else Side.SELL
     worst_price = max(price, limit_price(price, side, book.limits.price_collar_pct))
     return _Shares(

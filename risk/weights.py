@@ -20,6 +20,10 @@ from risk.covariance import return_model
 from risk.kelly import Array, kelly_signed
 from risk.settings import RiskLimits
 
+# Beyond these, a session's moments are a defect upstream, not an opportunity.
+MAX_MEAN = 1.0
+MAX_VOLATILITY = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -38,8 +42,13 @@ class Candidate:
             finite(getattr(self, name), f"{self.symbol}: {name}", SizingError)
         if self.sign not in (-1, 1) or not self.sign * self.mean > 0:
             raise SizingError(f"{self.symbol}: mean {self.mean} has not the sign {self.sign}")
-        if not (self.volatility > 0 and 0 <= self.source_factor <= 1):
-            raise SizingError(f"{self.symbol}: volatility or source factor is out of range")
+        if not (0 < self.volatility <= MAX_VOLATILITY and abs(self.mean) <= MAX_MEAN):
+            raise SizingError(
+                f"{self.symbol}: mean {self.mean:g} or volatility {self.volatility:g} a session "
+                "is not plausible"
+            )
+        if not 0 <= self.source_factor <= 1:
+            raise SizingError(f"{self.symbol}: source factor {self.source_factor} is not in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

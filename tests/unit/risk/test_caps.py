@@ -71,3 +71,23 @@ def test_a_tilt_beyond_its_bound_is_bounded() -> None:
     tilted = tilt_weights(np.array([-0.1]), np.array([-5.0]), max_tilt=0.2, cap=0.3, gross=1.0)
 
     np.testing.assert_allclose(tilted, [-0.08])
+
+
+@pytest.mark.parametrize("method", list(CapMethod))
+def test_caps_so_large_that_rounding_passes_them_are_refused(method: CapMethod) -> None:
+    draws = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(200):
+        weights = draws.uniform(1e12, 9e12, 3)
+        try:
+            cap_weights(weights, cap=draws.uniform(1e12, 2e12), gross=2.5e12, method=method)
+        except SizingError:
+            refusals += 1
+
+    assert refusals > 0
+
+
+@pytest.mark.parametrize(("weight", "max_tilt"), [(0.1, 1.0), (0.1, math.nan), (math.nan, 0.2)])
+def test_a_tilt_that_could_flip_or_hide_a_weight_is_refused(weight: float, max_tilt: float) -> None:
+    with pytest.raises(SizingError):
+        tilt_weights(np.array([weight]), np.array([1.0]), max_tilt=max_tilt, cap=0.3, gross=1.0)

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import math
 from typing import Any
@@ -83,3 +84,13 @@ def test_short_missing_and_constant_histories_are_left_out_with_a_reason() -> No
 
 def test_nothing_to_model_gives_an_empty_model() -> None:
     assert return_model({}, [], 60).symbols == ()
+
+
+def test_a_stray_bar_of_one_symbol_is_no_gap_in_the_others() -> None:
+    names = [AAA, BBB, Symbol("CCC")]
+    history = {name: bars(name, walk(n)) for n, name in enumerate(names)}
+    stray = dataclasses.replace(history[AAA][-1], at=dt.datetime(2022, 5, 1, tzinfo=dt.UTC))
+
+    model = return_model({**history, AAA: (*history[AAA], stray)}, names, 60)
+
+    assert model.symbols == tuple(names)

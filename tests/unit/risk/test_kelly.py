@@ -110,3 +110,20 @@ def test_signed_kelly_of_shorts_mirrors_that_of_longs() -> None:
 def test_signed_kelly_refuses_a_sign_that_is_none() -> None:
     with pytest.raises(SizingError):
         kelly_signed(np.array([0.1]), np.array([[0.04]]), np.array([0.0]))
+
+
+def test_kelly_refuses_weights_beyond_the_range_of_floats() -> None:
+    mu, cov = np.array([1e200, 1e200]), np.eye(2) * 1e-200
+    with pytest.raises(SizingError, match="not finite"):
+        kelly_multi(mu, cov)
+    with pytest.raises(SizingError, match="not finite"):
+        kelly_signed(mu, cov, np.ones(2))
+
+
+def test_signed_kelly_of_twins_stops_without_passing_the_optimum() -> None:
+    rho = 1 - 1e-7
+    mu, cov = np.array([0.05, 0.0499]), 0.04 * np.array([[1, rho], [rho, 1]])
+
+    found = kelly_signed(mu, cov, np.ones(2))
+
+    assert 0 <= found.sum() <= mu[0] / 0.04 + 1e-6

@@ -111,6 +111,46 @@ def test_no_order_without_a_sound_confident_wish(signal: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "signal", [combined(expected_return=9.0), combined(volatility=90.0), combined(volatility=0.0)]
+)
+def test_implausible_moments_are_said_and_not_sized(signal: Any) -> None:
+    assert plan(book(), [signal]).remarks[AAA].startswith("no entry: AAA")
+
+
+def test_a_symbol_the_broker_does_not_trade_is_said_and_not_sized() -> None:
+    blocked = view(assets={AAA: asset(is_tradable=False)})
+
+    assert plan(book(view=blocked), [combined()]).requests == ()
+    assert plan(book(view=blocked), [combined()]).remarks[AAA].startswith("no entry: the broker")
+
+
+def test_a_covariance_that_cannot_be_solved_stops_entries_and_not_exits() -> None:
+    names = (AAA, BBB, CCC)
+    flat = history(AAA, sigma=0.0)
+    wobble = tuple(
+        dataclasses.replace(bar, close=100 + 1e-5 * (day % 2)) for day, bar in enumerate(flat)
+    )
+    odd = view(
+        names,
+        positions=[position(CCC, "7")],
+        history={AAA: wobble, BBB: history(BBB), CCC: history(CCC)},
+    )
+    small = combined(AAA, expected_return=1e-9, volatility=1e-8)
+    wild = combined(BBB, volatility=20.0)
+
+    result = plan(book(view=odd), [small, wild, combined(CCC, Action.SELL)])
+
+    assert only(result).symbol == CCC
+    assert result.remarks[AAA] == "no entry: covariance is not positive definite"
+
+
+def test_part_of_a_share_that_cannot_be_sold_is_left() -> None:
+    odd = view(positions=[position(AAA, "0.5")], assets={AAA: asset(is_fractionable=False)})
+
+    assert plan(book(view=odd), [combined(action=Action.SELL)]).requests == ()
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"account": account(equity="NaN")},
