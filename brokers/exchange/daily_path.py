@@ -24,10 +24,22 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Path:
-    session: Session
-    steps: tuple[dt.datetime, ...]
-    prices: tuple[Decimal, ...]
+    """Anchors are (step, price); between them the price moves in a straight line."""
+
+    opened: dt.datetime
+    anchors: tuple[tuple[int, Decimal], ...]
     volume_per_step: Decimal
+
+    def price(self, at: dt.datetime, step: dt.timedelta, closed: dt.datetime) -> Decimal:
+        count = self.anchors[-1][0]
+        place = count if at >= closed else min((at - self.opened) // step, count)
+        for (left, start), (right, end) in itertools.pairwise(self.anchors):
+            if place == left:
+                return start
+            if place < right:
+                value = start + (end - start) * (place - left) / (right - left)
+                return value.quantize(tick(value), rounding=ROUND_HALF_EVEN)
+        return self.anchors[-1][1]
 
 
 class DailyPath:
@@ -51,6 +63,14 @@ class DailyPath:
             symbol: {bar.at.date(): bar for bar in series} for symbol, series in bars.items()
         }
         self._dates = {symbol: sorted(series) for symbol, series in self._bars.items()}
+        self._listings = {
+            symbol: Listing(
+                symbol=symbol,
+                name=f"{symbol} Common Stock",
+                is_tradable=bool(bars[symbol]) and all(bar.has_range for bar in bars[symbol]),
+            )
+            for symbol in sorted(bars)
+        }
         self._paths: dict[tuple[Symbol, dt.date], _Path | None] = {}
 
     def quote(self, symbol: Symbol, at: dt.datetime) -> Quote | None:
@@ -60,8 +80,8 @@ class DailyPath:
             return None
         path = self._path(symbol, session)
         if path is not None:
-            place = bisect.bisect_right(path.steps, at) - 1
-            return self._spread_around(path.prices[place], path.volume_per_step)
+            last = path.price(at, self._step, session.close)
+            return self._spread_around(last, path.volume_per_step)
         close = self._last_close(symbol, session.date, is_closed=at >= session.close)
         return self._spread_around(close, None) if close is not None else None
 
@@ -76,16 +96,11 @@ class DailyPath:
 
     def listings(self) -> Sequence[Listing]:
         """Return all symbols, sorted."""
-        found = (self.listing(symbol) for symbol in sorted(self._bars))
-        return [listing for listing in found if listing is not None]
+        return list(self._listings.values())
 
     def listing(self, symbol: Symbol) -> Listing | None:
         """Return one symbol; it is tradable when its bars have a range."""
-        series = self._bars.get(symbol)
-        if series is None:
-            return None
-        is_tradable = bool(series) and all(bar.has_range for bar in series.values())
-        return Listing(symbol=symbol, name=f"{symbol} Common Stock", is_tradable=is_tradable)
+        return self._listings.get(symbol)
 
     def daily_bars(self, symbol: Symbol, start: dt.date, end: dt.date) -> Sequence[Bar]:
         """Return the recorded daily bars between two dates, both included."""
@@ -116,18 +131,15 @@ class DailyPath:
         count = max(3, -(-(session.close - session.open) // self._step))
         rises = bar.close >= bar.open
         first, second = (bar.low, bar.high) if rises else (bar.high, bar.low)
-        anchors = (
-            (0, _price(bar.open)),
-            (count // 3, _price(first)),
-            (2 * count // 3, _price(second)),
-            (count, _price(bar.close)),
-        )
-        steps = tuple(
-            min(session.open + place * self._step, session.close) for place in range(count + 1)
-        )
-        volume = Decimal(int(bar.volume or 0)) / count
         return _Path(
-            session=session, steps=steps, prices=_interpolate(anchors), volume_per_step=volume
+            opened=session.open,
+            anchors=(
+                (0, _price(bar.open)),
+                (count // 3, _price(first)),
+                (2 * count // 3, _price(second)),
+                (count, _price(bar.close)),
+            ),
+            volume_per_step=Decimal(int(bar.volume or 0)) / count,
         )
 
     def _spread_around(self, last: Decimal, volume: Decimal | None) -> Quote:
@@ -140,13 +152,3 @@ class DailyPath:
 def _price(value: float) -> Decimal:
     # repr() of a float is its shortest exact text, so a recorded 143.21 stays 143.21.
     return Decimal(repr(value)).quantize(_PRICE_GRID, rounding=ROUND_HALF_EVEN)
-
-
-def _interpolate(anchors: Sequence[tuple[int, Decimal]]) -> tuple[Decimal, ...]:
-    prices: list[Decimal] = [anchors[0][1]]
-    for (left, start), (right, end) in itertools.pairwise(anchors):
-        for place in range(left + 1, right):
-            value = start + (end - start) * (place - left) / (right - left)
-            prices.append(value.quantize(tick(value), rounding=ROUND_HALF_EVEN))
-        prices.append(end)
-    return tuple(prices)
