@@ -188,6 +188,14 @@ class Reader:
             "SELECT * FROM position_points WHERE at >= ? AND at < ? ORDER BY at, symbol", start, end
         )
 
+    def entries(
+        self, start: dt.datetime | None = None, end: dt.datetime | None = None
+    ) -> list[Row]:
+        """Return ledger entries by the time of their event, in the order they were booked."""
+        return self._between(
+            "SELECT * FROM ledger_entries WHERE at >= ? AND at < ? ORDER BY entry_id", start, end
+        )
+
     def reports(self) -> list[Row]:
         """Return the newest issue of each report, newest session first."""
         rows = self._rows(

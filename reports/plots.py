@@ -1,0 +1,70 @@
+"""The report's two plots as SVG, the same bytes for the same points."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports.model import EndOfDayReport, Point
+
+_SIZE_INCHES = (9.0, 2.8)
+_LINE = "#2f6feb"
+_MUTED = "#8b949e"
+
+
+def equity_svg(report: EndOfDayReport) -> str:
+    """Plot broker equity over the session, with the line it started from."""
+    figure, axes = _axes("Equity, USD")
+    curve = report.equity_curve
+    axes.plot(_times(curve), [float(point.value) for point in curve], color=_LINE, linewidth=1.8)
+    axes.axhline(float(report.bridge.equity_start), color=_MUTED, linewidth=0.9, linestyle="--")
+    return _svg(figure, axes)
+
+
+def positions_svg(report: EndOfDayReport) -> str:
+    """Plot the value of each holding over the session."""
+    figure, axes = _axes("Position value, USD")
+    curves: Mapping[str, Sequence[Point]] = report.position_curves
+    for symbol in sorted(curves):
+        values = [float(point.value) for point in curves[symbol]]
+        axes.plot(_times(curves[symbol]), values, linewidth=1.6, label=symbol)
+    if curves:
+        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
+    else:
+        axes.text(0.5, 0.5, "no position", ha="center", color=_MUTED, transform=axes.transAxes)
+    return _svg(figure, axes)
+
+
+def _axes(title: str) -> tuple[Any, Any]:
+    # Without pyplot: it keeps global state and picks a screen.
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, reports only
+
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=10, color=_MUTED)
+    return figure, axes
+
+
+def _svg(figure: Any, axes: Any) -> str:
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415
+
+    if axes.lines and axes.lines[0].get_xdata().size and not isinstance(
+        axes.xaxis.get_major_formatter(), ConciseDateFormatter
+    ):
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(colors=_MUTED, labelsize=8)
+    axes.grid(visible=True, color=_MUTED, alpha=0.25, linewidth=0.6)
+    figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    out = io.StringIO()
+    # Without a fixed salt and date every drawing of the same points would differ.
+    with mpl.rc_context({"svg.hashsalt": "openbell", "svg.fonttype": "path"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _times(curve: Sequence[Point]) -> list[Any]:
+    return [point.at for point in curve]
