@@ -39,14 +39,13 @@ class Books:
         before = self._desk.journal.get(order.client_order_id)
         if before is not None and self._collides(before, order):
             return order.client_order_id
-        match self._desk.journal.apply_order(order):
-            case ApplyOutcome.NOT_OURS:
-                self._adopt(order, self._stranger(order))
-            case ApplyOutcome.TWIN:
-                return self._adopt_twin(order)
-            case ApplyOutcome.CHANGED | ApplyOutcome.UNCHANGED:
-                if before is not None:
-                    self._cancel_on_sight(before, order)
+        outcome = self._desk.journal.apply_order(order)
+        if outcome is ApplyOutcome.TWIN:
+            return self._adopt_twin(order)
+        if outcome is ApplyOutcome.NOT_OURS or before is None:
+            self._adopt(order, self._stranger(order))
+        else:
+            self._cancel_on_sight(before, order)
         return order.client_order_id
 
     def book_fill(self, fill: Fill, *, origin: str) -> FillOutcome:
@@ -101,12 +100,12 @@ class Books:
         return "was sent by a person or another program"
 
     def _adopt(self, order: BrokerOrder, why: str) -> None:
-        if self._desk.journal.adopt_external(order):
-            text = (
-                f"{order.symbol}: {order.side.value} {order.quantity}"
-                f" ({order.client_order_id}) {why}; it counts in the limits"
-            )
-            self._desk.note("order.external", text, order.symbol)
+        self._desk.journal.adopt_external(order)
+        text = (
+            f"{order.symbol}: {order.side.value} {order.quantity}"
+            f" ({order.client_order_id}) {why}; it counts in the limits"
+        )
+        self._desk.note("order.external", text, order.symbol)
 
     def _adopt_twin(self, order: BrokerOrder) -> ClientOrderId:
         """Keep a second order with one of our ids under a name of its own."""
@@ -123,10 +122,10 @@ class Books:
     def _cancel_on_sight(self, before: OrderRecord, order: BrokerOrder) -> None:
         if order.state.is_terminal or before.is_external or before.state not in _NOT_YET_SEEN:
             return
-        if before.state is OrderState.ABANDONED:
-            self.to_cancel[order.broker_order_id] = "it was given up as lost"
-        elif self._desk.effective_state() is TradingState.HALTED:
-            self.to_cancel[order.broker_order_id] = "trading is halted"
+        is_halted = self._desk.effective_state() is TradingState.HALTED
+        if is_halted or before.state is OrderState.ABANDONED:
+            reason = "trading is halted" if is_halted else "it was given up as lost"
+            self.to_cancel[order.broker_order_id] = reason
 
     def _check_short(self, symbol: Symbol) -> None:
         if not self._desk.settings.is_long_only:

@@ -16,6 +16,9 @@ from state.latch import Latch
 from state.ledger import Ledger
 from state.store import Store
 
+MANUAL_LOCK = "manual:"
+"""A lock whose reason starts with this is a person's, and only a person lifts it."""
+
 Alert = Callable[[str, str, Symbol | None], None]
 
 
@@ -79,7 +82,8 @@ class Desk:
 
     def lock(self, symbol: Symbol, reason: str) -> None:
         """Allow only exits in a symbol, and say so once."""
-        if self.ledger.locks().get(symbol) != reason:
+        before = self.ledger.locks().get(symbol, "")
+        if before != reason and not before.startswith(MANUAL_LOCK):
             self.ledger.lock(symbol, reason)
             self.note("symbol.locked", f"{symbol} is locked to exits: {reason}", symbol)
 

@@ -18,11 +18,6 @@ class Proof(StrEnum):
     NOT_FLAT = "NOT FLAT"
     NOT_CANCELED = "NOT CANCELED"
 
-    @property
-    def is_success(self) -> bool:
-        """True when what was asked for was seen to be so."""
-        return self in {Proof.CANCELED, Proof.FLAT, Proof.QUEUED_FOR_OPEN}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillSettings:

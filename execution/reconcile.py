@@ -14,12 +14,9 @@ from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading
 from execution.comparing import Break, BreakKind, ReconcileReport
-from execution.desk import Desk
+from execution.desk import MANUAL_LOCK, Desk
 from execution.orders import OrderPath
 from state.facts import Facts
-
-MANUAL_LOCK = "manual:"
-"""A lock whose reason starts with this is a person's, and only a person lifts it."""
 
 _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
@@ -115,15 +112,13 @@ class Reconciler:
 
     async def _agreeing(self, since: dt.datetime) -> tuple[Reading, tuple[Break, ...]]:
         """Read until two readings in a row show the same breaks, or enough is enough."""
+        before: tuple[Break, ...] | None = None
         reading = await self._view.read(since)
-        for _ in range(_MOST_READINGS - 1):
-            if not reading.breaks:
-                break
-            before = reading
+        readings = 1
+        while reading.breaks and reading.breaks != before and readings < _MOST_READINGS:
             await self._desk.clock.sleep(self._desk.settings.settle_seconds)
-            reading = await self._view.read(since)
-            if reading.breaks == before.breaks:
-                break
+            before, reading = reading.breaks, await self._view.read(since)
+            readings += 1
         return reading, reading.breaks
 
     def _open_books(self, reading: Reading, breaks: tuple[Break, ...]) -> tuple[Break, ...]:

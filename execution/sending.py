@@ -13,13 +13,15 @@ from domain.errors import (
     SendRefused,
 )
 from domain.ids import ClientOrderId
-from domain.orders import BrokerOrder, OrderRequest
+from domain.orders import BrokerOrder, OrderRequest, OrderState
 from execution.books import Books
 from execution.desk import Desk
-from execution.evidence import Evidence, Sight
+from execution.evidence import Evidence
 from execution.matching import mismatches
 from execution.send_gate import SendGate
 from execution.waiting import doubling, retry_after
+
+_UNSEEN = frozenset({OrderState.APPROVED, OrderState.UNKNOWN})
 
 
 class Sender:
@@ -45,6 +47,14 @@ class Sender:
         finally:
             self.in_flight.discard(request.client_order_id)
 
+    def mark_again(self, order_id: ClientOrderId) -> bool:
+        """Make a resend durable, unless the broker was meanwhile seen to hold the order."""
+        record = self._desk.journal.get(order_id)
+        if record is None or record.state not in _UNSEEN:
+            return False
+        self._desk.journal.mark_sending(order_id)
+        return True
+
     async def _deliver(self, request: OrderRequest, cutoff: dt.datetime | None) -> None:
         settings = self._desk.settings
         pauses = doubling(settings.first_pause_seconds, settings.longest_pause_seconds)
@@ -56,9 +66,9 @@ class Sender:
                 break
             await self._desk.clock.sleep(pause)
             # Refused for now should mean not taken; one look costs less than a doubt.
-            if await self._evidence.look(request.client_order_id) is Sight.FOUND:
+            await self._evidence.look(request.client_order_id)
+            if not self.mark_again(request.client_order_id):
                 return
-            self._desk.journal.mark_sending(request.client_order_id)
         self._skip(request.client_order_id, "the broker did not take it before the cut-off")
 
     async def _post(

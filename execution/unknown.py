@@ -49,14 +49,14 @@ class UnknownOrders:
             True when nothing is in doubt any more.
         """
         started = self._desk.clock.monotonic()
-        for pause in self._pauses():
-            if not self.pending():
-                return True
+        pauses = self._pauses()
+        while self.pending():
+            pause = next(pauses)
             if self._desk.clock.monotonic() - started + pause > patience_seconds:
                 return False
             await self._desk.clock.sleep(pause)
             await self.look_at_all(cutoff=cutoff)
-        return False
+        return True
 
     async def look_at_all(self, *, cutoff: dt.datetime | None = None) -> None:
         """Read every order in doubt once, by id."""
@@ -96,12 +96,13 @@ class UnknownOrders:
 
     async def _send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> None:
         self._evidence.forget(record.client_order_id)
-        self._desk.journal.mark_sending(record.client_order_id)
-        await self._sender.deliver(record.request, cutoff=cutoff)
+        if self._sender.mark_again(record.client_order_id):
+            await self._sender.deliver(record.request, cutoff=cutoff)
 
     def _give_up(self, record: OrderRecord) -> None:
         order_id = record.client_order_id
-        self._desk.journal.mark_abandoned(order_id, "absent on every read")
+        if not self._desk.journal.mark_abandoned(order_id, "absent on every read"):
+            return
         text = (
             f"{record.symbol}: {order_id} never showed up at the broker; it keeps its"
             " reservation and is canceled on sight"

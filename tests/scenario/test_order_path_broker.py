@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from domain.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from domain.orders import BrokerOrder, OrderState, Side
+from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
 from tests.support.fake_broker import (
@@ -81,9 +82,9 @@ async def test_at_most_n_requests_are_on_the_wire_at_once(tmp_path: Path) -> Non
     scene.broker.before_write, scene.broker.after_write = up, None
     take = scene.broker._take
 
-    async def counted(wanted: object, fault: object) -> BrokerOrder:
+    async def counted(request: OrderRequest, fault: SubmitFault | None) -> BrokerOrder:
         try:
-            return await take(wanted, fault)
+            return await take(request, fault)
         finally:
             down("")
 
@@ -286,7 +287,7 @@ async def test_a06_duplicate_id_is_proof_of_existence_and_is_adopted(tmp_path: P
 )
 @virtual
 async def test_a06_duplicate_id_with_another_field_halts_as_id_collision(
-    tmp_path: Path, change: dict[str, object]
+    tmp_path: Path, change: dict[str, Any]
 ) -> None:
     scene = Scene(tmp_path)
     wanted = request()

@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,8 @@ class Fuse:
         broker.before_write = broker.after_write = broker.on_read = self.step
         self._transaction = scene.store.transaction
         self._depth = 0
-        scene.store.transaction = self.transaction  # type: ignore[method-assign]
+        wrapped: Any = self.transaction
+        scene.store.transaction = wrapped
 
     def step(self, _name: str = "") -> None:
         if self.is_dead:

@@ -12,19 +12,20 @@ from pathlib import Path
 import pytest
 
 from domain.account import Activity, ActivityKind
-from domain.errors import BrokerUnavailable, StateError, StorageError
+from domain.errors import BrokerUnavailable, RateLimited, StateError, StorageError
 from domain.ids import ExecutionId, Symbol
-from domain.orders import OrderState, Side, TradeUpdate
+from domain.orders import BrokerOrder, OrderRequest, OrderState, Side, TradeUpdate
 from execution.desk import OrderSettings
 from execution.stream import StreamFollower
 from execution.updates import LONGEST_QUEUE
-from tests.support.order_scene import Scene, request
+from tests.support.fake_broker import SubmitFault, lost_after
+from tests.support.order_scene import Scene, failing, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
 
 
-async def live_order(scene: Scene, quantity: str | int = 10):  # type: ignore[no-untyped-def]
+async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
     wanted = request(quantity=quantity)
     await scene.send(wanted)
     return wanted, scene.broker.order(wanted.client_order_id)
@@ -404,7 +405,7 @@ class FakeStream:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
 
-    async def run(self, *, on_ready, on_update, on_unreadable, on_lost):  # type: ignore[no-untyped-def]
+    async def run(self, *, on_ready, on_update, on_unreadable, on_lost):
         await asyncio.sleep(0.1)
         self.scene.broker.on_update = on_update
         on_ready()
@@ -534,13 +535,10 @@ async def test_e02_fills_that_the_disk_refuses_wait_and_halt_trading(tmp_path: P
     scene.broker.fill(order, 10)
     apply_fill = scene.ledger.apply_fill
 
-    def full(*_args: object, **_kwargs: object) -> None:
-        raise StorageError("disk full")
-
-    scene.ledger.apply_fill = full  # type: ignore[method-assign,assignment]
+    scene.ledger.apply_fill = failing(StorageError("disk full"))
     with pytest.raises(StorageError):
         scene.merge_stream()
-    scene.ledger.apply_fill = apply_fill  # type: ignore[method-assign]
+    scene.ledger.apply_fill = apply_fill
     scene.path.updates.drain()
 
     assert "storage" in scene.latch.read().reason
@@ -784,3 +782,92 @@ async def test_reconcile_runs_one_at_a_time(tmp_path: Path) -> None:
 
     spans = sorted((t.result().started_at, t.result().finished_at) for t in tasks)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+@virtual
+async def test_fill_that_contradicts_a_booked_one_locks_and_is_told(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.fill(order, 4, "100")
+    (update,) = (u for u in scene.stream if u.fill is not None)
+    assert update.fill is not None
+    scene.merge_stream()
+    other = dataclasses.replace(update.fill, execution_id=ExecutionId("other"), price=Decimal("90"))
+
+    scene.path.apply_update(dataclasses.replace(update, fill=other))
+
+    assert scene.alert_kinds()["fill.conflict"] == 1
+    assert AAPL in scene.ledger.locks()
+    assert scene.ledger.position(AAPL).quantity == 4
+
+
+@virtual
+async def test_fill_of_an_order_that_is_nowhere_is_booked_and_the_order_is_read(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    manual = scene.broker.place_by_hand("AAPL", Side.BUY, 5, coid="by-hand")
+    fill = scene.broker.fill(manual, 5)
+    scene.path.books.book_fill(fill, origin="stream")
+
+    await scene.path.follow_up()
+
+    (record,) = scene.journal.of_session(scene.clock.now().date())
+    assert record.is_external
+    scene.assert_books_equal()
+
+
+@virtual
+async def test_late_acceptance_during_a_429_pause_is_seen_and_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.visible_after_seconds = 3600
+    scene.broker.submit_faults.append(
+        SubmitFault(error=RateLimited("x", retry_after_seconds=5), is_accepted=True)
+    )
+    asyncio.get_running_loop().call_later(2, scene.merge_stream)
+
+    await scene.send(wanted)
+
+    assert len(scene.broker.posts) == 1
+    assert scene.state_of(wanted) is OrderState.LIVE
+    assert not scene.latch.read().is_engaged
+
+
+@virtual
+async def test_order_that_the_stream_shows_at_the_last_look_is_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.visible_after_seconds = 3600
+    scene.broker.submit_faults.append(lost_after())
+    looks = [0]
+
+    def show_at_the_proof(name: str) -> None:
+        looks[0] += name == "find_order"
+        if looks[0] == 7:
+            scene.merge_stream()
+
+    scene.broker.on_read = show_at_the_proof
+
+    await scene.send(wanted)
+
+    assert looks[0] == 7
+    assert len(scene.broker.posts) == 1
+    assert scene.state_of(wanted) is OrderState.LIVE
+
+
+@virtual
+async def test_reconcile_does_not_replace_a_lock_by_hand_with_its_own(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.ledger.lock(AAPL, "manual: under investigation")
+    scene.broker.quantities[AAPL] = Decimal(5)
+
+    await scene.reconciler.run("start")
+    scene.broker.quantities[AAPL] = Decimal(0)
+    await scene.reconciler.run("periodic")
+
+    assert scene.ledger.locks() == {AAPL: "manual: under investigation"}

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
 from tests.support.fake_broker import refused
-from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, request
+from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, failing, request
 from tests.support.virtual_time import OPENING, virtual
 
 
@@ -90,10 +91,7 @@ async def test_a12_keys_refused_during_a_reconcile_halt(tmp_path: Path) -> None:
 async def test_e01_plan_that_cannot_become_durable_sends_nothing_and_halts(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
 
-    def full(*_: object) -> None:
-        raise StorageError("disk full")
-
-    scene.journal.mark_sending = full
+    scene.journal.mark_sending = failing(StorageError("disk full"))
 
     with pytest.raises(StorageError):
         await scene.send(request())
@@ -109,10 +107,7 @@ async def test_e01_answer_that_cannot_be_recorded_halts_and_is_read_after_the_re
 ) -> None:
     scene = Scene(tmp_path)
 
-    def full(*_: object) -> None:
-        raise StorageError("disk full")
-
-    scene.journal.apply_order = full
+    scene.journal.apply_order = failing(StorageError("disk full"))
     with pytest.raises(StorageError):
         await scene.send(request())
     assert "storage" in scene.latch.read().reason
@@ -128,10 +123,7 @@ async def test_e01_answer_that_cannot_be_recorded_halts_and_is_read_after_the_re
 async def test_k07_latch_that_cannot_be_written_still_stops_this_process(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
 
-    def broken(*_: object, **__: object) -> None:
-        raise StorageError("read-only file system")
-
-    scene.latch.engage = broken
+    scene.latch.engage = failing(StorageError("read-only file system"))
     scene.desk.halt("test")
 
     await scene.send(request())
@@ -297,7 +289,7 @@ async def test_long_only_account_halts_on_a_short_found_in_the_activities(tmp_pa
 @virtual
 async def test_cash_that_is_no_number_is_a_failed_reading(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    scene.broker.cash = scene.broker.cash * 0 + type(scene.broker.cash)("NaN")
+    scene.broker.cash = Decimal("NaN")
 
     with pytest.raises(BrokerUnavailable, match="cash"):
         await scene.reconciler.run("start")

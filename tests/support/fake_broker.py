@@ -93,9 +93,9 @@ class FakeBroker:
         self.cancels: list[BrokerOrderId] = []
         self.reads: list[str] = []
         self.on_update: Callable[[TradeUpdate], None] | None = None
-        self.before_write: Callable[[str], None] | None = None
-        self.after_write: Callable[[str], None] | None = None
-        self.on_read: Callable[[str], None] | None = None
+        self.before_write: Callable[[str], object] | None = None
+        self.after_write: Callable[[str], object] | None = None
+        self.on_read: Callable[[str], object] | None = None
         self._seen_at: dict[BrokerOrderId, dt.datetime] = {}
         self._numbers = iter(range(1, 10**9))
 
@@ -313,7 +313,7 @@ class FakeBroker:
         return fault
 
     @staticmethod
-    def _write(hook: Callable[[str], None] | None, name: str) -> None:
+    def _write(hook: Callable[[str], object] | None, name: str) -> None:
         if hook is not None:
             hook(name)
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from domain.clock import LoopClock
 from domain.decisions import GateResult, LimitCheck
@@ -166,3 +167,12 @@ def _check(*, passed: bool) -> LimitCheck:
 def posted(scene: Scene) -> list[ClientOrderId]:
     """Return the ids that went over the wire, in order."""
     return [order_id for order_id, _ in scene.broker.posts]
+
+
+def failing(error: Exception) -> Any:
+    """Return a stand-in for a method that only raises."""
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    return fail

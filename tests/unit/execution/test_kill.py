@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from tests.support.fake_broker import (
     lost_before,
     refused,
 )
+from tests.support.order_scene import failing
 from tests.support.virtual_time import OPENING, loop_clock, run, virtual
 
 AAPL = Symbol("AAPL")
@@ -133,10 +135,10 @@ async def test_k03_order_that_arrives_during_the_kill_is_canceled_too(tmp_path: 
     scene = make(tmp_path)
     scene.broker.offers_suspend = False
     with_orders(scene, 1)
+    place = scene.broker.place_by_hand
     for late in (0.05, 0.2, 0.4, 0.6):
-        asyncio.get_running_loop().call_later(
-            late, lambda n=late: scene.broker.place_by_hand("AAPL", Side.BUY, 1, coid=f"l{n}")
-        )
+        order = partial(place, "AAPL", Side.BUY, 1, coid=f"late-{late}")
+        asyncio.get_running_loop().call_later(late, order)
 
     report = await strike(scene)
 
@@ -251,12 +253,8 @@ async def test_flatten_sells_longs_and_covers_shorts_with_derived_ids(tmp_path: 
 @virtual
 async def test_k09_flatten_comes_before_the_lock_and_after_the_cancels(tmp_path: Path) -> None:
     scene = make(tmp_path)
-    scene.broker.fills_at_once = True
     scene.broker.quantities[AAPL] = Decimal(7)
     scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting")
-    scene.broker.fills_at_once = False
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting-2")
     scene.broker.fills_at_once = True
     writes: list[str] = []
     scene.broker.before_write = writes.append
@@ -575,3 +573,78 @@ async def test_flatten_waits_for_a_broker_that_cannot_name_the_account(tmp_path:
     report = await strike(scene, flatten=True)
 
     assert report.proof is Proof.FLAT
+
+
+@virtual
+async def test_flatten_with_keys_refused_in_the_middle_stops_and_says_so(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.submit_faults.append(refused(AuthRefused("401")))
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.NOT_FLAT
+    assert "keys" in report.problems[-1]
+
+
+@virtual
+async def test_cancel_with_keys_refused_stops_and_says_so(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 3)
+    scene.broker.cancel_faults.append(AuthRefused("401"))
+
+    report = await strike(scene)
+
+    assert report.proof is Proof.NOT_CANCELED
+    assert "keys" in report.problems[-1]
+
+
+@virtual
+async def test_flatten_on_a_dead_broker_reports_that_nothing_was_closed(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.is_down = True
+
+    report = await strike(scene, flatten=True, seconds=10)
+
+    assert report.proof is Proof.NOT_FLAT
+    assert any("positions were not closed" in problem for problem in report.problems)
+
+
+@pytest.mark.parametrize(
+    ("error", "verified", "suspended"),
+    [
+        (RateLimited("x", retry_after_seconds=3), True, True),
+        (AuthRefused("401"), False, False),
+        (BrokerUnavailable("x"), True, True),
+    ],
+)
+@virtual
+async def test_lock_is_tried_again_unless_the_keys_are_refused(
+    tmp_path: Path, error: Exception, verified: bool, suspended: bool
+) -> None:
+    scene = make(tmp_path)
+    set_suspended = scene.broker.set_suspended
+    errors = [error]
+
+    async def flaky(*, is_suspended: bool) -> bool:
+        if errors:
+            raise errors.pop()
+        return bool(await set_suspended(is_suspended=is_suspended))
+
+    scene.broker.set_suspended = flaky
+
+    report = await strike(scene)
+
+    assert (report.verified, report.suspended) == (verified, suspended)
+
+
+@virtual
+async def test_completed_kill_that_cannot_be_noted_stays_pending(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.latch.complete = failing(StorageError("disk full"))
+
+    report = await strike(scene)
+
+    assert report.verified
+    assert "disk full" in report.problems[-1]
+    assert scene.latch.read().pending is KillAction.CANCEL

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ NOW = dt.datetime(2022, 12, 14, tzinfo=dt.UTC)
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 
 
-def report_of(wanted: OrderRequest, **changes: object) -> BrokerOrder:
+def report_of(wanted: OrderRequest, **changes: Any) -> BrokerOrder:
     order = BrokerOrder(
         broker_order_id=BrokerOrderId("b-1"),
         client_order_id=wanted.client_order_id,
@@ -39,7 +40,7 @@ def report_of(wanted: OrderRequest, **changes: object) -> BrokerOrder:
     return dataclasses.replace(order, **changes)
 
 
-def record_of(wanted: OrderRequest, **changes: object) -> OrderRecord:
+def record_of(wanted: OrderRequest, **changes: Any) -> OrderRecord:
     record = OrderRecord(
         request=wanted,
         run_id="run",
@@ -91,7 +92,7 @@ def test_every_differing_field_is_named_with_both_values() -> None:
     ],
 )
 def test_a32_regression_is_less_filled_or_back_from_the_end(
-    record: dict[str, object], report: dict[str, object], is_regression: bool
+    record: dict[str, Any], report: dict[str, Any], is_regression: bool
 ) -> None:
     wanted = request()
 

@@ -166,7 +166,7 @@ async def test_resume_refuses_when_the_lock_reads_back_as_still_set(tmp_path: Pa
     async def stubborn(*, is_suspended: bool) -> bool:
         return True
 
-    scene.broker.set_suspended = stubborn  # type: ignore[method-assign]
+    scene.broker.set_suspended = stubborn
 
     with pytest.raises(BrokerError, match="still set"):
         await try_resume(scene)
