@@ -7,19 +7,19 @@ caller, who knows whether the request may be repeated.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote, urlencode
 
-import httpcore
 import httpx
 
+from domain.errors import ConfigError
 from domain.secrets import Secret
 from transport import strict_json
+from transport.exchanges import DEPARTURE, Departure, Exchanges
 from transport.failures import FailureKind, TransportError
-from transport.sockets import DEPARTURE, Departure, SocketBackend, TlsError
+from transport.sockets import WireError
 
 DEFAULT_BODY_CAP_BYTES = 2 * 1024 * 1024
 
@@ -82,11 +82,15 @@ class BoundedClient:
     def __init__(self, settings: HttpSettings, headers: Mapping[str, str | Secret]) -> None:
         self._settings = settings
         self._base_url = settings.base_url.rstrip("/")
-        self._headers = [(name.encode(), _reveal(text).encode()) for name, text in headers.items()]
+        self._headers = [(name.encode(), _reveal(name, text)) for name, text in headers.items()]
         self._deadlines = settings.deadlines.scaled(settings.time_scale)
-        self._client = httpx.AsyncClient(
-            transport=_PoolTransport(settings), trust_env=False, follow_redirects=False
+        is_secure = self._base_url.lower().startswith("https:")
+        pool = Exchanges(
+            tls=_tls_context(settings.ca_file) if is_secure else None,
+            max_connections=settings.max_connections,
+            keepalive_seconds=settings.keepalive_seconds * settings.time_scale,
         )
+        self._client = httpx.AsyncClient(transport=pool, trust_env=False, follow_redirects=False)
 
     @property
     def base_url(self) -> str:
@@ -122,22 +126,20 @@ class BoundedClient:
             TransportError: no reply; ``was_sent`` tells whether the request may have left.
         """
         bounds = self._deadlines if deadlines is None else self._scale(deadlines)
-        request = self._build(method, path, params, body, headers or {}, bounds)
+        departure = Departure(
+            connect_seconds=bounds.connect_seconds, read_seconds=bounds.read_seconds, guard=guard
+        )
+        request = self._build(method, path, params, body, headers or {}, departure)
         cap = self._settings.body_cap_bytes if body_cap_bytes is None else body_cap_bytes
-        departure = Departure(body_length=len(body or b""), guard=guard)
-        token = DEPARTURE.set(departure)
         try:
             async with asyncio.timeout(bounds.total_seconds):
-                return await self._exchange(request, cap, departure)
-        except (TimeoutError, httpcore.TimeoutException) as exc:
-            raise self._failure(exc, FailureKind.TIMEOUT, request, departure) from exc
-        except httpcore.ConnectError as exc:
-            kind = FailureKind.TLS if isinstance(exc, TlsError) else FailureKind.CONNECT
-            raise self._failure(exc, kind, request, departure) from exc
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpx.HTTPError) as exc:
-            raise self._failure(exc, FailureKind.BROKEN, request, departure) from exc
-        finally:
-            DEPARTURE.reset(token)
+                return await self._exchange(request, cap)
+        except TimeoutError as exc:
+            raise _failure(exc, FailureKind.TIMEOUT, request, departure) from exc
+        except WireError as exc:
+            raise _failure(exc, exc.kind, request, departure) from exc
+        except httpx.HTTPError as exc:
+            raise _failure(exc, FailureKind.BROKEN, request, departure) from exc
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -153,7 +155,7 @@ class BoundedClient:
         params: Sequence[tuple[str, str]],
         body: bytes | None,
         headers: Mapping[str, str],
-        bounds: Deadlines,
+        departure: Departure,
     ) -> httpx.Request:
         query = f"?{urlencode(params, quote_via=quote)}" if params else ""
         own = {name.lower() for name in headers}
@@ -163,104 +165,41 @@ class BoundedClient:
         lines += [(b"Accept-Encoding", b"identity"), (b"User-Agent", b"openbell")]
         if body is not None and "content-type" not in own:
             lines.append((b"Content-Type", b"application/json"))
-        timeouts = {
-            "connect": bounds.connect_seconds,
-            "read": bounds.read_seconds,
-            "write": bounds.read_seconds,
-            "pool": None,
-        }
         return httpx.Request(
             method,
             f"{self._base_url}{path}{query}",
             headers=lines,
             content=body,
-            extensions={"timeout": timeouts},
+            extensions={DEPARTURE: departure},
         )
 
-    async def _exchange(self, request: httpx.Request, cap: int, departure: Departure) -> Reply:
+    async def _exchange(self, request: httpx.Request, cap: int) -> Reply:
         response = await self._client.send(request, stream=True)
         try:
             body = bytearray()
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise self._failure(None, FailureKind.ENCODED, request, departure)
+                raise WireError(FailureKind.ENCODED, "plain bytes were asked for")
             async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > cap:
-                    raise self._failure(None, FailureKind.TOO_LARGE, request, departure)
+                    raise WireError(FailureKind.TOO_LARGE, f"more than {cap} bytes")
         finally:
             await response.aclose()
         return Reply(status=response.status_code, headers=dict(response.headers), body=bytes(body))
 
-    @staticmethod
-    def _failure(
-        cause: BaseException | None,
-        kind: FailureKind,
-        request: httpx.Request,
-        departure: Departure,
-    ) -> BaseException:
-        # What the guard raised goes to the caller as it is, even if it looks like ours.
-        if departure.refusal is not None:
-            return departure.refusal
-        detail = f" ({cause})" if cause is not None and str(cause) else ""
-        sent = "after sending" if departure.is_written else "before anything was sent"
-        where = f"{request.method} {request.url.host}{request.url.path}"
-        return TransportError(
-            f"{where}: {kind.value} failure {sent}{detail}",
-            kind=kind,
-            was_sent=departure.is_written,
-        )
 
-
-class _PoolTransport(httpx.AsyncBaseTransport):
-    """httpx on top, httpcore's connection pool below, our sockets underneath."""
-
-    def __init__(self, settings: HttpSettings) -> None:
-        is_secure = settings.base_url.lower().startswith("https:")
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_tls_context(settings.ca_file) if is_secure else None,
-            max_connections=settings.max_connections,
-            max_keepalive_connections=settings.max_connections,
-            keepalive_expiry=settings.keepalive_seconds,
-            retries=0,
-            network_backend=SocketBackend(),
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(
-            status_code=response.status,
-            headers=response.headers,
-            stream=_ReplyStream(response),
-            extensions=response.extensions,
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _ReplyStream(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in cast(AsyncIterator[bytes], self._response.stream):
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+def _failure(
+    cause: BaseException, kind: FailureKind, request: httpx.Request, departure: Departure
+) -> BaseException:
+    # What the guard raised goes to the caller as it is, even if it looks like ours.
+    if departure.refusal is not None:
+        return departure.refusal
+    detail = f" ({cause})" if str(cause) else ""
+    sent = "after sending" if departure.is_written else "before anything was sent"
+    where = f"{request.method} {request.url.host}{request.url.path}"
+    return TransportError(
+        f"{where}: {kind.value} failure {sent}{detail}", kind=kind, was_sent=departure.is_written
+    )
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -271,5 +210,8 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _reveal(text: str | Secret) -> str:
-    return text.reveal() if isinstance(text, Secret) else text
+def _reveal(name: str, text: str | Secret) -> bytes:
+    shown = text.reveal() if isinstance(text, Secret) else text
+    if not (shown.isascii() and shown.isprintable()):
+        raise ConfigError(f"{name}: the key has characters that cannot be sent; check its end")
+    return shown.encode()

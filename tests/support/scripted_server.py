@@ -76,12 +76,16 @@ class ScriptedServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await asyncio.sleep(0)
+        # Twice: a connection may have been accepted a moment before the end.
+        for _ in range(2):
+            for writer in self._writers:
+                writer.transport.abort()
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await asyncio.sleep(0.01)
 
     @property
     def port(self) -> int:

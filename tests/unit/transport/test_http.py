@@ -108,10 +108,8 @@ async def test_the_guard_is_asked_in_the_same_section_as_the_write() -> None:
         client = a_client(server.url)
         events: list[str] = []
         await client.request("POST", "/orders", body=b"warm-up")
-        transports: list[Any] = []
-        for connection in client._client._transport._pool.connections:  # type: ignore[attr-defined]
-            transports.append(connection._connection._network_stream._wire.transport)
-        [transport] = transports
+        [connection] = client._client._transport._idle  # type: ignore[attr-defined]
+        transport = connection.wire._transport
         write = transport.write
 
         def noted_write(data: bytes) -> None:
