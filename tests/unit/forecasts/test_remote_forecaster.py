@@ -311,7 +311,7 @@ async def test_without_budget_nothing_is_sent(server: ScriptedServer) -> None:
     client = BoundedClient(HttpSettings(base_url=server.url), {})
     forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
 
-    with pytest.raises(ProviderUnavailable, match="budget of .100 is spent"):
+    with pytest.raises(ProviderUnavailable, match=r"budget of \$100 is spent"):
         await forecaster.forecast(history_of("AAPL"), AS_OF)
     await forecaster.aclose()
 
@@ -342,10 +342,15 @@ async def test_nothing_to_forecast_calls_nobody(
 async def test_a_cancelled_call_leaves_nothing_behind(
     server: ScriptedServer, remote: RemoteForecaster
 ) -> None:
-    server.on("POST", INFER, hang)
+    arrived = asyncio.Event()
+
+    async def silent(exchange: Exchange) -> None:
+        arrived.set()
+        await hang(exchange)
+
+    server.on("POST", INFER, silent)
     task = asyncio.create_task(remote.forecast(history_of("AAPL"), AS_OF))
-    while server.count("POST") == 0:
-        await asyncio.sleep(0.005)
+    await arrived.wait()
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
