@@ -15,8 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.done
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Bytecode is left to the first run: compiling every module of every package, tests
-# included, would add a third to the installed size.
+# pip would compile every module of every package, tests included, a third of the installed
+# size; requirements/precompile.py does it for what is imported.
 LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-deps --no-compile
 TOOLS := mosquitto chromium
 
@@ -83,9 +83,10 @@ $(DONE)/venv:
 		exit 1; }
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/core: requirements/core.txt requirements/build.txt $(DONE)/venv
-	@echo "openbell: installing the locked dependencies (about 120 MB to download)"
+$(DONE)/core: requirements/core.txt requirements/build.txt requirements/precompile.py $(DONE)/venv
+	@echo "openbell: installing the locked dependencies (about 80 MB to download)"
 	@$(LOCKED) -r requirements/core.txt -r requirements/build.txt
+	@$(BIN)/python requirements/precompile.py
 	@touch $@
 
 $(DONE)/data: requirements/data.txt $(DONE)/core

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.table import Row
 
 LOCK = Path(__file__).parent.parent / "requirements" / "core.txt"
+PRECOMPILE = LOCK.with_name("precompile.py")
 INSTALL = (
     "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes",
     "--only-binary", ":all:", "--no-deps", "--no-compile", "-r", str(LOCK),
@@ -28,12 +29,8 @@ def measure() -> list[Row]:
     """Install the core packages afresh; return their size, in total and for the largest."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
-        done = subprocess.run(
-            (f"{folder}/bin/python", *INSTALL),
-            capture_output=True, check=False, text=True, timeout=900,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"pip could not install {LOCK.name}: {done.stderr.strip()[-300:]}")
+        _python(folder, *INSTALL)
+        _python(folder, str(PRECOMPILE))
         sizes = package_sizes(next(Path(folder, "lib").glob("python3*/site-packages")))
     command = "python -m bench footprint"
     total = sum(sizes.values())
@@ -61,6 +58,15 @@ def measure() -> list[Row]:
         for name in largest
     ]
     return rows
+
+
+def _python(environment: str, *arguments: str) -> None:
+    done = subprocess.run(
+        (f"{environment}/bin/python", *arguments),
+        capture_output=True, check=False, text=True, timeout=900,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr.strip()[-300:]}")
 
 
 def package_sizes(site_packages: Path) -> dict[str, float]:
