@@ -67,6 +67,12 @@ class GateContext:
     known_ids: frozenset[ClientOrderId] = frozenset()
     orders_today: int = 0
     opened_notional_today: Decimal = ZERO
+    # Worst reachable value of each symbol, worked out once for all limits.
+    bounds: Mapping[Symbol, Reach] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Bound what is held and ordered; what cannot be computed is unknown."""
+        object.__setattr__(self, "bounds", self._bounds())
 
     def lowers_exposure(self, request: OrderRequest) -> bool:
         """Tell whether the order is an exit in every outcome; unknown positions say no."""
@@ -77,11 +83,27 @@ class GateContext:
 
     def reaches_with(self, request: OrderRequest) -> dict[Symbol, Reach] | None:
         """Bound every symbol as if the order were working too; None when unknown."""
+        mark = self.marks.get(request.symbol)
+        if (
+            self.bounds is None
+            or self.positions is None
+            or mark is None
+            or not is_known(mark.price)
+        ):
+            return None
+        orders = [order for order in self.reservations if order.symbol == request.symbol]
+        orders.append(Reservation.of_request(request))
+        held = self.positions.get(request.symbol, ZERO)
+        return {**self.bounds, request.symbol: worst.reach(held, mark.price, orders)}
+
+    def _bounds(self) -> dict[Symbol, Reach] | None:
         if self.positions is None:
             return None
         prices = {symbol: mark.price for symbol, mark in self.marks.items() if is_known(mark.price)}
-        orders = (*self.reservations, Reservation.of_request(request))
-        return worst.reaches(self.positions, prices, orders)
+        try:
+            return worst.reaches(self.positions, prices, self.reservations)
+        except ArithmeticError:
+            return None
 
     def opening_notional(self) -> Decimal | None:
         """USD that the reserved orders may still open; None when one has no price."""

@@ -4,6 +4,7 @@ Any subset of the working, in-flight and unknown orders may fill, so each symbol
 highest and a lowest reachable position; limits are tested against the worse of the two.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -92,16 +93,15 @@ def reaches(
     reservations: Sequence[Reservation],
 ) -> dict[Symbol, Reach] | None:
     """Bound every symbol held or ordered; None when one of them has no price."""
+    orders: dict[Symbol, list[Reservation]] = defaultdict(list)
+    for reserved in reservations:
+        orders[reserved.symbol].append(reserved)
     held = {symbol for symbol, quantity in positions.items() if quantity != 0}
-    symbols = sorted(held | {reserved.symbol for reserved in reservations})
+    symbols = sorted(held | orders.keys())
     if any(symbol not in marks for symbol in symbols):
         return None
     return {
-        symbol: reach(
-            positions.get(symbol, ZERO),
-            marks[symbol],
-            (reserved for reserved in reservations if reserved.symbol == symbol),
-        )
+        symbol: reach(positions.get(symbol, ZERO), marks[symbol], orders.get(symbol, ()))
         for symbol in symbols
     }
 
