@@ -72,5 +72,5 @@ def translate(exc: sqlite3.Error, path: Path) -> StateError:
     name = getattr(exc, "sqlite_errorname", "SQLITE_ERROR")
     if name.startswith(_STORAGE):
         step = next((step for code, step in _NEXT_STEP.items() if name.startswith(code)), None)
-        return StorageError(f"{path} took no write ({exc}): {step or 'check the disk'}")
+        return StorageError(f"{path} was refused by the disk ({exc}): {step or 'check the disk'}")
     return StateError(f"{path} cannot be used ({exc}): restore the newest backup")

@@ -1,23 +1,25 @@
 """The ledger: every execution once, and what it did to shares, cost and cash."""
 
 import datetime as dt
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum, unique
 
 from domain.account import Activity, ActivityKind
 from domain.errors import DataError
 from domain.ids import ClientOrderId, ExecutionId, Symbol
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill, Side
-from state.booking import Match, compare, entry_columns, fill_columns, match
-from state.cost_basis import Change, Holding, adopt, average, exact_sum, split_quantity, trade
-from state.projection import CASH
-from state.reversals import REPLAY, Standing, replay, reversal
+from state.booking import entry_columns
+from state.cost_basis import Change, adopt, exact_sum, split_quantity
+from state.fill_book import FillBook, FillOutcome
+from state.holdings import LedgerPosition, position_of, position_row, standing_of
+from state.locks import SymbolLocks
+from state.project_ledger import CASH
 from state.rows import fill_of, stamp
 from state.store import Store
+
+__all__ = ["FillOutcome", "Ledger", "LedgerPosition", "LedgerSummary"]
 
 _CASH_KINDS = {
     ActivityKind.FEE: "fee",
@@ -27,41 +29,6 @@ _CASH_KINDS = {
     ActivityKind.OTHER: "other",
 }
 _ADJUSTMENTS = frozenset({"adoption", "cash_adoption"})
-
-
-@unique
-class FillOutcome(StrEnum):
-    """What ``apply_fill`` did."""
-
-    NEW = "new"  # booked
-    DUPLICATE = "duplicate"  # the same execution was booked before
-    OVERFILL = "overfill"  # booked; the order is filled beyond its quantity, the symbol is locked
-    UNKNOWN_ORDER = "unknown_order"  # booked; the journal has no such order yet: adopt it
-    CONFLICT = "conflict"  # not booked: contradicts a booked execution, the symbol is locked
-
-    @property
-    def is_booked(self) -> bool:
-        """True when this call changed the ledger."""
-        return self in {FillOutcome.NEW, FillOutcome.OVERFILL, FillOutcome.UNKNOWN_ORDER}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerPosition:
-    """Holding of one symbol by our own books.
-
-    ``quantity`` and ``total_cost`` are signed (short: both below 0) and exact;
-    ``realized_pnl`` is of all time, average-cost method, before fees.
-    """
-
-    symbol: Symbol
-    quantity: Decimal
-    total_cost: Decimal
-    realized_pnl: Decimal
-
-    @property
-    def avg_price(self) -> Decimal:
-        """Average cost of a share, rounded for display; 0 when flat."""
-        return average(self.total_cost, self.quantity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +55,8 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._locks = SymbolLocks(store)
+        self._fill_book = FillBook(store, self._locks)
 
     def apply_fill(self, fill: Fill, *, origin: str) -> FillOutcome:
         """Book one execution, once: unique by execution id and by (order, cumulative quantity).
@@ -99,27 +68,7 @@ class Ledger:
         Raises:
             DataError: a figure of it is not above 0, or it covers more than its order has.
         """
-        _check(fill)
-        with self._store.transaction():
-            relation, booked_as, has_alias = self._find(fill)
-            if relation is Match.CLASH:
-                self._lock(
-                    fill.symbol,
-                    f"execution {fill.execution_id} contradicts booked {booked_as}",
-                )
-                return FillOutcome.CONFLICT
-            if relation is Match.SAME:
-                if not has_alias:
-                    self._store.append_within(
-                        "fill.aliased",
-                        {
-                            "execution_id": fill.execution_id,
-                            "booked_as": booked_as,
-                            "origin": origin,
-                        },
-                    )
-                return FillOutcome.DUPLICATE
-            return self._book(fill, origin)
+        return self._fill_book.apply(fill, origin=origin)
 
     def apply_activity(self, activity: Activity) -> bool:
         """Book a fee, dividend, interest, transfer, split or fill of the broker's log, once.
@@ -153,9 +102,12 @@ class Ledger:
         )
 
     def bust_fill(self, execution_id: ExecutionId, *, at: dt.datetime, reason: str) -> bool:
-        """Reverse a booked execution by an entry of its own; False when none stands by that id."""
-        with self._store.transaction():
-            return self._reverse(execution_id, at=at, reason=reason, rebooked=ZERO)
+        """Reverse a booked execution by an entry of its own; False when none stands by that id.
+
+        One from before a split is not reversed, since its shares are others now: the symbol
+        is locked until a person adopts what the broker holds.
+        """
+        return self._fill_book.bust(execution_id, at=at, reason=reason)
 
     def correct_fill(self, execution_id: ExecutionId, corrected: Fill, *, reason: str) -> bool:
         """Reverse a booked execution and book what the broker says it really was.
@@ -163,18 +115,7 @@ class Ledger:
         Returns:
             False when nothing stands by ``execution_id``, so nothing was done.
         """
-        _check(corrected)
-        with self._store.transaction():
-            if self._fill_row(corrected.execution_id) is not None and (
-                corrected.execution_id != execution_id
-            ):
-                return False
-            if not self._reverse(
-                execution_id, at=corrected.at, reason=reason, rebooked=corrected.quantity
-            ):
-                return False
-            self._book(_renamed(corrected, execution_id), "correction")
-        return True
+        return self._fill_book.correct(execution_id, corrected, reason=reason)
 
     def apply_split(
         self,
@@ -212,7 +153,7 @@ class Ledger:
             The signed shares that were added; 0 when the books agreed.
         """
         with self._store.transaction():
-            held = self._standing(symbol).holding
+            held = standing_of(self._store, symbol).holding
             added = exact_sum((decimal(quantity), -held.quantity))
             if added:
                 self._book_entry(
@@ -234,14 +175,11 @@ class Ledger:
     def positions(self) -> Mapping[Symbol, LedgerPosition]:
         """Return every holding that is not flat, by symbol."""
         rows = self._store.rows("SELECT * FROM positions WHERE quantity <> '0' ORDER BY symbol")
-        return {Symbol(row["symbol"]): _position(row) for row in rows}
+        return {Symbol(row["symbol"]): position_row(row) for row in rows}
 
     def position(self, symbol: Symbol) -> LedgerPosition:
         """Return one holding, flat when there is none."""
-        row = self._store.row("SELECT * FROM positions WHERE symbol = ?", (symbol,))
-        if row is not None:
-            return _position(row)
-        return LedgerPosition(symbol=symbol, quantity=ZERO, total_cost=ZERO, realized_pnl=ZERO)
+        return position_of(self._store, symbol)
 
     def cash(self) -> Decimal:
         """Return cash by our own books."""
@@ -288,115 +226,15 @@ class Ledger:
 
     def lock(self, symbol: Symbol, reason: str) -> None:
         """Allow exits only in a symbol, until ``unlock``."""
-        with self._store.transaction():
-            self._lock(symbol, reason)
+        self._locks.lock(symbol, reason)
 
     def unlock(self, symbol: Symbol) -> bool:
         """Lift a lock; False when there was none."""
-        with self._store.transaction():
-            if symbol not in self.locks():
-                return False
-            self._store.append_within("symbol.unlocked", {"symbol": symbol})
-        return True
+        return self._locks.unlock(symbol)
 
     def locks(self) -> Mapping[Symbol, str]:
         """Return the locked symbols with their reasons."""
-        rows = self._store.rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
-        return {Symbol(row["symbol"]): row["reason"] for row in rows}
-
-    def _find(self, fill: Fill) -> tuple[Match, str | None, bool]:
-        alias = self._store.row(
-            "SELECT booked_as FROM execution_aliases WHERE execution_id = ?", (fill.execution_id,)
-        )
-        if alias is not None:
-            return Match.SAME, alias["booked_as"], True
-        known = self._fill_row(fill.execution_id)
-        if known is not None:
-            is_same = compare(fill, fill_of(known)) is Match.SAME and (
-                known["broker_order_id"] == fill.broker_order_id
-            )
-            return Match.SAME if is_same else Match.CLASH, fill.execution_id, True
-        return *self._find_in_order(fill), False
-
-    def _find_in_order(self, fill: Fill) -> tuple[Match, str | None]:
-        rows = self._store.rows(
-            "SELECT * FROM fills WHERE broker_order_id = ? ORDER BY seq", (fill.broker_order_id,)
-        )
-        reversed_fills = [fill_of(row) for row in rows if row["reversed_seq"] is not None]
-        relation, other = match(fill, reversed_fills)
-        # A busted execution told again under another id stays busted.
-        if relation is not Match.SAME:
-            standing = [fill_of(row) for row in rows if row["reversed_seq"] is None]
-            relation, other = match(fill, standing)
-        return relation, other.execution_id if other is not None else None
-
-    def _book(self, fill: Fill, origin: str) -> FillOutcome:
-        order = self._order_of(fill)
-        held = self._standing(fill.symbol).holding
-        change = trade(held, fill.signed_quantity, fill.price)
-        columns = fill_columns(fill, origin)
-        if order is not None:
-            columns["client_order_id"] = order["client_order_id"]
-        entry = entry_columns(
-            "fill",
-            change,
-            at=columns["fill_at"],
-            symbol=fill.symbol,
-            execution_id=fill.execution_id,
-            description=origin,
-        )
-        self._store.append_within("fill.booked", {**columns, "entry": entry})
-        if order is None:
-            return FillOutcome.UNKNOWN_ORDER
-        booked = exact_sum((decimal(order["booked_quantity"]), fill.quantity))
-        if booked > decimal(order["quantity"]):
-            self._lock(
-                fill.symbol,
-                f"order {order['client_order_id']} was overfilled: {text(booked)} of"
-                f" {order['quantity']}",
-            )
-            return FillOutcome.OVERFILL
-        return FillOutcome.NEW
-
-    def _order_of(self, fill: Fill) -> sqlite3.Row | None:
-        columns = "SELECT client_order_id, quantity, booked_quantity FROM orders"
-        return self._store.row(
-            f"{columns} WHERE client_order_id = ?", (fill.client_order_id,)
-        ) or self._store.row(f"{columns} WHERE broker_order_id = ?", (fill.broker_order_id,))
-
-    def _reverse(
-        self, execution_id: ExecutionId, *, at: dt.datetime, reason: str, rebooked: Decimal
-    ) -> bool:
-        alias = self._store.row(
-            "SELECT booked_as FROM execution_aliases WHERE execution_id = ?", (execution_id,)
-        )
-        row = self._fill_row(alias["booked_as"] if alias is not None else execution_id)
-        if row is None or row["reversed_seq"] is not None:
-            return False
-        fill = fill_of(row)
-        after = replay(self._store.rows(REPLAY, (fill.symbol, fill.execution_id)))
-        booked = self._store.rows(
-            "SELECT cash FROM ledger_entries WHERE execution_id = ? AND kind = 'fill'",
-            (fill.execution_id,),
-        )[0]
-        entry = entry_columns(
-            "reversal",
-            reversal(self._standing(fill.symbol), after, cash=-decimal(booked["cash"])),
-            at=stamp(at),
-            symbol=fill.symbol,
-            execution_id=fill.execution_id,
-            description=reason,
-        )
-        self._store.append_within(
-            "fill.reversed",
-            {
-                "execution_id": fill.execution_id,
-                "rebooked": text(rebooked),
-                "reason": reason,
-                "entry": entry,
-            },
-        )
-        return True
+        return self._locks.all()
 
     def _book_activity(
         self,
@@ -456,53 +294,3 @@ class Ledger:
             cumulative_quantity=activity.cumulative_quantity,
             at=activity.at,
         )
-
-    def _fill_row(self, execution_id: str) -> sqlite3.Row | None:
-        return self._store.row("SELECT * FROM fills WHERE execution_id = ?", (execution_id,))
-
-    def _standing(self, symbol: Symbol) -> Standing:
-        position = self.position(symbol)
-        return Standing(
-            holding=Holding(quantity=position.quantity, total_cost=position.total_cost),
-            realized_pnl=position.realized_pnl,
-        )
-
-    def _lock(self, symbol: Symbol, reason: str) -> None:
-        if self.locks().get(symbol) != reason:
-            self._store.append_within("symbol.locked", {"symbol": symbol, "reason": reason})
-
-
-def _position(row: sqlite3.Row) -> LedgerPosition:
-    return LedgerPosition(
-        symbol=Symbol(row["symbol"]),
-        quantity=decimal(row["quantity"]),
-        total_cost=decimal(row["total_cost"]),
-        realized_pnl=decimal(row["realized_pnl"]),
-    )
-
-
-def _check(fill: Fill) -> None:
-    figures = (fill.quantity, fill.price, fill.cumulative_quantity)
-    if not all(figure.is_finite() and figure > 0 for figure in figures):
-        raise DataError(f"execution {fill.execution_id}: quantity and price must be above 0")
-    if fill.quantity > fill.cumulative_quantity:
-        raise DataError(
-            f"execution {fill.execution_id}: its quantity {fill.quantity} is above the order's"
-            f" cumulative {fill.cumulative_quantity}"
-        )
-
-
-def _renamed(corrected: Fill, reversed_id: ExecutionId) -> Fill:
-    if corrected.execution_id != reversed_id:
-        return corrected
-    return Fill(
-        execution_id=ExecutionId(f"{reversed_id}/corrected"),
-        broker_order_id=corrected.broker_order_id,
-        client_order_id=corrected.client_order_id,
-        symbol=corrected.symbol,
-        side=corrected.side,
-        quantity=corrected.quantity,
-        price=corrected.price,
-        cumulative_quantity=corrected.cumulative_quantity,
-        at=corrected.at,
-    )

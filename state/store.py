@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from domain.clock import Clock
-from domain.errors import StateError, StorageError
+from domain.errors import StateError
 from state.checks import check_database
 from state.database import connect, translated
 from state.events import Event, Head, Payload, append_event
-from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory, prepare_file
+from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
 from state.latch import Latch, LatchState
 from state.mark import Mark, read_mark
 from state.migrations import migrate
+from state.opening import prepare_files
 from state.projection import apply_event, begin_tables, rebuild_tables
 from state.rows import moment, stamp
 
@@ -58,7 +59,7 @@ class Store:
         prepare_directory(directory)
         lock = WriterLock(directory / LOCK)
         try:
-            _prepare_files(directory, clock)
+            prepare_files(directory, clock)
             with translated(directory / DATABASE):
                 connection = connect(directory / DATABASE)
                 try:
@@ -322,35 +323,3 @@ def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
 def _is_connection_suspect(exc: sqlite3.Error, connection: sqlite3.Connection) -> bool:
     name = getattr(exc, "sqlite_errorname", "")
     return name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT")) or connection.in_transaction
-
-
-def _prepare_files(directory: Path, clock: Clock) -> None:
-    path = directory / DATABASE
-    mark = read_mark(directory / MARK)
-    latch = Latch(directory)
-    if not path.exists():
-        if mark is not None and mark.sequence:
-            raise StateError(
-                f"{path} is missing although {directory / MARK} knows event {mark.sequence}:"
-                " restore a backup"
-            )
-        if not latch.path.exists():
-            latch.arm_new(clock.now())
-        _begin_mark(directory / MARK)
-    elif mark is None:
-        raise StateError(
-            f"{directory / MARK} is missing, so a rollback of {path} would go unseen: restore"
-            " the whole state directory from a backup"
-        )
-    prepare_file(path)
-    prepare_file(directory / MARK)
-
-
-def _begin_mark(path: Path) -> None:
-    # Before the database: from its first event on, a database without a mark is suspect.
-    try:
-        mark = Mark(path)
-        mark.write(0, "0" * 64)
-        mark.close()
-    except OSError as exc:
-        raise StorageError(f"{path} cannot be written: {exc.strerror}") from exc

@@ -21,6 +21,10 @@ def open_store(directory: Path, clock: ManualClock | None = None) -> Store:
     return Store.open(directory, clock=clock or ManualClock(START))
 
 
+def whole_table(table: str) -> str:
+    return f"SELECT * FROM {table}"  # noqa: S608 - a name written in a test
+
+
 def a_request(order_id: str = "ob-1", **changes: Any) -> OrderRequest:
     request = OrderRequest(
         client_order_id=ClientOrderId(order_id),

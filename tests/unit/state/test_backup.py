@@ -12,6 +12,7 @@ from domain.errors import StateError, StorageError
 from domain.ids import ClientOrderId
 from state.backup import accept_rollback, back_up, prune, restore, verify
 from state.costs import Costs
+from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.files import DATABASE, MARK
 from state.incidents import Incidents
@@ -151,11 +152,14 @@ def test_recovery_onto_a_broken_disk_is_told(
 
     monkeypatch.setattr(os, "pwrite", refuse)
 
-    with pytest.raises(StorageError, match="Input/output error"):
+    def recover() -> None:
         if call == "restore":
             restore(backup, directory, clock=CLOCK, reason="x")
         else:
             accept_rollback(directory, clock=CLOCK, reason="x")
+
+    with pytest.raises(StorageError, match="Input/output error"):
+        recover()
     assert Latch(directory).read().is_engaged
 
 
@@ -199,8 +203,6 @@ def test_only_the_newest_backups_are_kept(store: Store, tmp_path: Path) -> None:
 
 def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
     from tests.unit.state.test_decisions import a_combined, a_signal, a_view
-
-    from state.decisions import Decisions
 
     a_book(store)
     Decisions(store).record("run-1", a_view(), [a_signal()], [a_combined()])

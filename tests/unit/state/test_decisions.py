@@ -13,7 +13,7 @@ from domain.market import Bar, MarketView, Session
 from domain.signals import Action, SentimentLabel, SentimentScore, Signal
 from state.decisions import Decisions, view_hash
 from state.store import Store
-from tests.support.state_builders import AAPL, SESSION, START
+from tests.support.state_builders import AAPL, SESSION, START, whole_table
 
 MSFT = Symbol("MSFT")
 
@@ -119,7 +119,7 @@ def test_decision_is_stored_with_everything_it_saw(store: Store) -> None:
 
     assert digest == view_hash(a_view())
     for table in ("decisions", "forecasts", "sentiment", "signals", "combined_signals"):
-        assert len(store.rows(f"SELECT * FROM {table}")) == 1, table
+        assert len(store.rows(whole_table(table))) == 1, table
     seen = store.rows("SELECT symbol, last_close, position, excluded FROM view_symbols")
     assert [tuple(row) for row in seen] == [
         ("AAPL", "143.21", "10", None),
@@ -132,7 +132,7 @@ def test_second_decision_of_a_run_replaces_the_first(store: Store) -> None:
     Decisions(store).record("run-1", a_view(forecasts={}, sentiment={}), [], [])
 
     for table in ("forecasts", "sentiment", "signals", "combined_signals"):
-        assert store.rows(f"SELECT * FROM {table}") == [], table
+        assert store.rows(whole_table(table)) == [], table
 
 
 @pytest.mark.parametrize(

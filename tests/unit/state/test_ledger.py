@@ -448,6 +448,24 @@ def test_correction_under_the_same_id_is_kept_apart(live: Journal, ledger: Ledge
     assert [fill.execution_id for fill in ledger.fills(*DAY)] == ["x-1/corrected"]
 
 
+def test_bust_of_an_execution_from_after_a_split_keeps_the_split(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", "10", "10", cumulative="10"), origin="stream")
+    ledger.apply_split(AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START)
+    ledger.apply_fill(a_fill("x-2", "5", "3", cumulative="15"), origin="stream")
+
+    assert ledger.bust_fill(ExecutionId("x-2"), at=START, reason="bust")
+    assert (ledger.position(AAPL).quantity, ledger.position(AAPL).total_cost) == (40, 100)
+
+
+def test_bust_of_an_execution_from_before_a_split_locks_the_symbol(ledger: Ledger) -> None:
+    ledger.apply_fill(a_fill("x-1", "10", "10"), origin="stream")
+    ledger.apply_split(AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START)
+
+    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
+    assert "after a split" in ledger.locks()[AAPL]
+    assert ledger.position(AAPL).quantity == 40
+
+
 def test_bust_of_an_unbooked_execution_does_nothing(ledger: Ledger) -> None:
     assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
     assert not ledger.correct_fill(ExecutionId("x-1"), a_fill("x-2"), reason="correct")

@@ -390,7 +390,7 @@ def test_closed_store_is_read_in_a_directory_that_allows_no_writing(directory: P
 
     with Reader(directory) as reader:
         assert reader.status()["positions"] == 1
-    assert {name for name in os.listdir(directory)} >= set(before)
+    assert set(os.listdir(directory)) >= set(before)
 
 
 @pytest.mark.parametrize(("change", "text"), [(1, "install the newer"), (-1, "start openbell run")])
@@ -414,21 +414,43 @@ def test_file_that_is_no_database_is_refused(directory: Path) -> None:
         Reader(directory)
 
 
+class UnopenableConnection(sqlite3.Connection):
+    """A database in a folder that does not let SQLite create its side files."""
+
+    def execute(self, *_: object) -> sqlite3.Cursor:
+        raise sqlite3.OperationalError("unable to open database file")
+
+
+def only_immutable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from state import reader
+
+    real = reader.connect_read_only
+
+    def connect(path: Path, *, is_immutable: bool = False) -> sqlite3.Connection:
+        if is_immutable:
+            return real(path, is_immutable=True)
+        return sqlite3.connect(":memory:", factory=UnopenableConnection)
+
+    monkeypatch.setattr(reader, "connect_read_only", connect)
+
+
+def test_folder_that_allows_no_side_files_is_read_all_the_same(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(directory).close()
+    only_immutable(monkeypatch)
+
+    with Reader(directory) as reader:
+        assert reader.status()["open_orders"] == 0
+
+
 def test_unreadable_database_beside_a_wal_is_refused(
     store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from state import reader
-
-    def broken(path: Path, *, is_immutable: bool = False) -> sqlite3.Connection:
-        assert not is_immutable
-        connection = sqlite3.connect(":memory:")
-        connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
-        return connection
-
     store.bind_account("PA1")
-    monkeypatch.setattr(reader, "connect_read_only", broken)
+    only_immutable(monkeypatch)
 
-    with pytest.raises(StateError, match="cannot be used|took no write"):
+    with pytest.raises(StateError, match="unable to open database file"):
         Reader(directory)
 
 

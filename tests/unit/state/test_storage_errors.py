@@ -14,7 +14,7 @@ from state.files import DATABASE
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
 from state.store import Store
-from tests.support.state_builders import AAPL, a_fill, approved, open_store
+from tests.support.state_builders import AAPL, a_fill, approved, open_store, whole_table
 
 OB1 = ClientOrderId("ob-1")
 
@@ -216,7 +216,7 @@ def test_e05_failure_of_every_statement_leaves_all_or_nothing(
 
 def snapshot(store: Store) -> list[tuple[object, ...]]:
     tables = ("events", "orders", "fills", "ledger_entries", "positions", "balances")
-    return [tuple(row) for table in tables for row in store.rows(f"SELECT * FROM {table}")]
+    return [tuple(row) for table in tables for row in store.rows(whole_table(table))]
 
 
 def test_e03_read_only_file_is_a_storage_error(store: Store, journal: Journal) -> None:

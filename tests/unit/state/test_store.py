@@ -112,9 +112,13 @@ def test_account_is_bound_once_and_another_is_refused(store: Store) -> None:
 def test_failed_transaction_leaves_no_trace(store: Store) -> None:
     before = store.rows("SELECT count(*), max(seq) FROM events")[0]
 
-    with pytest.raises(RuntimeError), store.transaction():
-        store.append("account.bound", {"account": "PA1"})
-        raise RuntimeError
+    def fail() -> None:
+        with store.transaction():
+            store.append("account.bound", {"account": "PA1"})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
 
     assert store.account() is None
     assert tuple(store.rows("SELECT count(*), max(seq) FROM events")[0]) == tuple(before)
@@ -123,11 +127,15 @@ def test_failed_transaction_leaves_no_trace(store: Store) -> None:
 
 
 def test_failed_inner_transaction_leaves_the_outer_one_whole(store: Store, directory: Path) -> None:
-    with store.transaction():
-        store.append("symbol.locked", {"symbol": "AAPL", "reason": "outer"})
-        with pytest.raises(RuntimeError), store.transaction():
+    def fail() -> None:
+        with store.transaction():
             store.append("symbol.locked", {"symbol": "MSFT", "reason": "inner"})
             raise RuntimeError
+
+    with store.transaction():
+        store.append("symbol.locked", {"symbol": "AAPL", "reason": "outer"})
+        with pytest.raises(RuntimeError):
+            fail()
         store.append("symbol.locked", {"symbol": "TSLA", "reason": "outer"})
     store.close()
 
@@ -231,6 +239,67 @@ def test_e06_file_that_is_no_database_refuses_to_start(directory: Path) -> None:
     (directory / DATABASE).write_bytes(b"this is not a database" * 400)
 
     with pytest.raises(StateError, match="restore the newest backup"):
+        open_store(directory)
+
+
+def test_e06_damaged_index_refuses_to_start(directory: Path) -> None:
+    open_store(directory).close()
+    # A second index entry for the same table makes quick_check count more rows in it.
+    connection = raw(directory)
+    connection.executescript(
+        "PRAGMA writable_schema = ON;"
+        "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
+        " WHERE name = 'orders_working') WHERE name = 'fills_by_time';"
+    )
+    connection.close()
+
+    with pytest.raises(StateError, match="restore the newest backup"):
+        open_store(directory)
+
+
+def test_start_that_cannot_take_over_gives_everything_back(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        open_store(directory).close()
+        patch.setattr(os, "pwrite", refuse)
+        with pytest.raises(StorageError, match="No space left"):
+            open_store(directory)
+
+    open_store(directory).close()
+
+
+def test_new_directory_on_a_full_disk_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir(mode=0o700)
+    Latch(directory).arm_new(START)
+    real_open = os.open
+
+    def full(path: object, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(28, "No space left on device")
+        return real_open(path, flags, mode)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", full)
+
+    with pytest.raises(StorageError, match="cannot be created: No space left"):
+        open_store(directory)
+
+
+def test_mark_that_cannot_be_created_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Mark) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Mark, "sync", refuse)
+
+    with pytest.raises(StorageError, match=r"openbell\.hwm cannot be written"):
         open_store(directory)
 
 

@@ -1,0 +1,52 @@
+"""The files of a state directory before the database is opened.
+
+Their order of creation matters: a crash between two of them must leave a directory that
+the next start still takes for new, and never one that looks robbed.
+"""
+
+from pathlib import Path
+
+from domain.clock import Clock
+from domain.errors import StateError, StorageError
+from state.events import GENESIS
+from state.files import DATABASE, MARK, prepare_file
+from state.latch import Latch
+from state.mark import Mark, read_mark
+
+
+def prepare_files(directory: Path, clock: Clock) -> None:
+    """Create latch, mark and database of a new directory, or check that an old one is whole.
+
+    Raises:
+        StateError: one of them is missing beside the others, or others may write to it.
+        StorageError: the disk refused.
+    """
+    path = directory / DATABASE
+    mark = read_mark(directory / MARK)
+    latch = Latch(directory)
+    if not path.exists():
+        if mark is not None and mark.sequence:
+            raise StateError(
+                f"{path} is missing although {directory / MARK} knows event {mark.sequence}:"
+                " restore a backup"
+            )
+        if not latch.path.exists():
+            latch.arm_new(clock.now())
+        _begin_mark(directory / MARK)
+    elif mark is None:
+        raise StateError(
+            f"{directory / MARK} is missing, so a rollback of {path} would go unseen: restore"
+            " the whole state directory from a backup"
+        )
+    prepare_file(path)
+    prepare_file(directory / MARK)
+
+
+def _begin_mark(path: Path) -> None:
+    # Before the database: from its first event on, a database without a mark is suspect.
+    try:
+        mark = Mark(path)
+        mark.write(0, GENESIS)
+        mark.close()
+    except OSError as exc:
+        raise StorageError(f"{path} cannot be written: {exc.strerror}") from exc

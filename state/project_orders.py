@@ -1,0 +1,92 @@
+"""Events about orders, carried into ``orders``."""
+
+import sqlite3
+from decimal import Decimal
+
+from domain.money import text
+from state.cost_basis import exact_product, exact_sum
+from state.events import Event
+
+_INSERT_ORDER = (
+    "INSERT OR REPLACE INTO orders (client_order_id, session_date, symbol, side, quantity,"
+    " order_type, limit_price, time_in_force, strategy, leg, revision, decision_price, reason,"
+    " run_id, state, state_reason, is_external, broker_order_id, raw_status, filled_quantity,"
+    " filled_avg_price, acknowledged_at, created_at, updated_at, planned_seq, updated_seq)"
+    " VALUES (:client_order_id, :session_date, :symbol, :side, :quantity, :order_type,"
+    " :limit_price, :time_in_force, :strategy, :leg, :revision, :decision_price, :reason,"
+    " :run_id, :state, :state_reason, :is_external, :broker_order_id, :raw_status,"
+    " :filled_quantity, :filled_avg_price, :acknowledged_at, :at, :at, :seq, :seq)"
+)
+_PLANNED = {
+    "is_external": 0,
+    "broker_order_id": None,
+    "raw_status": None,
+    "filled_quantity": "0",
+    "filled_avg_price": None,
+    "acknowledged_at": None,
+}
+
+
+def order_planned(connection: sqlite3.Connection, event: Event) -> None:
+    """The gate answered."""
+    stamped = {"at": event.at, "seq": event.sequence}
+    connection.execute(_INSERT_ORDER, {**_PLANNED, **event.payload, **stamped})
+
+
+def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
+    """An order from outside was taken in."""
+    order_planned(connection, event)
+    # Executions may have come before the order was known.
+    order_id, broker_id = event.payload["client_order_id"], event.payload["broker_order_id"]
+    connection.execute(
+        "UPDATE fills SET client_order_id = ? WHERE broker_order_id = ?", (order_id, broker_id)
+    )
+    rows = connection.execute(
+        "SELECT quantity, price FROM fills WHERE broker_order_id = ? AND reversed_seq IS NULL",
+        (broker_id,),
+    ).fetchall()
+    pairs = [(Decimal(quantity), Decimal(price)) for quantity, price in rows]
+    connection.execute(
+        "UPDATE orders SET booked_quantity = ?, booked_notional = ? WHERE client_order_id = ?",
+        (
+            text(exact_sum(quantity for quantity, _ in pairs)),
+            text(exact_sum(exact_product(quantity, price) for quantity, price in pairs)),
+            order_id,
+        ),
+    )
+
+
+def order_sending(connection: sqlite3.Connection, event: Event) -> None:
+    """The request may be on the wire."""
+    connection.execute(
+        "UPDATE orders SET state = 'sending', state_reason = '', attempts = attempts + 1,"
+        " sent_at = ?, updated_at = ?, updated_seq = ? WHERE client_order_id = ?",
+        (event.at, event.at, event.sequence, event.payload["client_order_id"]),
+    )
+
+
+def order_moved(connection: sqlite3.Connection, event: Event) -> None:
+    """We moved an order."""
+    connection.execute(
+        "UPDATE orders SET state = ?, state_reason = ?, updated_at = ?, updated_seq = ?"
+        " WHERE client_order_id = ?",
+        (
+            event.payload["state"],
+            event.payload["reason"],
+            event.at,
+            event.sequence,
+            event.payload["client_order_id"],
+        ),
+    )
+
+
+def order_reported(connection: sqlite3.Connection, event: Event) -> None:
+    """The broker reported an order."""
+    connection.execute(
+        "UPDATE orders SET state = :state, broker_order_id = :broker_order_id,"
+        " raw_status = :raw_status, filled_quantity = :filled_quantity,"
+        " filled_avg_price = :filled_avg_price,"
+        " acknowledged_at = coalesce(acknowledged_at, :at), updated_at = :at, updated_seq = :seq"
+        " WHERE client_order_id = :client_order_id",
+        {**event.payload, "at": event.at, "seq": event.sequence},
+    )
