@@ -14,10 +14,10 @@ from tests.support.forecast_scene import made_up_bars
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from forecasts.training.config import Spans, TrainingConfig  # noqa: E402
-from forecasts.training.dataset import Panel, build_samples  # noqa: E402
-from forecasts.training.fitting import Epoch  # noqa: E402
-from forecasts.training.train import TrainedModel, data_hash, publish_model, train  # noqa: E402
+from forecasts.training.config import Spans, TrainingConfig
+from forecasts.training.dataset import Panel, build_samples
+from forecasts.training.fitting import Epoch
+from forecasts.training.train import TrainedModel, data_hash, publish_model, train
 
 LAST = dt.date(2022, 6, 30)
 SPANS = Spans(
