@@ -1,6 +1,13 @@
 """Decimal arithmetic for prices, quantities and cash.  Floats are refused, not rounded."""
 
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_FLOOR,
+    ROUND_HALF_EVEN,
+    Decimal,
+    InvalidOperation,
+)
 
 from domain.errors import DataError
 
@@ -48,8 +55,17 @@ def tick(price: Decimal) -> Decimal:
 
 
 def round_price(price: Decimal, *, is_buy: bool) -> Decimal:
-    """Put a limit price on the grid, never to a worse price: buys down, sells up."""
+    """Put a limit price on the grid, never to a worse price: buys down, sells up.
+
+    Raises:
+        DataError: the price is not finite, or rounds to 0.
+    """
+    if not price.is_finite():
+        raise DataError(f"price {price} is not a finite number")
     rounding = ROUND_FLOOR if is_buy else ROUND_CEILING
     rounded = price.quantize(tick(price), rounding=rounding)
     # Rounding up may cross one dollar, where the grid gets coarser.
-    return rounded.quantize(tick(rounded), rounding=rounding)
+    rounded = rounded.quantize(tick(rounded), rounding=rounding)
+    if not rounded > 0:
+        raise DataError(f"price {price} rounds to 0 on the tick grid")
+    return rounded
