@@ -19,6 +19,11 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def text(self) -> str:
+        """Everything that names the order in question."""
+        return f"{self.path} {' '.join(self.query.values())} {self.body.decode(errors='replace')}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

@@ -51,6 +51,7 @@ class FaultKind(StrEnum):
 
 
 _NTH_NAMES = ("nth", "order", "fill", "event", "request")
+_OPTIONS = ("nth", "count", "mode", "seconds", "method", "path", "match")
 _ORDERS = "/v2/orders"
 _DEFAULT_METHOD = {
     FaultKind.REFUSE_BEFORE_ACCEPT: "POST",
@@ -86,6 +87,9 @@ _MODES = {
 class Fault:
     """One fault; ``method`` and ``path`` (a prefix) choose the requests it may strike.
 
+    ``match`` is text that the request, or the order of an event, must contain: a symbol or a
+    client_order_id picks the same order in every run, whoever comes first.
+
     ``mode`` says how (``reset``, ``hang`` or an HTTP status), ``seconds`` how long, and a
     negative ``seconds`` that no time is named at all.
     """
@@ -97,6 +101,7 @@ class Fault:
     seconds: Decimal = Decimal(-1)
     method: str = ""
     path: str = ""
+    match: str = ""
 
 
 def parse_fault(text: str) -> Fault:
@@ -126,6 +131,7 @@ def parse_fault(text: str) -> Fault:
             seconds=Decimal(options.get("seconds", "-1")),
             method=options.get("method", _DEFAULT_METHOD.get(kind, "")),
             path=options.get("path", _DEFAULT_PATH.get(kind, "")),
+            match=options.get("match", ""),
         )
     except (ValueError, InvalidOperation):
         raise ConfigError(f"fault {text!r} has a value that is not a number") from None
@@ -134,10 +140,9 @@ def parse_fault(text: str) -> Fault:
 def _option(part: str, text: str) -> tuple[str, str]:
     name, sign, value = part.strip().partition("=")
     name = "nth" if name in _NTH_NAMES else name
-    if not sign or name not in ("nth", "count", "mode", "seconds", "method", "path"):
+    if not sign or name not in _OPTIONS:
         raise ConfigError(
-            f"fault {text!r}: option {part!r} is unknown; "
-            "use nth, count, mode, seconds, method or path"
+            f"fault {text!r}: option {part!r} is unknown; use one of {', '.join(_OPTIONS)}"
         )
     return name, value
 
@@ -161,11 +166,13 @@ class FaultBox:
         """The armed faults."""
         return tuple(fault for fault, _ in self._armed)
 
-    def strike(self, *kinds: FaultKind, method: str = "", path: str = "") -> Fault | None:
+    def strike(
+        self, *kinds: FaultKind, method: str = "", path: str = "", text: str = ""
+    ) -> Fault | None:
         """Count an opportunity for faults of these kinds; return the first that strikes."""
         struck: Fault | None = None
         for fault, seen in self._armed:
-            if fault.kind not in kinds or not _fits(fault, method, path):
+            if fault.kind not in kinds or not _fits(fault, method, path, text):
                 continue
             seen[0] += 1
             is_due = seen[0] >= fault.nth
@@ -175,5 +182,6 @@ class FaultBox:
         return struck
 
 
-def _fits(fault: Fault, method: str, path: str) -> bool:
-    return (not fault.method or fault.method == method) and path.startswith(fault.path)
+def _fits(fault: Fault, method: str, path: str, text: str) -> bool:
+    is_method = not fault.method or fault.method == method
+    return is_method and path.startswith(fault.path) and fault.match in text

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from email.utils import format_datetime
 from typing import Any
@@ -91,7 +91,7 @@ class Gate:
                 return Response()
             entry = self._enter(call)
             answer, headers = self._admit(call)
-            early = self._faults.strike(*_EARLY, method=call.method, path=call.path)
+            early = self._strike(_EARLY, call)
             if answer is None and early is not None:
                 entry["fault"] = str(early.kind)
                 if early.kind is FaultKind.DELIVER_LATE:
@@ -103,7 +103,7 @@ class Gate:
                 return self._finish(answer, headers, entry)
             answer = self._handle(handler, call)
             entry["handled"] = answer.status
-            late = self._faults.strike(*_LATE, method=call.method, path=call.path)
+            late = self._strike(_LATE, call)
             if late is not None:
                 entry["fault"] = str(late.kind)
                 if late.mode in ("hang", "reset"):
@@ -114,6 +114,9 @@ class Gate:
             return self._finish(answer, headers, entry)
 
         return endpoint
+
+    def _strike(self, kinds: Sequence[FaultKind], call: Call) -> Fault | None:
+        return self._faults.strike(*kinds, method=call.method, path=call.path, text=call.text)
 
     def _enter(self, call: Call) -> dict[str, Any]:
         entry = {

@@ -1,5 +1,6 @@
 """The journal: every event of the exchange, durable before anybody hears of it."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
@@ -36,8 +37,12 @@ class Journal:
                 written += os.write(self._file, block[written:])
             os.fdatasync(self._file)
         except OSError as exc:
+            # Half a block must not stand before the whole one that is tried again.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
             raise StorageError(f"{self._path} could not be written ({exc}); free the disk") from exc
         self.count += len(events)
+        self._size += len(block)
 
     def close(self) -> None:
         """Release the file and its lock."""
@@ -55,6 +60,7 @@ class Journal:
     def _read(self) -> tuple[Event, ...]:
         content = self._path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
+        self._size = len(whole)
         if len(whole) < len(content):
             # The last write was cut off by a crash before anybody heard of it.
             os.ftruncate(self._file, len(whole))

@@ -145,7 +145,11 @@ class PaperServer:
 
     async def __aenter__(self) -> Self:
         """Start serving and let the market move."""
-        listener = _listen(self._port)
+        try:
+            listener = _listen(self._port)
+        except ConfigError:
+            self._journal.close()
+            raise
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
             Starlette(routes=self._routes()),
@@ -160,6 +164,7 @@ class PaperServer:
             ws="websockets-sansio",
             ws_ping_interval=None,
             ws_ping_timeout=None,
+            ws_per_message_deflate=False,
         )
         config.load()
         server = uvicorn.Server(config)
@@ -178,17 +183,20 @@ class PaperServer:
         trace: TracebackType | None,
     ) -> None:
         """Stop the market, close every connection, leave the account on disk."""
-        if self._pump is not None:
-            self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump
-        if self._uvicorn is not None:
-            for connection in list(self._uvicorn.server_state.connections):
-                connection.transport.abort()
-            await self._uvicorn.shutdown()
-        self._venue.exchange.mark_time(self._venue.now())
-        self._venue.commit()
-        self._journal.close()
+        try:
+            if self._pump is not None:
+                self._pump.cancel()
+                # A pump that failed says so here.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._pump
+            self._venue.exchange.mark_time(self._venue.now())
+            self._venue.commit()
+        finally:
+            if self._uvicorn is not None:
+                for connection in list(self._uvicorn.server_state.connections):
+                    connection.transport.abort()
+                await self._uvicorn.shutdown()
+            self._journal.close()
 
     def _routes(self) -> list[BaseRoute]:
         control = ControlApi(self._venue, self._prices, self._faults, self._gate)

@@ -44,7 +44,7 @@ class TradingApi:
         """Take an order."""
         ticket = requests.read_ticket(requests.read_json(call.body))
         order = self._venue.exchange.submit(ticket, self._venue.now())
-        if self._faults.strike(FaultKind.REJECT_AFTER_ACCEPT):
+        if self._strikes(FaultKind.REJECT_AFTER_ACCEPT, order):
             by_hand.reject_later(self._venue.exchange.desk, order, self._venue.now())
         return json_answer(self._order(order, is_nested=True))
 
@@ -136,7 +136,7 @@ class TradingApi:
         for order in sorted(exchange.book.open_orders.values(), key=_submission):
             if order.cancel_at is not None:
                 continue
-            if self._faults.strike(FaultKind.MIXED_207):
+            if self._strikes(FaultKind.MIXED_207, order):
                 rows.append({"id": order.id, "status": 500, "body": _CANCEL_FAILED})
                 continue
             try:
@@ -149,8 +149,12 @@ class TradingApi:
     def _cancel(self, order_id: str) -> None:
         exchange = self._venue.exchange
         order = exchange.cancel(order_id, self._venue.now())
-        if not order.status.is_terminal and self._faults.strike(FaultKind.STUCK_PENDING_CANCEL):
+        if not order.status.is_terminal and self._strikes(FaultKind.STUCK_PENDING_CANCEL, order):
             by_hand.stick(exchange.desk, order, self._venue.now())
+
+    def _strikes(self, kind: FaultKind, order: Order) -> bool:
+        text = f"{order.symbol} {order.client_order_id}"
+        return self._faults.strike(kind, text=text) is not None
 
     def _held_symbol(self, name: str) -> Symbol:
         for symbol in self._venue.exchange.book.holdings:

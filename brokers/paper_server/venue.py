@@ -37,6 +37,7 @@ class Venue:
         self._clock = clock
         self._ahead = dt.timedelta(0)
         self._wake = asyncio.Event()
+        self._unwritten: list[Event] = []
         self._listeners: list[Publish] = []
         self._timers: list[tuple[NextDue, OnTime]] = []
         self._once: list[tuple[dt.datetime, Callable[[], None]]] = []
@@ -75,10 +76,12 @@ class Venue:
 
     def commit(self) -> None:
         """Make the fresh events durable, then publish them."""
-        events = self.exchange.take_events()
-        if events:
+        # What the disk refused stays first in line: nothing is answered before it is durable.
+        self._unwritten += self.exchange.take_events()
+        if self._unwritten:
             before = self._journal.count
-            self._journal.append(events)
+            self._journal.append(self._unwritten)
+            events, self._unwritten = self._unwritten, []
             for publish in self._listeners:
                 publish(events, before)
             self.wake()

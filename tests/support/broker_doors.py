@@ -122,7 +122,7 @@ class PortDoor:
     """A Broker port: the in-process one, or the Alpaca adapter over sockets."""
 
     def __init__(self, broker: Any) -> None:
-        self._broker = broker
+        self.broker = broker
         self._numbers = itertools.count()
 
     async def submit(
@@ -151,7 +151,7 @@ class PortDoor:
             reason="contract",
         )
         try:
-            order = await self._broker.submit(request, guard=lambda: None)
+            order = await self.broker.submit(request, guard=lambda: None)
         except DuplicateOrder as exc:
             raise Refused(None, 40010001, "client_order_id must be unique") from exc
         except OrderRejected as exc:
@@ -159,24 +159,24 @@ class PortDoor:
         return _from_port(order)
 
     async def find(self, coid: str) -> Seen | None:
-        order = await self._broker.find_order(ClientOrderId(coid))
+        order = await self.broker.find_order(ClientOrderId(coid))
         return None if order is None else _from_port(order)
 
     async def get(self, order_id: str) -> Seen | None:
-        order = await self._broker.get_order(BrokerOrderId(order_id))
+        order = await self.broker.get_order(BrokerOrderId(order_id))
         return None if order is None else _from_port(order)
 
     async def open_orders(self) -> list[Seen]:
-        return [_from_port(order) for order in await self._broker.open_orders()]
+        return [_from_port(order) for order in await self.broker.open_orders()]
 
     async def cancel(self, order_id: str) -> None:
         try:
-            await self._broker.cancel(BrokerOrderId(order_id))
+            await self.broker.cancel(BrokerOrderId(order_id))
         except OrderRejected as exc:
             raise Refused(None, exc.code, str(exc)) from exc
 
     async def account(self) -> SeenAccount:
-        found = await self._broker.account()
+        found = await self.broker.account()
         return SeenAccount(
             number=found.account_number,
             equity=found.equity,
@@ -189,11 +189,11 @@ class PortDoor:
     async def positions(self) -> dict[str, tuple[Decimal, Decimal]]:
         return {
             str(one.symbol): (one.quantity, one.avg_entry_price)
-            for one in await self._broker.positions()
+            for one in await self.broker.positions()
         }
 
     async def fills(self) -> list[SeenFill]:
-        rows = await self._broker.activities(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        rows = await self.broker.activities(dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
         return [
             SeenFill(
                 str(row.broker_order_id),
@@ -206,20 +206,20 @@ class PortDoor:
         ]
 
     async def clock(self) -> SeenClock:
-        found = await self._broker.clock()
+        found = await self.broker.clock()
         return SeenClock(found.now, found.is_open, found.next_open, found.next_close)
 
     async def sessions(
         self, start: dt.date, end: dt.date
     ) -> list[tuple[dt.date, dt.datetime, dt.datetime]]:
-        return [(s.date, s.open, s.close) for s in await self._broker.calendar(start, end)]
+        return [(s.date, s.open, s.close) for s in await self.broker.calendar(start, end)]
 
     async def tradable(self, symbol: str) -> bool | None:
-        found = (await self._broker.assets([Symbol(symbol)])).get(Symbol(symbol))
+        found = (await self.broker.assets([Symbol(symbol)])).get(Symbol(symbol))
         return None if found is None else found.is_tradable
 
     async def suspend(self, on: bool) -> bool:
-        return bool(await self._broker.set_suspended(is_suspended=on))
+        return bool(await self.broker.set_suspended(is_suspended=on))
 
 
 class HttpDoor:

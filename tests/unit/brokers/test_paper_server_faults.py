@@ -430,3 +430,21 @@ async def test_refused_stream_answers_unauthorized_once(venue: Venue) -> None:
             said.append(json.loads(await socket.recv())["data"]["status"])
 
     assert said == ["unauthorized", "authorized"]
+
+
+@wire
+async def test_fault_can_pick_its_order_by_symbol_whoever_comes_first(venue: Venue) -> None:
+    arm(venue, "lose_answer:match=MSFT", "lose_event:match=second")
+    await venue.door.submit("buy", "1", coid="first")
+
+    async with listening(venue) as heard:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await venue.door.submit("buy", "1", symbol="MSFT", coid="second")
+        await venue.door.submit("buy", "1", coid="third")
+        await venue.wait(1)
+
+    lost = [
+        one["data"]["order"]["client_order_id"] for one in heard if one["data"]["event"] == "fill"
+    ]
+    assert "second" not in lost
+    assert "third" in lost

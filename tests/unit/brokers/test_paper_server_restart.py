@@ -207,3 +207,25 @@ def test_every_event_reads_back_as_it_was_written() -> None:
 def test_line_that_is_no_event_is_refused() -> None:
     with pytest.raises(DataError, match="not an event"):
         decode_event("[]")
+
+
+def test_events_that_the_disk_refused_are_written_before_any_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def case() -> None:
+        paper = server(tmp_path)
+        with monkeypatch.context() as broken:
+            broken.setattr("os.fdatasync", refuse)
+            paper.exchange.submit(ticket(client_order_id="first"), paper.venue.now())
+            with pytest.raises(StorageError):
+                paper.venue.commit()
+        paper.exchange.submit(ticket(client_order_id="second"), paper.venue.now())
+        paper.venue.commit()
+        paper._journal.close()
+        async with server(tmp_path) as again:
+            assert sorted(again.exchange.book.ids_by_client_id) == ["first", "second"]
+
+    def refuse(_: int) -> None:
+        raise OSError("disk full")
+
+    run(case)
