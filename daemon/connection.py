@@ -48,7 +48,7 @@ def replay_start(config: Config) -> dt.datetime:
     if start.tzinfo is None:
         raise ConfigError(
             f"clock.start = {config.clock.start!r}: must be a time with offset,"
-            ' such as 2022-12-14T07:00:00-05:00, or "broker"'
+            ' such as 2022-11-14T07:00:00-05:00, or "broker"'
         )
     return start.astimezone(dt.UTC)
 

@@ -45,6 +45,7 @@ class Books:
         if outcome is ApplyOutcome.NOT_OURS or before is None:
             self._adopt(order, self._stranger(order))
         else:
+            self._end_doubt(before, order)
             self._cancel_on_sight(before, order)
         return order.client_order_id
 
@@ -82,6 +83,11 @@ class Books:
             _log.info("fill.booked", symbol=activity.symbol, origin="activities")
             self._check_short(activity.symbol)
         return is_new
+
+    def _end_doubt(self, before: OrderRecord, order: BrokerOrder) -> None:
+        if before.state is OrderState.UNKNOWN:
+            text = f"{order.symbol}: the broker has it, {order.raw_status}; it was sent once"
+            self._desk.note("order.found", text, order.symbol)
 
     def _collides(self, record: OrderRecord, order: BrokerOrder) -> bool:
         # Only the first sight is compared: later the broker may restate what it holds.

@@ -9,7 +9,6 @@ from enum import Enum, auto, unique
 
 from domain.errors import AuthRefused, BrokerUnavailable
 from domain.ids import ClientOrderId
-from domain.orders import OrderState
 from execution.books import Books
 from execution.desk import Desk
 
@@ -46,11 +45,7 @@ class Evidence:
             return Sight.NO_ANSWER
         if order is not None:
             self.forget(client_order_id)
-            before = self._desk.journal.get(client_order_id)
             self._books.merge_order(order)
-            if before is not None and before.state is OrderState.UNKNOWN:
-                text = f"{order.symbol}: found at the broker by its id, {order.raw_status}"
-                self._desk.note("order.found", text, order.symbol)
             return Sight.FOUND
         return self._miss(client_order_id)
 

@@ -98,8 +98,9 @@ class Sender:
             journal.mark_rejected(order_id, str(exc))
             self._desk.halt(f"auth: the broker refused the keys: {exc}")
         except (BrokerError, BrokerUnavailable) as exc:
-            journal.mark_unknown(order_id, str(exc))
-            self._desk.note("order.unknown", f"{request.symbol}: {exc}", request.symbol)
+            # The stream may have shown the order before its answer was given up.
+            if journal.mark_unknown(order_id, str(exc)):
+                self._desk.note("order.unknown", f"{request.symbol}: {exc}", request.symbol)
         else:
             self._accepted(request, order)
         return None

@@ -62,14 +62,17 @@ class Narrator:
         )
 
     def _fell_back(self, event: Event) -> str | None:
-        return f"remote forecast: {event['reason']}; breaker {event['breaker']}, local LSTM answers"
+        return (
+            f"remote forecast: {_shortly(event['reason'])}; breaker {event['breaker']},"
+            " the local LSTM answers"
+        )
 
     def _decided(self, event: Event) -> str:
         actions = list(event["actions"].values())
         counts = ", ".join(f"{actions.count(name)} {name}" for name in ("BUY", "SELL", "HOLD"))
         return (
-            f"{event['forecasts']} forecasts ({event['source']}), {event['confident']} at 60 % or"
-            f" more; {event['headlines']} headlines; decided {counts}: {event['orders']} orders"
+            f"{event['forecasts']} forecasts, {event['confident']} of them at 60 % or more;"
+            f" {counts}; {event['orders']} orders"
         )
 
     def _denied(self, event: Event) -> str:
@@ -77,12 +80,12 @@ class Narrator:
 
     def _unknown(self, event: Event) -> str:
         self._lost_symbol = str(event["symbol"])
-        return f"{event['symbol']}: the broker's answer was lost; UNKNOWN, nothing is sent again"
+        return f"{event['symbol']}: accepted, but the answer was lost; UNKNOWN, nothing is sent again"
 
     def _found(self, event: Event) -> str | None:
         if event["symbol"] != self._lost_symbol:
             return None
-        return f"{event['symbol']}: found at the broker by its id; one order, not two"
+        return f"{event['symbol']}: found at the broker by its own id; one order, not two"
 
     def _sent(self, event: Event) -> str:
         return f"{event['sent']} orders at the broker before the open, {event['denied']} denied"
@@ -106,6 +109,12 @@ class Narrator:
             f"report: {event['fills']} fills, equity {event['equity_end']},"
             f" P&L {event['pnl']}, residual {event['residual']} ({verdict})"
         )
+
+
+def _shortly(reason: str) -> str:
+    if "connect" in reason:
+        return "cannot connect"
+    return "no answer in time" if "deadline" in reason else reason[:40]
 
 
 def clock_time(event: Event) -> str:

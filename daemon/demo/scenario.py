@@ -12,7 +12,7 @@ from marketdata.session_calendar import NyseCalendar
 
 # The broker takes an order and its answer never comes; later the stream breaks exactly
 # when an execution should have been told.
-FAULTS = ("lose_answer:order=2,mode=hang", "drop_stream:fill=1")
+FAULTS = ("lose_answer:order=2,mode=reset", "drop_stream:fill=1")
 _START_BEFORE_OPEN = dt.timedelta(hours=2)
 
 
