@@ -215,9 +215,7 @@ class AlpacaBars:
             for symbol in symbols
         }
 
-    async def _call(
-        self, kind: type[Client], use: Callable[[Client], Any]
-    ) -> Mapping[str, Any]:
+    async def _call(self, kind: type[Client], use: Callable[[Client], Any]) -> Mapping[str, Any]:
         def run(session: SdkSession) -> Mapping[str, Any]:
             client = kind(
                 self._key_id.reveal(),

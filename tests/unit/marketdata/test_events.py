@@ -1,0 +1,42 @@
+import datetime as dt
+
+from domain.ids import Symbol
+from marketdata.events import CorporateEvent, EventKind, explained_jumps, reporting_soon
+from tests.support.bars import CALENDAR
+
+AA, BB = Symbol("AA"), Symbol("BB")
+SESSIONS = CALENDAR.sessions(dt.date(2022, 12, 14), dt.date(2022, 12, 30))
+
+
+def event(symbol: Symbol, kind: EventKind, day: int) -> CorporateEvent:
+    return CorporateEvent(symbol=symbol, kind=kind, date=dt.date(2022, 12, day))
+
+
+def test_what_changes_a_share_explains_a_jump_and_a_dividend_does_not() -> None:
+    events = [
+        event(AA, EventKind.SPLIT, 14),
+        event(AA, EventKind.SPIN_OFF, 15),
+        event(BB, EventKind.DIVIDEND, 14),
+        event(BB, EventKind.EARNINGS, 14),
+    ]
+
+    assert explained_jumps(events) == {AA: {dt.date(2022, 12, 14), dt.date(2022, 12, 15)}}
+
+
+def test_earnings_today_or_within_the_span_are_near() -> None:
+    events = [
+        event(AA, EventKind.EARNINGS, 14),
+        event(BB, EventKind.EARNINGS, 16),
+        event(BB, EventKind.DIVIDEND, 14),
+    ]
+
+    assert list(reporting_soon(events, SESSIONS, sessions_ahead=0)) == [AA]
+    assert list(reporting_soon(events, SESSIONS, sessions_ahead=1)) == [AA]
+    assert reporting_soon(events, SESSIONS, sessions_ahead=2) == {
+        AA: dt.date(2022, 12, 14),
+        BB: dt.date(2022, 12, 16),
+    }
+
+
+def test_earnings_that_are_past_are_not_near() -> None:
+    assert reporting_soon([event(AA, EventKind.EARNINGS, 13)], SESSIONS, sessions_ahead=5) == {}
