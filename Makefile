@@ -31,7 +31,7 @@ help: ## list the targets
 	@echo "variables: PYTHON=python3.12  ARGS='--days 2'  TORCH_INDEX_URL=<index with CPU builds of torch>"
 
 demo: setup ## live through a recorded trading day on the embedded paper broker
-	$(BIN)/openbell demo $(ARGS)
+	@$(BIN)/openbell demo $(ARGS)
 
 test: setup-dev test-tools ## run the whole test suite (installs torch too)
 	$(BIN)/python -m pytest $(ARGS)
@@ -47,7 +47,7 @@ format: setup-dev ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 
 bench: setup ## measure and print one table
-	$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 simulate: setup-dev ## play whole days under faults: make simulate SEEDS=20 DAYS=5
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --days $(DAYS) $(ARGS)
@@ -84,13 +84,13 @@ $(DONE)/venv:
 	@mkdir -p $(DONE) && touch $@
 
 $(DONE)/core: requirements/core.txt requirements/build.txt requirements/precompile.py $(DONE)/venv
-	@echo "openbell: installing the locked dependencies (about 80 MB to download)"
+	@echo "openbell: installing the locked dependencies (about 100 MB to download)"
 	@$(LOCKED) -r requirements/core.txt -r requirements/build.txt
 	@$(BIN)/python requirements/precompile.py
 	@touch $@
 
 $(DONE)/data: requirements/data.txt $(DONE)/core
-	@echo "openbell: installing recorded prices (about 18 MB to download)"
+	@echo "openbell: installing recorded prices (about 19 MB to download)"
 	@$(LOCKED) -r requirements/data.txt
 	@touch $@
 
