@@ -7,8 +7,8 @@ import structlog
 from daemon import log_setup
 from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
-from daemon.embedded import running_endpoint
 from daemon.credentials import Credentials
+from daemon.embedded import running_endpoint
 from daemon.engines import bar_source, news_source, sentiment_scorer
 from daemon.forecasting import forecast_engine
 from daemon.lifecycle import Daemon, Life
@@ -19,6 +19,7 @@ from daemon.trading_day import Trade
 from daemon.watch import Watch
 from domain.clock import Clock
 from domain.errors import StateError
+from domain.forecasts import ForecastSource
 from domain.ids import Symbol
 from execution.cycle import CycleSettings, TradingCycle
 from execution.desk import Desk, OrderSettings
@@ -109,12 +110,14 @@ def _alert(kind: str, text: str, symbol: Symbol | None) -> None:
 def _cycle_settings(config: Config) -> CycleSettings:
     return CycleSettings(
         symbols=tuple(map(Symbol, config.universe.symbols)),
-        allocations=build_allocations(
-            config.strategies, min_confidence=config.risk.min_confidence
-        ),
+        allocations=build_allocations(config.strategies, min_confidence=config.risk.min_confidence),
         limits=config.risk,
         min_history=config.forecasts.min_history,
         news_look_back=dt.timedelta(hours=config.news.look_back_hours),
+        # Where no remote engine is wanted the local one is not a second best.
+        healthy_source=(
+            ForecastSource.REMOTE if config.forecasts.remote.url else ForecastSource.LOCAL
+        ),
     )
 
 

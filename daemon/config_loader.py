@@ -7,6 +7,7 @@ usual settings package costs twice that alone (see docs/decisions).
 import dataclasses
 import datetime as dt
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -44,7 +45,8 @@ def setting(
 
 def section(cls: type[T]) -> T:
     """Declare a sub-table whose keys all have defaults."""
-    return typing.cast(T, dataclasses.field(default_factory=cls))
+    made: T = dataclasses.field(default_factory=cls)
+    return made
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -121,9 +123,10 @@ def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> An
 
 def _check_range(value: Any, low: float | None, high: float | None, where: str) -> None:
     # Written so that NaN fails: every comparison with it is false.
-    if (low is None or value >= Decimal(str(low))) and (high is None or value <= Decimal(str(high))):
-        if value == value:  # noqa: PLR0124 - NaN is the one value that differs from itself
-            return
+    is_above = low is None or value >= Decimal(str(low))
+    is_below = high is None or value <= Decimal(str(high))
+    if is_above and is_below and not math.isnan(value):
+        return
     bounds = f"from {'any' if low is None else low} to {'any' if high is None else high}"
     raise ConfigError(f"{where} = {value}: out of range, allowed is {bounds}")
 
@@ -131,7 +134,11 @@ def _check_range(value: Any, low: float | None, high: float | None, where: str) 
 def _typed(raw: Any, hint: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if isinstance(raw, _FromEnvironment):
-        raw = str(raw) if str in (hint, *arguments[:1]) and origin in (None, types.UnionType) else _parse(raw)
+        raw = (
+            str(raw)
+            if str in (hint, *arguments[:1]) and origin in (None, types.UnionType)
+            else _parse(raw)
+        )
     if origin is types.UnionType:
         return None if raw is None else _typed(raw, arguments[0], where)
     if origin in (list, tuple):
@@ -148,7 +155,7 @@ def _typed(raw: Any, hint: Any, where: str) -> Any:
 def _scalar(raw: Any, hint: Any, where: str) -> Any:
     is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
     if hint is Any:
-        return raw
+        return _plain(raw)
     if hint is float and is_number:
         return float(raw)
     if hint is Decimal and is_number:
@@ -160,6 +167,13 @@ def _scalar(raw: Any, hint: Any, where: str) -> Any:
     if isinstance(hint, type) and type(raw) is hint:
         return raw
     raise _wrong_type(raw, getattr(hint, "__name__", str(hint)), where)
+
+
+def _plain(raw: Any) -> Any:
+    """Values of a table that somebody else checks: what came from the environment is parsed."""
+    if isinstance(raw, Mapping):
+        return {key: _plain(item) for key, item in raw.items()}
+    return _parse(raw) if isinstance(raw, _FromEnvironment) else raw
 
 
 def _decimal(raw: float, where: str) -> Decimal:

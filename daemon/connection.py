@@ -44,8 +44,8 @@ def replay_start(config: Config) -> dt.datetime:
     try:
         start = dt.datetime.fromisoformat(config.clock.start)
     except ValueError:
-        start = dt.datetime.min
-    if start.tzinfo is None:
+        start = None
+    if start is None or start.tzinfo is None:
         raise ConfigError(
             f"clock.start = {config.clock.start!r}: must be a time with offset,"
             ' such as 2022-11-14T07:00:00-05:00, or "broker"'
@@ -88,7 +88,9 @@ async def _embedded(
         broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
         try:
             with published(config, server):
-                yield Connection(broker=broker, stream=stream, clock=clock, time_scale=_time_scale())
+                yield Connection(
+                    broker=broker, stream=stream, clock=clock, time_scale=_time_scale()
+                )
         finally:
             await broker.aclose()
 
@@ -150,9 +152,7 @@ def _adapters(
     # A replayed day lasts seconds: pings would be its busiest traffic.
     pings = None if isinstance(asyncio.get_running_loop(), ReplayLoop) else 10.0
     stream = AlpacaTradeStream(
-        StreamSettings(
-            url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale
-        ),
+        StreamSettings(url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale),
         key_id=key_id,
         secret_key=secret_key,
         clock=clock,

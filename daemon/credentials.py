@@ -84,5 +84,7 @@ def _read_private(path: Path) -> str:
         if stat.S_IMODE(found.st_mode) & 0o077:
             raise ConfigError(f"{path}: others may read it; run `chmod 600` on it")
         if found.st_uid not in (0, os.geteuid()):
-            raise ConfigError(f"{path}: belongs to another user; give it to the one that runs openbell")
+            raise ConfigError(
+                f"{path}: belongs to another user; give it to the one that runs openbell"
+            )
         return file.read().strip()

@@ -5,7 +5,6 @@ import datetime as dt
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 from brokers.exchange.daily_path import DailyPath
 from brokers.exchange.settings import ExchangeSettings

@@ -10,7 +10,7 @@ from daemon.budget import ForecastBudget
 from daemon.config import Config, state_directory
 from daemon.credentials import FORECAST_TOKEN, Credentials
 from domain.clock import Clock
-from domain.forecasts import Forecast
+from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.base import Forecaster
@@ -18,7 +18,6 @@ from forecasts.fallback import FallbackForecaster, Source
 from forecasts.local import LocalForecaster
 from forecasts.model_store import SHIPPED, ModelStore
 from forecasts.remote import RemoteForecaster
-from domain.forecasts import ForecastSource
 from state.breakers import BreakerRecord, Breakers
 from state.store import Store
 from transport.breaker import Breaker, BreakerSettings, BreakerSnapshot, BreakerState

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import structlog
 
 from brokers.base import TradeStream
-from daemon.schedule import Alarm, DueRun, day_plan
 from daemon.config import Schedule
+from daemon.schedule import Alarm, DueRun, day_plan
 from daemon.trading_day import Trade, TradingDay
 from daemon.watch import Watch
 from domain.errors import OpenbellError

@@ -9,7 +9,6 @@ import structlog
 from domain.account import Account
 from domain.errors import AuthRefused, BrokerUnavailable, DataError
 from domain.market import Session
-from domain.money import ZERO
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from risk.drawdown import RiskAssessment, assess
@@ -17,6 +16,9 @@ from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.pause import Pause
 from state.risk_state import RiskState
+
+# Money that moves overnight belongs to the session that follows.
+_BEFORE_OPEN = dt.timedelta(hours=9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +92,8 @@ class Monitor:
         )
 
     def _flows(self, session: Session) -> Decimal:
-        start = session.open - dt.timedelta(hours=9)
-        summary = self._desk.ledger.summary(start, self._desk.clock.now())
-        return summary.transfers if summary else ZERO
+        start = session.open - _BEFORE_OPEN
+        return self._desk.ledger.summary(start, self._desk.clock.now()).transfers
 
     def _act(self, assessment: RiskAssessment) -> None:
         reason = "; ".join(assessment.reasons)

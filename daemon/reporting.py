@@ -1,8 +1,8 @@
 """Make the end-of-day report from the state, write it, and remember whether it balanced."""
 
 import asyncio
-import hashlib
 import datetime as dt
+import hashlib
 from pathlib import Path
 
 import structlog

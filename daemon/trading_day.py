@@ -17,7 +17,7 @@ from domain.errors import ProviderUnavailable
 from domain.ids import ClientOrderId
 from domain.market import Session
 from domain.orders import OrderState
-from execution.context import gate_context
+from execution.context import Standing, gate_context
 from execution.cycle import Decision, TradingCycle, gate
 from execution.desk import Desk
 from execution.orders import OrderPath, SendReport
@@ -110,20 +110,23 @@ class TradingDay:
         judged = await trade.monitor.check(session, snapshot=True)
         if judged.account is None:
             raise ProviderUnavailable("the account could not be read; no order was sent")
-        context = gate_context(
+        standing = Standing(
             now=trade.clock.now(),
             session=session,
-            limits=trade.limits,
-            trading_state=trade.desk.effective_state(),
-            is_latch_engaged=trade.desk.latch.read().is_engaged,
             window=OrderWindow(
                 opens_at=due.at, entries_until=due.latest, exits_until=session.close
             ),
+            trading_state=trade.desk.effective_state(),
+            is_latch_engaged=trade.desk.latch.read().is_engaged,
             account=judged.account,
             account_at=judged.at,
             assessment=judged.assessment,
+        )
+        context = gate_context(
+            standing,
             view=decision.view,
             combined=decision.sized.combined,
+            limits=trade.limits,
             expected_data_date=trade.calendar.previous_session(session.date).date,
             journal=trade.desk.journal,
             ledger=trade.desk.ledger,

@@ -34,9 +34,11 @@ class Bar:
         prices = [p for p in (self.open, self.high, self.low, self.close) if p is not None]
         if not all(math.isfinite(price) and price > 0 for price in prices):
             raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} has a price not above 0")
-        if self.high is not None and self.low is not None:
-            if not self.low <= min(prices) <= max(prices) <= self.high:
-                raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} leaves its high-low range")
+        is_inside = (self.high is None or max(prices) <= self.high) and (
+            self.low is None or self.low <= min(prices)
+        )
+        if not is_inside:
+            raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} leaves its high-low range")
         if self.volume is not None and not (math.isfinite(self.volume) and self.volume >= 0):
             raise DataError(f"{self.symbol}: bar of {self.at:%Y-%m-%d} has a bad volume")
 

@@ -45,7 +45,9 @@ class SentimentScore:
         if not (math.isfinite(self.score) and -1 <= self.score <= 1):
             raise DataError(f"{self.symbol}: sentiment score {self.score} is outside [-1, 1]")
         if not (math.isfinite(self.confidence) and 0 <= self.confidence <= 1):
-            raise DataError(f"{self.symbol}: sentiment confidence {self.confidence} is outside [0, 1]")
+            raise DataError(
+                f"{self.symbol}: sentiment confidence {self.confidence} is outside [0, 1]"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

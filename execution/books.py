@@ -25,17 +25,22 @@ _NOT_YET_SEEN: Final = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderS
 
 
 class Books:
-    """Merges orders and fills; collects what must be canceled or read because of them."""
+    """Merges orders and fills; collects what must be canceled or read because of them.
+
+    ``unwanted`` are orders to cancel as soon as the broker shows them.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.to_cancel: dict[BrokerOrderId, str] = {}
+        self.unwanted: dict[ClientOrderId, str] = {}
         self.to_read: set[BrokerOrderId] = set()
 
     def merge_order(self, order: BrokerOrder) -> ClientOrderId:
         """Take over what the broker says about an order; return the id it has in our books."""
         if order.state.is_terminal:
             self.to_cancel.pop(order.broker_order_id, None)
+            self.unwanted.pop(order.client_order_id, None)
         before = self._desk.journal.get(order.client_order_id)
         if before is not None and self._collides(before, order):
             return order.client_order_id
@@ -128,10 +133,12 @@ class Books:
     def _cancel_on_sight(self, before: OrderRecord, order: BrokerOrder) -> None:
         if order.state.is_terminal or before.is_external or before.state not in _NOT_YET_SEEN:
             return
-        is_halted = self._desk.effective_state() is TradingState.HALTED
-        if is_halted or before.state is OrderState.ABANDONED:
-            reason = "trading is halted" if is_halted else "it was given up as lost"
-            self.to_cancel[order.broker_order_id] = reason
+        if before.state is OrderState.ABANDONED:
+            self.to_cancel[order.broker_order_id] = "it was given up as lost"
+        elif self._desk.effective_state() is TradingState.HALTED:
+            self.to_cancel[order.broker_order_id] = "trading is halted"
+        elif order.client_order_id in self.unwanted:
+            self.to_cancel[order.broker_order_id] = self.unwanted[order.client_order_id]
 
     def _check_short(self, symbol: Symbol) -> None:
         if not self._desk.settings.is_long_only:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.account import Account
@@ -28,38 +29,46 @@ _NEVER_LEFT = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where the account stands at the moment the gate is asked."""
+
+    now: dt.datetime
+    session: Session
+    window: OrderWindow
+    trading_state: TradingState
+    is_latch_engaged: bool | None
+    account: Account
+    account_at: dt.datetime
+    assessment: RiskAssessment
+
+
 def gate_context(
+    standing: Standing,
     *,
-    now: dt.datetime,
-    session: Session,
-    limits: RiskLimits,
-    trading_state: TradingState,
-    is_latch_engaged: bool | None,
-    window: OrderWindow,
-    account: Account,
-    account_at: dt.datetime,
-    assessment: RiskAssessment,
     view: MarketView,
     combined: Iterable[CombinedSignal],
+    limits: RiskLimits,
     expected_data_date: dt.date,
     journal: Journal,
     ledger: Ledger,
 ) -> GateContext:
     """Freeze the question: the books as they are now, the view as it was decided on."""
+    session, account = standing.session, standing.account
     orders = journal.of_session(session.date)
     sent = _left(orders)
     return GateContext(
-        now=now,
+        now=standing.now,
         session_date=session.date,
         limits=limits,
-        trading_state=trading_state,
-        is_latch_engaged=is_latch_engaged,
-        window=window,
+        trading_state=standing.trading_state,
+        is_latch_engaged=standing.is_latch_engaged,
+        window=standing.window,
         equity=account.equity,
-        equity_at=account_at,
+        equity_at=standing.account_at,
         buying_power=account.buying_power,
-        daily_loss_pct=assessment.daily_loss_pct,
-        drawdown_pct=assessment.drawdown_pct,
+        daily_loss_pct=standing.assessment.daily_loss_pct,
+        drawdown_pct=standing.assessment.drawdown_pct,
         positions={symbol: held.quantity for symbol, held in ledger.positions().items()},
         marks=marks(view, session),
         assets=view.assets,

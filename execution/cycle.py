@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from domain.clock import Clock
 from domain.decisions import CombinedSignal, GateResult
 from domain.errors import SizingError
+from domain.forecasts import ForecastSource
 from domain.ids import Symbol
 from domain.market import MarketView, Session
 from domain.signals import Signal
@@ -38,6 +39,7 @@ class CycleSettings:
     limits: RiskLimits
     min_history: int
     news_look_back: dt.timedelta
+    healthy_source: ForecastSource = ForecastSource.REMOTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +105,7 @@ class TradingCycle:
             problems=gathered.shortfalls + problems,
         )
 
-    def _combine(
-        self, view: MarketView, signals: Sequence[Signal]
-    ) -> tuple[CombinedSignal, ...]:
+    def _combine(self, view: MarketView, signals: Sequence[Signal]) -> tuple[CombinedSignal, ...]:
         limits = self._settings.limits
         combined = combine(
             signals,
@@ -133,6 +133,7 @@ class TradingCycle:
             reservations=reservations(self._journal.working()),
             revisions=next_revisions(orders),
             opened_notional_today=opened_notional(orders),
+            healthy_source=self._settings.healthy_source,
         )
         try:
             return plan(book, combined), ()

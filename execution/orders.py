@@ -4,9 +4,11 @@ Everything is durable before the first byte leaves; an answer that never came is
 of its own (UNKNOWN), which only evidence from the broker ends.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable, StateError
@@ -57,6 +59,7 @@ class OrderPath:
         self.unknown = UnknownOrders(desk, self.evidence, self._sender)
         self.cancels = Cancels(desk, self.books)
         self.updates = Updates(desk, self.books)
+        self._doubt = asyncio.Event()
 
     # Sending
 
@@ -157,12 +160,27 @@ class OrderPath:
         is_settled = await self.unknown.resolve(cutoff=cutoff, patience_seconds=patience_seconds)
         await self.follow_up()
         await self.cancels.finish_wanted()
+        if not is_settled:
+            self._doubt.set()
         return is_settled
 
+    async def settle_for_ever(self) -> NoReturn:
+        """Work off, in the background, whatever a send or a start left in doubt."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            if not await self.resolve_unknown():
+                await self._desk.clock.sleep(self._desk.settings.longest_pause_seconds)
+
     async def recover(
-        self, *, cutoff: dt.datetime | None = None, patience_seconds: float | None = None
+        self, *, cutoff: dt.datetime | None = None, patience_seconds: float = 0.0
     ) -> tuple[OrderRecord, ...]:
         """After a start: read every order by id that a former process may have sent.
+
+        Args:
+            cutoff: orders proven absent may be sent again until then; None for never.
+            patience_seconds: how long to stay for that proof; what is still in doubt then
+                is settled by ``settle_for_ever`` and by each reconcile.
 
         Returns:
             The approved orders that never left, for the caller to send or to skip.
@@ -191,21 +209,29 @@ class OrderPath:
         await self.cancels.ask_wanted()
 
     async def cancel(self, client_order_id: ClientOrderId, reason: str) -> bool:
-        """Cancel one of our orders and follow it; True when it was read as terminal."""
+        """Cancel one of our orders and follow it; True when it was read as terminal.
+
+        An order that the broker has not shown yet is canceled as soon as it does.
+        """
         record = self._desk.journal.get(client_order_id)
-        if record is None or record.broker_order_id is None:
+        if record is None:
             return False
+        if record.broker_order_id is None:
+            self.books.unwanted[client_order_id] = reason
+            return record.state.is_terminal
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
         return await self.cancels.cancel(record.broker_order_id)
 
     async def cancel_working(self, reason: str) -> bool:
         """Cancel every working order of ours; True when all were read as terminal."""
-        ids = [
-            record.client_order_id
-            for record in self._desk.journal.working()
-            if record.broker_order_id is not None and not record.is_external
-        ]
+        records = self._desk.journal.working()
+        return await self.cancel_many(
+            [record.client_order_id for record in records if not record.is_external], reason
+        )
+
+    async def cancel_many(self, ids: Sequence[ClientOrderId], reason: str) -> bool:
+        """Cancel some orders, a few at a time; True when all were read as terminal."""
         ended: list[bool] = []
 
         async def one(order_id: ClientOrderId) -> None:

@@ -12,7 +12,7 @@ from execution.waiting import doubling
 
 
 class StreamFollower:
-    """Two tasks in one group: the connection, and the merging of what it brings."""
+    """Tasks in one group: the connection, the merging of what it brings, and open doubts."""
 
     def __init__(self, desk: Desk, path: OrderPath, reconciler: Reconciler) -> None:
         self._desk = desk
@@ -31,6 +31,7 @@ class StreamFollower:
                 )
             )
             group.create_task(self.merge_for_ever())
+            group.create_task(self._path.settle_for_ever())
 
     async def merge_for_ever(self) -> NoReturn:
         """Merge whatever waits; after a gap compare with the broker first."""

@@ -120,9 +120,7 @@ def _value(point: Row | None) -> Decimal:
     return decimal(point["quantity"]) * decimal(point["price"])
 
 
-def _bridge(
-    start: Row, end: Row, by_symbol: Sequence[SymbolPnl], entries: Sequence[Row]
-) -> Bridge:
+def _bridge(start: Row, end: Row, by_symbol: Sequence[SymbolPnl], entries: Sequence[Row]) -> Bridge:
     def cash_of(*kinds: str) -> Decimal:
         return sum((decimal(e["cash"]) for e in entries if e["kind"] in kinds), ZERO)
 
@@ -141,9 +139,7 @@ def _bridge(
 
 def _with_slippage(fills: Sequence[Row], orders: Sequence[Row]) -> tuple[Row, ...]:
     by_id = {order["client_order_id"]: order for order in orders}
-    return tuple(
-        {**fill, **_slippage(fill, by_id.get(fill["client_order_id"]))} for fill in fills
-    )
+    return tuple({**fill, **_slippage(fill, by_id.get(fill["client_order_id"]))} for fill in fills)
 
 
 def _slippage(fill: Row, order: Row | None) -> Row:
@@ -170,25 +166,19 @@ def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:
 
 def _notes(reader: Reader, session_date: dt.date) -> tuple[str, ...]:
     found = [] if reader.sentiment(session_date) else ["No headline was scored for this session."]
-    degraded = sorted(
-        {str(row["source"]) for row in reader.forecasts(session_date)} - {"remote"}
-    )
+    degraded = sorted({str(row["source"]) for row in reader.forecasts(session_date)} - {"remote"})
     if degraded:
         found.append(f"Forecasts came from: {', '.join(degraded)}; their sizes are cut.")
     return tuple(found)
 
 
-def _position_curves(
-    points: Sequence[Row], start: str, end: str
-) -> dict[str, tuple[Point, ...]]:
+def _position_curves(points: Sequence[Row], start: str, end: str) -> dict[str, tuple[Point, ...]]:
     inside = [point for point in points if start <= point["at"] <= end]
     moments = sorted({str(point["at"]) for point in inside})
     symbols = sorted({str(point["symbol"]) for point in inside})
     values = {(point["symbol"], point["at"]): _value(point) for point in inside}
     return {
-        symbol: tuple(
-            Point(at=_moment(at), value=values.get((symbol, at), ZERO)) for at in moments
-        )
+        symbol: tuple(Point(at=_moment(at), value=values.get((symbol, at), ZERO)) for at in moments)
         for symbol in symbols
     }
 

@@ -13,7 +13,7 @@ _MUTED = "#8b949e"
 
 def equity_svg(report: EndOfDayReport) -> str:
     """Plot broker equity over the session, with the line it started from."""
-    figure, axes = _axes("Equity, USD")
+    figure, axes = _axes("Equity, USD (times in UTC)")
     curve = report.equity_curve
     axes.plot(_times(curve), [float(point.value) for point in curve], color=_LINE, linewidth=1.8)
     axes.axhline(float(report.bridge.equity_start), color=_MUTED, linewidth=0.9, linestyle="--")
@@ -22,14 +22,16 @@ def equity_svg(report: EndOfDayReport) -> str:
 
 def positions_svg(report: EndOfDayReport) -> str:
     """Plot the value of each holding over the session."""
-    figure, axes = _axes("Position value, USD")
+    figure, axes = _axes("Position value, USD (times in UTC)")
     curves: Mapping[str, Sequence[Point]] = report.position_curves
     for symbol in sorted(curves):
         values = [float(point.value) for point in curves[symbol]]
         axes.plot(_times(curves[symbol]), values, linewidth=1.6, label=symbol)
     if curves:
-        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
+        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4, labelcolor=_MUTED)
     else:
+        # An axis of dates needs a date, also where there is nothing to draw.
+        axes.plot(_times(report.equity_curve), [0.0] * len(report.equity_curve), alpha=0)
         axes.text(0.5, 0.5, "no position", ha="center", color=_MUTED, transform=axes.transAxes)
     return _svg(figure, axes)
 
@@ -48,12 +50,11 @@ def _svg(figure: Any, axes: Any) -> str:
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415
 
-    if axes.lines and axes.lines[0].get_xdata().size and not isinstance(
-        axes.xaxis.get_major_formatter(), ConciseDateFormatter
-    ):
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    formatter: Any = ConciseDateFormatter
+    axes.xaxis.set_major_formatter(formatter(axes.xaxis.get_major_locator()))
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"bottom", "left"})
+        spine.set_color(_MUTED)
     axes.tick_params(colors=_MUTED, labelsize=8)
     axes.grid(visible=True, color=_MUTED, alpha=0.25, linewidth=0.6)
     figure.patch.set_alpha(0)

@@ -144,7 +144,7 @@ def _bridge(report: EndOfDayReport) -> Table:
         ("Equity after the session", bridge.equity_end, False),
     )
     rows = tuple(
-        (name, f"{cents(value):+,.2f}" if signed else f"{cents(value):,.2f}")
+        (name, f"{cents(value):+,.2f}" if signed and value else f"{cents(value):,.2f}")
         for name, value, signed in parts
     )
     return Table("Account bridge", ("", "USD"), rows, "")

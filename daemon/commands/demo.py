@@ -110,7 +110,9 @@ class Screen:
         self._print(
             "Recorded prices of companies that survived, so results flatter; the path within the"
         )
-        self._print("day is derived from open, high, low and close; no news of that day is recorded.")
+        self._print(
+            "day is derived from open, high, low and close; no news of that day is recorded."
+        )
 
     def line(self, time: str, text: str) -> None:
         """Print one line of the day."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from daemon.cli import Options
 from daemon.commands import arguments
-from daemon.config import load, state_directory
-from daemon.commands.story import tell
 from daemon.commands.output import money, print_json, print_pairs, print_table
+from daemon.commands.story import tell
+from daemon.config import load, state_directory
 from domain.errors import BadArgument
 from state.reader import Reader
 
@@ -119,7 +119,11 @@ def status(options: Options) -> None:
 def _status_lines(now: Row) -> list[tuple[str, Any]]:
     kill, session, last = now["kill"], now["session"], now["last_run"]
     latch = f"ENGAGED: {kill['reason']} ({kill['at']})" if kill["engaged"] else "armed, not engaged"
-    run = "-" if not last else f"{last['session_date']} {last['kind']} {last['state']} {last['reason'] or ''}"
+    run = (
+        "-"
+        if not last
+        else f"{last['session_date']} {last['kind']} {last['state']} {last['reason'] or ''}"
+    )
     breakers = ", ".join(f"{name} {state}" for name, state in sorted(now["breakers"].items()))
     return [
         ("mode", now["mode"]),

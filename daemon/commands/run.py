@@ -15,7 +15,9 @@ from domain.errors import OpenbellError, first_cause
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
     """Live until stopped, or for a number of sessions."""
     config = load(options.config)
-    event_loop.run(config, _until_stopped(run_daemon(config, sessions=sessions, is_waiting=is_waiting)))
+    event_loop.run(
+        config, _until_stopped(run_daemon(config, sessions=sessions, is_waiting=is_waiting))
+    )
 
 
 async def _until_stopped(daemon: Coroutine[Any, Any, None]) -> None:

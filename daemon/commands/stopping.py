@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from daemon import event_loop
+from daemon.app import open_books
 from daemon.cli import EXIT_NOT_VERIFIED, Options
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, load_for_kill, state_directory
 from daemon.connection import connect
-from daemon.app import open_books
 from domain.clock import SystemClock
 from domain.errors import OpenbellError
 from execution.kill import KillReport, Proof
@@ -54,7 +54,7 @@ async def _kill(config: Config, directory: Path, *, flatten: bool, reason: str) 
             flatten=flatten,
             reason=reason,
             clock=connection.clock,
-            tell=lambda line: _say(line),
+            tell=_say,
         )
 
 
@@ -140,4 +140,6 @@ def pause(options: Options, *, is_paused: bool, reason: str) -> None:
     if options.json:
         print_json({"paused": marker.reason is not None, "reason": marker.reason})
     else:
-        console().print("Entries are paused; exits still work." if is_paused else "Entries are allowed.")
+        console().print(
+            "Entries are paused; exits still work." if is_paused else "Entries are allowed."
+        )

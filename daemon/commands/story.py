@@ -31,20 +31,18 @@ def _known(decision: Row) -> list[tuple[str, Any]]:
         ("excluded", decision["excluded"]),
     ]
     forecast = decision["forecast"]
-    if forecast is None:
-        pairs.append(("forecast", "none"))
-    else:
-        pairs.append(
-            (
-                "forecast",
-                f"{forecast['source']} {forecast['model']}: P(up) {forecast['probability_up']:.2f}"
-                f" in {forecast['horizon']} sessions, mean {forecast['mean']:+.2%},"
-                f" volatility {forecast['volatility']:.2%}",
-            )
-        )
+    pairs.append(("forecast", "none" if forecast is None else _forecast(forecast)))
     sentiment = decision["sentiment"]
     news = "no headlines" if sentiment is None else _news(sentiment)
     return [*pairs, ("news", news)]
+
+
+def _forecast(forecast: Row) -> str:
+    return (
+        f"{forecast['source']} {forecast['model']}: P(up) {forecast['probability_up']:.2f}"
+        f" in {forecast['horizon']} sessions, mean {forecast['mean']:+.2%},"
+        f" volatility {forecast['volatility']:.2%}"
+    )
 
 
 def _news(sentiment: Row) -> str:

@@ -80,7 +80,9 @@ class Narrator:
 
     def _unknown(self, event: Event) -> str:
         self._lost_symbol = str(event["symbol"])
-        return f"{event['symbol']}: accepted, but the answer was lost; UNKNOWN, nothing is sent again"
+        return (
+            f"{event['symbol']}: accepted, but the answer was lost; UNKNOWN, nothing is sent again"
+        )
 
     def _found(self, event: Event) -> str | None:
         if event["symbol"] != self._lost_symbol:
