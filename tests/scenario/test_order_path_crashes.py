@@ -74,7 +74,7 @@ async def send_plan(scene: Scene, wanted: list[OrderRequest]) -> None:
 
 async def recover(scene: Scene, wanted: list[OrderRequest]) -> None:
     """What the daemon does at a start, and then the run that was due."""
-    left = await scene.path.recover(cutoff=CUTOFF)
+    left = await scene.path.recover(cutoff=CUTOFF, patience_seconds=240)
     await scene.reconciler.run("start", is_deep=True)
     await scene.path.send_staged([r.client_order_id for r in left], cutoff=CUTOFF)
     await send_plan(scene, wanted)

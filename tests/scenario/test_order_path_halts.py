@@ -1,5 +1,6 @@
 """When the order path stops trading altogether, and what still works then."""
 
+import asyncio
 import dataclasses
 import datetime as dt
 import sqlite3
@@ -14,7 +15,7 @@ from domain.ids import BrokerOrderId
 from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
-from tests.support.fake_broker import refused
+from tests.support.fake_broker import lost_after, lost_before, refused
 from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, failing, request
 from tests.support.virtual_time import OPENING, virtual
 
@@ -113,7 +114,7 @@ async def test_e01_answer_that_cannot_be_recorded_halts_and_is_read_after_the_re
     assert "storage" in scene.latch.read().reason
     scene.restart()
 
-    await scene.path.recover(cutoff=CUTOFF)
+    await scene.path.recover(cutoff=CUTOFF, patience_seconds=240)
 
     assert scene.state_of(request()) is OrderState.CANCELED, "halted: canceled once seen"
     assert len(scene.broker.posts) == 1
@@ -269,7 +270,7 @@ async def test_no_resend_of_a_lost_order_while_halted(tmp_path: Path) -> None:
     scene.restart()
     scene.state = TradingState.HALTED
 
-    await scene.path.recover(cutoff=CUTOFF)
+    await scene.path.recover(cutoff=CUTOFF, patience_seconds=240)
 
     assert scene.broker.posts == []
     assert scene.state_of(wanted) is OrderState.ABANDONED
@@ -293,3 +294,71 @@ async def test_cash_that_is_no_number_is_a_failed_reading(tmp_path: Path) -> Non
 
     with pytest.raises(BrokerUnavailable, match="cash"):
         await scene.reconciler.run("start")
+
+
+@virtual
+async def test_start_reads_at_once_and_leaves_the_proof_to_the_background(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.path.stage([approved(wanted)], RUN_ID)
+    scene.journal.mark_sending(wanted.client_order_id)
+    scene.restart()
+    started = scene.clock.monotonic()
+
+    await scene.path.recover()
+    spent = scene.clock.monotonic() - started
+    async with asyncio.TaskGroup() as group:
+        settling = group.create_task(scene.path.settle_for_ever())
+        await scene.clock.sleep(300)
+        settling.cancel()
+
+    assert spent < 1
+    assert scene.state_of(wanted) is OrderState.ABANDONED
+
+
+@virtual
+async def test_background_settling_goes_on_after_a_long_outage(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.append(lost_after())
+    scene.broker.after_write = lambda _: setattr(scene.broker, "is_down", True)
+    asyncio.get_running_loop().call_later(3600, setattr, scene.broker, "is_down", False)
+
+    async with asyncio.TaskGroup() as group:
+        settling = group.create_task(scene.path.settle_for_ever())
+        report = await scene.send(wanted)
+        await scene.clock.sleep(3600)
+        settling.cancel()
+
+    assert not report.is_settled
+    assert scene.state_of(wanted) is OrderState.LIVE
+
+
+@virtual
+async def test_order_canceled_before_it_was_seen_is_canceled_on_sight(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.append(lost_after())
+    scene.broker.visible_after_seconds = 20
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.send(wanted))
+        await scene.clock.sleep(5)
+        ended = await scene.path.cancel(wanted.client_order_id, "past the entry cut-off")
+
+    assert not ended
+    assert scene.state_of(wanted) is OrderState.CANCELED
+    assert scene.path.books.unwanted == {}
+
+
+@virtual
+async def test_two_misses_prove_nothing_however_far_apart(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, settings=OrderSettings(unknown_reads_seconds=(130,)))
+    wanted = request()
+    scene.broker.submit_faults.append(lost_before())
+
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(scene.send(wanted, cutoff=None))
+        await scene.clock.sleep(300)
+        assert scene.state_of(wanted) is OrderState.UNKNOWN
+        sending.cancel()
