@@ -1,9 +1,12 @@
 """The journal of intents: every order from the gate's answer to its end."""
 
 import datetime as dt
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum, unique
+from operator import attrgetter
+from typing import Any
 
 from domain.decisions import GateResult
 from domain.errors import StateError
@@ -13,16 +16,32 @@ from domain.orders import BrokerOrder, OrderState
 from state.events import Payload
 from state.order_states import reported
 from state.rows import (
+    REQUEST_COLUMNS,
     OrderRecord,
     external_columns,
     optional_text,
     order_record,
-    request_columns,
+    request_values,
     stamp,
 )
 from state.store import Store
 
 _ONE = "SELECT * FROM orders WHERE client_order_id = ?"
+_STATES = (
+    "SELECT client_order_id, state FROM orders"
+    " WHERE client_order_id IN (SELECT value FROM json_each(?))"
+)
+_LEFT = (
+    "SELECT client_order_id FROM orders"
+    " WHERE client_order_id IN (SELECT value FROM json_each(?))"
+    " AND (sent_at IS NOT NULL OR broker_order_id IS NOT NULL OR booked_quantity <> '0')"
+)
+_PLAN_COLUMNS = (*REQUEST_COLUMNS, "state", "state_reason", "checks")
+# One event for many orders is cheaper; a short one is quicker to read a check out of.
+_PLANS_PER_EVENT = 32
+_STATE = len(REQUEST_COLUMNS)
+_APPROVED, _DENIED = OrderState.APPROVED.value, OrderState.DENIED.value
+_CHECK = attrgetter("limit", "passed", "figure", "bound", "detail")
 _WORKING = (
     "SELECT * FROM orders WHERE state IN"
     " ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned')"
@@ -62,18 +81,25 @@ class Journal:
 
         Returns:
             The ids that this plan approved, in order: only these may be sent.
+
+        Raises:
+            StateError: an id occurs twice; nothing is planned.
+            StorageError: not durable; nothing is planned.
         """
-        approved: list[ClientOrderId] = []
+        by_id = {result.request.client_order_id: result for result in results}
+        if len(by_id) < len(results):
+            raise StateError(f"run {run_id} plans an order twice: give each leg its own name")
         with self._store.transaction():
-            for result in results:
-                order_id = result.request.client_order_id
-                row = self._row(order_id)
-                if row is not None and not _never_left(row):
-                    continue
-                self._store.append_within("order.planned", _planned(result, run_id))
-                if result.is_approved:
-                    approved.append(order_id)
-        return tuple(approved)
+            sent = self._sent(by_id)
+            fresh = [result for order_id, result in by_id.items() if order_id not in sent]
+            rows = [_planned(result) for result in fresh]
+            for start in range(0, len(rows), _PLANS_PER_EVENT):
+                chunk = rows[start : start + _PLANS_PER_EVENT]
+                self._store.append_within(
+                    "orders.planned",
+                    {"run_id": run_id, "columns": _PLAN_COLUMNS, "orders": chunk},
+                )
+        return tuple(ClientOrderId(row[0]) for row in rows if row[_STATE] == _APPROVED)
 
     def mark_sending(self, *client_order_ids: ClientOrderId) -> None:
         """Make durable that these requests may be on the wire; also for a resend of an id.
@@ -83,14 +109,14 @@ class Journal:
             StorageError: not durable, so nothing may be sent.
         """
         with self._store.transaction():
+            states = self._states(client_order_ids)
             for order_id in client_order_ids:
-                state = self._state(order_id)
-                if state not in _MAY_BE_SENT:
+                if states.get(order_id) not in _MAY_BE_SENT:
                     raise StateError(
-                        f"order {order_id} is {state or 'not planned'} and may not be sent:"
-                        " plan it anew"
+                        f"order {order_id} is {states.get(order_id, 'not planned')} and may not"
+                        " be sent: plan it anew"
                     )
-                self._store.append_within("order.sending", {"client_order_id": order_id})
+            self._store.append_within("orders.sending", {"client_order_ids": client_order_ids})
 
     def mark_live(self, order: BrokerOrder) -> ApplyOutcome:
         """Record the broker's acceptance; the same as ``apply_order``."""
@@ -172,11 +198,13 @@ class Journal:
     def _row(self, client_order_id: ClientOrderId) -> sqlite3.Row | None:
         return self._store.row(_ONE, (client_order_id,))
 
-    def _state(self, client_order_id: ClientOrderId) -> OrderState | None:
-        row = self._store.row(
-            "SELECT state FROM orders WHERE client_order_id = ?", (client_order_id,)
-        )
-        return OrderState(row["state"]) if row is not None else None
+    def _states(self, order_ids: Iterable[ClientOrderId]) -> dict[str, str]:
+        rows = self._store.rows(_STATES, (json.dumps(list(order_ids)),))
+        return {row["client_order_id"]: row["state"] for row in rows}
+
+    def _sent(self, order_ids: Iterable[ClientOrderId]) -> set[str]:
+        rows = self._store.rows(_LEFT, (json.dumps(list(order_ids)),))
+        return {row["client_order_id"] for row in rows}
 
     def _move(
         self,
@@ -186,7 +214,7 @@ class Journal:
         allowed: frozenset[OrderState] | set[OrderState],
     ) -> bool:
         with self._store.transaction():
-            if self._state(client_order_id) not in allowed:
+            if self._states([client_order_id]).get(client_order_id) not in allowed:
                 return False
             self._store.append_within(
                 "order.moved",
@@ -195,24 +223,14 @@ class Journal:
         return True
 
 
-def _never_left(row: sqlite3.Row) -> bool:
+def _planned(result: GateResult) -> tuple[Any, ...]:
+    is_approved = result.is_approved
     return (
-        row["sent_at"] is None and row["broker_order_id"] is None and row["booked_quantity"] == "0"
+        *request_values(result.request),
+        _APPROVED if is_approved else _DENIED,
+        "" if is_approved else ", ".join(result.reasons),
+        tuple(map(_CHECK, result.checks)),
     )
-
-
-def _planned(result: GateResult, run_id: str) -> Payload:
-    state = OrderState.APPROVED if result.is_approved else OrderState.DENIED
-    return {
-        **request_columns(result.request),
-        "run_id": run_id,
-        "state": state.value,
-        "state_reason": ", ".join(result.reasons),
-        "checks": [
-            (check.limit, check.passed, check.figure, check.bound, check.detail)
-            for check in result.checks
-        ],
-    }
 
 
 def _merged(row: sqlite3.Row, order: BrokerOrder) -> dict[str, str | None]:
@@ -234,10 +252,7 @@ def _merged(row: sqlite3.Row, order: BrokerOrder) -> dict[str, str | None]:
 def _adopted(order: BrokerOrder) -> Payload:
     return {
         **external_columns(order, order.submitted_at.date()),
-        "run_id": None,
         "state": order.state.value,
-        "state_reason": "",
-        "is_external": 1,
         "broker_order_id": order.broker_order_id,
         "raw_status": order.raw_status,
         "filled_quantity": text(order.filled_quantity),

@@ -1,41 +1,42 @@
 """Events about orders, carried into ``orders``."""
 
+import json
 import sqlite3
 from decimal import Decimal
 
 from domain.money import text
 from state.cost_basis import exact_product, exact_sum
 from state.events import Event
+from state.rows import REQUEST_COLUMNS
 
-_INSERT_ORDER = (
-    "INSERT OR REPLACE INTO orders (client_order_id, session_date, symbol, side, quantity,"
-    " order_type, limit_price, time_in_force, strategy, leg, revision, decision_price, reason,"
-    " run_id, state, state_reason, is_external, broker_order_id, raw_status, filled_quantity,"
-    " filled_avg_price, acknowledged_at, created_at, updated_at, planned_seq, updated_seq)"
-    " VALUES (:client_order_id, :session_date, :symbol, :side, :quantity, :order_type,"
-    " :limit_price, :time_in_force, :strategy, :leg, :revision, :decision_price, :reason,"
-    " :run_id, :state, :state_reason, :is_external, :broker_order_id, :raw_status,"
-    " :filled_quantity, :filled_avg_price, :acknowledged_at, :at, :at, :seq, :seq)"
+_INSERT_PLANNED = (
+    "INSERT OR REPLACE INTO orders ({columns}, state, state_reason, run_id, created_at,"
+    " updated_at, planned_seq, updated_seq, planned_item)"
+    " VALUES ({values}, ?, ?, ?, ?, ?, ?, ?, ?)"
+).format(columns=", ".join(REQUEST_COLUMNS), values=", ".join("?" * len(REQUEST_COLUMNS)))
+_INSERT_ADOPTED = (
+    "INSERT INTO orders ({columns}, state, state_reason, is_external, broker_order_id,"
+    " raw_status, filled_quantity, filled_avg_price, acknowledged_at, created_at, updated_at,"
+    " planned_seq, updated_seq)"
+    " VALUES ({values}, :state, '', 1, :broker_order_id, :raw_status, :filled_quantity,"
+    " :filled_avg_price, :acknowledged_at, :at, :at, :seq, :seq)"
+).format(
+    columns=", ".join(REQUEST_COLUMNS), values=", ".join(f":{name}" for name in REQUEST_COLUMNS)
 )
-_PLANNED = {
-    "is_external": 0,
-    "broker_order_id": None,
-    "raw_status": None,
-    "filled_quantity": "0",
-    "filled_avg_price": None,
-    "acknowledged_at": None,
-}
 
 
-def order_planned(connection: sqlite3.Connection, event: Event) -> None:
-    """The gate answered."""
-    stamped = {"at": event.at, "seq": event.sequence}
-    connection.execute(_INSERT_ORDER, {**_PLANNED, **event.payload, **stamped})
+def orders_planned(connection: sqlite3.Connection, event: Event) -> None:
+    """The gate answered for some orders; each row ends with its checks, which stay in the log."""
+    stamped = (event.payload["run_id"], event.at, event.at, event.sequence, event.sequence)
+    connection.executemany(
+        _INSERT_PLANNED,
+        [(*row[:-1], *stamped, item) for item, row in enumerate(event.payload["orders"])],
+    )
 
 
 def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
     """An order from outside was taken in."""
-    order_planned(connection, event)
+    connection.execute(_INSERT_ADOPTED, {**event.payload, "at": event.at, "seq": event.sequence})
     # Executions may have come before the order was known.
     order_id, broker_id = event.payload["client_order_id"], event.payload["broker_order_id"]
     connection.execute(
@@ -56,12 +57,13 @@ def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
     )
 
 
-def order_sending(connection: sqlite3.Connection, event: Event) -> None:
-    """The request may be on the wire."""
+def orders_sending(connection: sqlite3.Connection, event: Event) -> None:
+    """The requests may be on the wire."""
     connection.execute(
         "UPDATE orders SET state = 'sending', state_reason = '', attempts = attempts + 1,"
-        " sent_at = ?, updated_at = ?, updated_seq = ? WHERE client_order_id = ?",
-        (event.at, event.at, event.sequence, event.payload["client_order_id"]),
+        " sent_at = ?1, updated_at = ?1, updated_seq = ?2"
+        " WHERE client_order_id IN (SELECT value FROM json_each(?3))",
+        (event.at, event.sequence, json.dumps(event.payload["client_order_ids"])),
     )
 
 

@@ -75,9 +75,9 @@ def _account_bound(connection: sqlite3.Connection, event: Event) -> None:
 _APPLY: dict[str, Callable[[sqlite3.Connection, Event], None]] = {
     "store.opened": _store_opened,
     "account.bound": _account_bound,
-    "order.planned": project_orders.order_planned,
+    "orders.planned": project_orders.orders_planned,
     "order.adopted": project_orders.order_adopted,
-    "order.sending": project_orders.order_sending,
+    "orders.sending": project_orders.orders_sending,
     "order.moved": project_orders.order_moved,
     "order.reported": project_orders.order_reported,
     "fill.booked": project_ledger.fill_booked,

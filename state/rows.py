@@ -11,6 +11,21 @@ from domain.orders import BrokerOrder, Fill, OrderRequest, OrderState, OrderType
 from state.cost_basis import average
 
 DISPLAY_PRICE_GRID = Decimal("0.000001")
+REQUEST_COLUMNS = (
+    "client_order_id",
+    "session_date",
+    "symbol",
+    "side",
+    "quantity",
+    "order_type",
+    "limit_price",
+    "time_in_force",
+    "strategy",
+    "leg",
+    "revision",
+    "decision_price",
+    "reason",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,27 +100,27 @@ def optional_text(value: Decimal | None) -> str | None:
     return text(value) if value is not None else None
 
 
-def request_columns(request: OrderRequest) -> dict[str, str | int | None]:
-    """Return the columns of ``orders`` that an intent fills."""
-    return {
-        "client_order_id": request.client_order_id,
-        "session_date": request.session_date.isoformat(),
-        "symbol": request.symbol,
-        "side": request.side.value,
-        "quantity": text(request.quantity),
-        "order_type": request.order_type.value,
-        "limit_price": optional_text(request.limit_price),
-        "time_in_force": request.time_in_force.value,
-        "strategy": request.strategy,
-        "leg": request.leg,
-        "revision": request.revision,
-        "decision_price": text(request.decision_price),
-        "reason": request.reason,
-    }
+def request_values(request: OrderRequest) -> tuple[str | int | None, ...]:
+    """Return the values of ``REQUEST_COLUMNS`` of an intent."""
+    return (
+        request.client_order_id,
+        request.session_date.isoformat(),
+        request.symbol,
+        request.side.value,
+        text(request.quantity),
+        request.order_type.value,
+        optional_text(request.limit_price),
+        request.time_in_force.value,
+        request.strategy,
+        request.leg,
+        request.revision,
+        text(request.decision_price),
+        request.reason,
+    )
 
 
 def external_columns(order: BrokerOrder, session_date: dt.date) -> dict[str, str | int | None]:
-    """Return the same columns for an order that openbell did not send."""
+    """Return the same as columns for an order that openbell did not send."""
     return {
         "client_order_id": order.client_order_id,
         "session_date": session_date.isoformat(),

@@ -64,6 +64,7 @@ CREATE TABLE orders (
     acknowledged_at TEXT,
     updated_at TEXT NOT NULL,
     planned_seq INTEGER NOT NULL,
+    planned_item INTEGER,
     updated_seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX orders_by_session ON orders (session_date, symbol);
@@ -78,8 +79,8 @@ CREATE VIEW limit_checks AS
            json_extract(c.value, '$[3]') AS bound,
            json_extract(c.value, '$[4]') AS detail
     FROM orders o JOIN events e ON e.seq = o.planned_seq,
-         json_each(e.payload, '$.checks') c
-    WHERE o.is_external = 0
+         json_each(e.payload, '$.orders[' || o.planned_item || '][15]') c
+    WHERE o.planned_item IS NOT NULL
 """
 
 FILLS = """
@@ -373,7 +374,6 @@ def _split(statements: str) -> list[str]:
         if "CREATE TRIGGER" in pending and not pending.rstrip().endswith("END"):
             pending += ";"
             continue
-        if pending.strip():
-            parts.append(pending.strip())
+        parts.append(pending.strip())
         pending = ""
     return parts

@@ -19,6 +19,7 @@ from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
+from state.mark import Mark
 from state.retention import Retention, prune_records
 from state.store import Store
 from tests.support.state_builders import AAPL, SESSION, START, a_fill, approved, open_store
@@ -147,10 +148,10 @@ def test_recovery_onto_a_broken_disk_is_told(
     backup = back_up(store, tmp_path / "backup.db")
     store.close()
 
-    def refuse(*_: object) -> int:
+    def refuse(self: Mark) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(Mark, "sync", refuse)
 
     def recover() -> None:
         if call == "restore":

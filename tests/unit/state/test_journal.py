@@ -87,6 +87,24 @@ def test_request_comes_back_field_by_field(journal: Journal) -> None:
     assert records[0].leaves_quantity == 100
 
 
+def test_plan_with_an_id_twice_is_refused(journal: Journal) -> None:
+    with pytest.raises(StateError, match="plans an order twice"):
+        journal.record_plan([approved("ob-1"), approved("ob-1")], "run")
+    assert journal.get(OB1) is None
+
+
+def test_long_plan_finds_the_checks_of_every_order(journal: Journal, store: Store) -> None:
+    results = [(denied if n % 7 == 0 else approved)(f"ob-{n:03d}") for n in range(100)]
+
+    sendable = journal.record_plan(results, "run")
+
+    assert sendable == tuple(f"ob-{n:03d}" for n in range(100) if n % 7)
+    rows = store.rows("SELECT client_order_id, count(*) AS n FROM limit_checks GROUP BY 1")
+    assert {row["client_order_id"]: row["n"] for row in rows} == {
+        f"ob-{n:03d}": 1 if n % 7 else 2 for n in range(100)
+    }
+
+
 def test_result_without_checks_is_not_approved(journal: Journal) -> None:
     assert journal.record_plan([GateResult(request=a_request(), checks=())], "run") == ()
     assert state_of(journal) is OrderState.DENIED

@@ -369,6 +369,8 @@ def test_lists_come_back(day: Reader) -> None:
         assert day.equity_curve(START + 2 * HOUR) == []
         assert day.position_curve(START, START + 2 * HOUR)[0]["price"] == "144.5"
         assert day.reports()[0]["is_reconciled"] is True
+        assert [entry["kind"] for entry in day.entries()] == ["fill"]
+        assert day.entries(START + 9 * HOUR) == []
 
 
 def test_missing_database_names_the_next_step(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_e01_full_disk_at_sending_leaves_the_order_approved(store: Store, journa
 
     assert refused == 1
     assert before is not None
-    events = store.rows("SELECT count(*) FROM events WHERE kind = 'order.sending'")[0][0]
+    events = store.rows("SELECT count(*) FROM events WHERE kind = 'orders.sending'")[0][0]
     assert before.attempts == events
 
 
