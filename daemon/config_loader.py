@@ -122,9 +122,8 @@ def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> An
 
 
 def _check_range(value: Any, low: float | None, high: float | None, where: str) -> None:
-    # Written so that NaN fails: every comparison with it is false.
-    is_above = low is None or value >= Decimal(str(low))
-    is_below = high is None or value <= Decimal(str(high))
+    is_above = low is None or value >= low
+    is_below = high is None or value <= high
     if is_above and is_below and not math.isnan(value):
         return
     bounds = f"from {'any' if low is None else low} to {'any' if high is None else high}"

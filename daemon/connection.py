@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
 from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
-from daemon.config import AlpacaBrokerConfig, Config
+from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from daemon.embedded import embedded_broker, published, running_endpoint
 from domain.clock import Clock, LoopClock, SystemClock
 from domain.errors import ConfigError
 from marketdata.session_calendar import NyseCalendar
+from state.files import prepare_directory
 from transport.http import Deadlines
 from transport.replay_loop import ReplayLoop
 
@@ -78,6 +79,8 @@ def _loopback(port: int) -> AlpacaBrokerConfig:
 async def _embedded(
     config: Config, credentials: Credentials, *, is_urgent: bool
 ) -> AsyncIterator[Connection]:
+    # Said in our words before the exchange stumbles over it.
+    prepare_directory(state_directory(config))
     server = embedded_broker(
         config, clock=start_clock(config), calendar=NyseCalendar(), credentials=credentials
     )

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from brokers.paper_server import PaperServer, run_paper_server
+from brokers.paper_server import PaperServer
 from daemon import event_loop
 from daemon.cli import Options
 from daemon.commands.output import console, print_json
@@ -34,14 +34,10 @@ async def _serve(config: Config, options: Options, port: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    serving = asyncio.create_task(run_paper_server(server, until=stopped))
-    while server.port == 0 and not serving.done():
-        await asyncio.sleep(0)
-    if not serving.done():
+    async with server:
         _announce(server, options, credentials)
         with published(config, server):
-            await serving
-    await serving
+            await stopped.wait()
 
 
 def _announce(server: PaperServer, options: Options, credentials: Credentials) -> None:

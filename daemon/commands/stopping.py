@@ -41,6 +41,7 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
 
 def _engage(latch: Latch, reason: str, action: KillAction) -> None:
     try:
+        latch.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         latch.engage(reason, SystemClock().now(), pending=action)
     except (OpenbellError, OSError) as exc:
         sys.stderr.write(f"openbell: {exc}\n")

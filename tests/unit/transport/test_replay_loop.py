@@ -68,6 +68,7 @@ def test_a_deadline_passes_at_once_when_the_other_side_never_answers() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        closed.set()
 
     async def main() -> float:
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
@@ -76,10 +77,13 @@ def test_a_deadline_passes_at_once_when_the_other_side_never_answers() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(15):
                 await reader.readexactly(1)
+        spent = asyncio.get_running_loop().time() - start
         writer.close()
+        await closed.wait()
         server.close()
-        return asyncio.get_running_loop().time() - start
+        return spent
 
+    closed = asyncio.Event()
     assert replay(main()) == pytest.approx(15)
 
 

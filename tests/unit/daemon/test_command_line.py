@@ -1,0 +1,133 @@
+"""Errors are one sentence and an exit status; options may stand anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.cli import hoist
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def openbell(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("OPENBELL__")}
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "daemon", *arguments],
+        cwd=cwd,
+        env={**inherited, "PYTHONPATH": str(REPOSITORY), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text((REPOSITORY / "config.toml").read_text())
+    return tmp_path
+
+
+def test_global_options_may_stand_anywhere_on_the_line() -> None:
+    assert hoist(["status", "--json", "--config", "a.toml"]) == [
+        "--json",
+        "--config",
+        "a.toml",
+        "status",
+    ]
+    assert hoist(["kill", "--config=a.toml", "--", "--json"]) == [
+        "--config=a.toml",
+        "kill",
+        "--",
+        "--json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "part"),
+    [
+        (["frobnicate"], 64, "No such command"),
+        (["demo", "--days", "many"], 64, "--days"),
+        (["demo", "--date", "yesterday"], 64, "--date yesterday: not a date"),
+        (["demo", "--date", "2022-11-13"], 64, "the exchange was closed; try 2022-11-11"),
+        (["demo", "--date", "2031-01-02"], 64, "outside the recording; choose a session from"),
+        (["status", "--config", "nowhere.toml"], 78, "nowhere.toml: no such file"),
+        (["status"], 78, "does not exist: start openbell run or openbell demo first"),
+        (["explain", "not-a-symbol"], 64, "not a US equity symbol"),
+        (["report", "--format", "pdf"], 64, "--format pdf: unknown"),
+    ],
+)
+def test_an_error_is_one_sentence_and_the_right_exit_status(
+    home: Path, arguments: list[str], status: int, part: str
+) -> None:
+    done = openbell(*arguments, cwd=home)
+
+    assert done.returncode == status
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_unknown_symbol_in_the_universe_is_named(home: Path) -> None:
+    done = openbell("demo", cwd=home, OPENBELL__UNIVERSE__SYMBOLS='["AAPL", "ZZZZ"]')
+
+    assert done.returncode == 78
+    assert "universe.symbols: ZZZZ is not recorded" in done.stderr
+
+
+def test_a_misspelt_key_leaves_nothing_behind(home: Path) -> None:
+    text = (home / "config.toml").read_text().replace("max_drawdown_pct", "max_drawdwon_pct")
+    (home / "config.toml").write_text(text)
+
+    done = openbell("demo", cwd=home)
+
+    assert done.returncode == 78
+    assert "did you mean `max_drawdown_pct`?" in done.stderr
+    assert sorted(path.name for path in home.iterdir()) == ["config.toml"]
+
+
+def test_an_unreadable_state_directory_is_named(home: Path) -> None:
+    (home / "var").write_text("a file where a directory should be")
+
+    done = openbell("run", "--once", cwd=home)
+
+    assert done.returncode == 78
+    assert "var" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_kill_without_anything_latches_and_says_what_is_not_verified(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[universe]\nsymbols = ["AAPL"]\n[broker]\nkind = "alpaca"\n'
+        '[broker.alpaca]\ntrading_url = "http://127.0.0.1:9"\n'
+    )
+
+    done = openbell("kill", "--json", cwd=tmp_path)
+
+    document = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert document["latched"] is True
+    assert document["verified"] is False
+    assert (tmp_path / "var" / "KILL").exists()
+
+
+def test_help_and_reading_start_without_heavy_packages() -> None:
+    code = (
+        "import sys; sys.argv = ['openbell', '--help']\n"
+        "from daemon.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import daemon.commands.reading\n"
+        "heavy = {'pandas', 'numpy', 'torch', 'sqlite_utils', 'alpaca', 'matplotlib'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr

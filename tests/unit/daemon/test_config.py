@@ -1,0 +1,152 @@
+"""The configuration refuses whatever it does not understand, and says what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.config import Config, load, load_for_kill
+from domain.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[3]
+MINIMAL = '[universe]\nsymbols = ["AAPL"]\n'
+
+
+def loaded(tmp_path: Path, text: str, **environ: str) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, environ)
+
+
+def refusal(tmp_path: Path, text: str, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text, **environ)
+    return str(caught.value)
+
+
+def test_the_file_in_the_repository_is_the_embedded_default() -> None:
+    config = load(REPOSITORY / "config.toml", {})
+
+    assert config.mode == "paper"
+    assert config.broker.kind == "embedded"
+    assert config.clock.kind == "replay"
+    assert config.risk.kelly_fraction == 0.25
+    assert len(config.universe.symbols) == 25
+
+
+def test_a_misspelt_key_names_the_nearest_one(tmp_path: Path) -> None:
+    said = refusal(tmp_path, MINIMAL + "[risk]\nmax_drawdwon_pct = 5\n")
+
+    assert said == "risk.max_drawdwon_pct: unknown key; did you mean `max_drawdown_pct`?"
+
+
+def test_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
+    assert "did you mean `schedule`?" in refusal(tmp_path, MINIMAL + "[shedule]\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("[http]\nport = 99999", "http.port = 99999: out of range, allowed is from 1 to 65535"),
+        ('[http]\nport = "8787"', "http.port = '8787': must be a whole number"),
+        ("[http]\nenabled = 1", "http.enabled = 1: must be true or false"),
+        ("[clock]\nspeed = nan", "clock.speed = nan: out of range"),
+        ('[broker]\nkind = "etrade"', "must be one of 'embedded', 'alpaca'"),
+        ('[http]\nhost = "0.0.0.0"', "http.host = '0.0.0.0': must be one of"),
+        ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
+        ("[state]\ndirectory = 7", "state.directory = 7: must be a text"),
+        ("risk = 3", "risk: must be a section"),
+    ],
+)
+def test_wrong_values_name_key_value_and_what_is_allowed(
+    tmp_path: Path, line: str, part: str
+) -> None:
+    text = f"{line}\n{MINIMAL}" if line.startswith("risk =") else f"{MINIMAL}{line}\n"
+
+    assert part in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "part"),
+    [
+        ('["AAPL", "AAPL"]', "listed twice"),
+        ('["not a symbol"]', "is not a US equity symbol"),
+        ("[]", "1 to 1000 symbols"),
+    ],
+)
+def test_a_universe_that_cannot_be_meant_is_refused(
+    tmp_path: Path, symbols: str, part: str
+) -> None:
+    assert part in refusal(tmp_path, f"[universe]\nsymbols = {symbols}\n")
+
+
+def test_a_missing_universe_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "") == "universe: is missing"
+
+
+def test_the_environment_overrides_the_file_with_the_type_of_the_key(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path,
+        MINIMAL,
+        OPENBELL__HTTP__PORT="9000",
+        OPENBELL__STATE__DIRECTORY="12345",
+        OPENBELL__BROKER__EMBEDDED__FAULTS='["lose_answer:order=1"]',
+        OPENBELL__STRATEGIES__FORECAST__CAPITAL_FRACTION="0.5",
+        OPENBELL__CLOCK__START="2022-11-14T07:00:00-05:00",
+        UNRELATED="x",
+    )
+
+    assert config.http.port == 9000
+    assert config.state.directory == "12345"
+    assert config.broker.embedded.faults == ("lose_answer:order=1",)
+    assert config.strategies["forecast"] == {"capital_fraction": 0.5}
+    assert config.clock.start == "2022-11-14T07:00:00-05:00"
+
+
+def test_a_misspelt_name_in_the_environment_is_refused_too(tmp_path: Path) -> None:
+    assert "http.prot" in refusal(tmp_path, MINIMAL, OPENBELL__HTTP__PROT="1")
+
+
+@pytest.mark.parametrize(
+    ("extra", "part"),
+    [
+        ('[clock]\nkind = "replay"\n[broker]\nkind = "alpaca"\n', "clock.kind"),
+        ('[broker]\nkind = "embedded"\n', "broker.kind"),
+    ],
+)
+def test_live_mode_refuses_replay_and_the_embedded_broker(
+    tmp_path: Path, extra: str, part: str
+) -> None:
+    assert part in refusal(tmp_path, f'mode = "live"\n{MINIMAL}{extra}')
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[universe", b"a = 1\na = 2\n"])
+def test_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match="config.toml"):
+        load(path, {})
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="openbell init"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_the_kill_switch_is_not_stopped_by_a_broken_section(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[risk]\nmax_drawdwon_pct = 5\n[state]\ndirectory = "books"\n[broker]\nkind = "alpaca"\n'
+    )
+
+    config = load_for_kill(path, {})
+
+    assert config.state.directory == "books"
+    assert config.broker.kind == "alpaca"
+
+
+def test_the_kill_switch_works_without_any_file(tmp_path: Path) -> None:
+    environ: dict[str, Any] = {"OPENBELL__STATE__DIRECTORY": "elsewhere"}
+
+    assert load_for_kill(tmp_path / "nowhere.toml", environ).state.directory == "elsewhere"
