@@ -6,7 +6,7 @@ was.  Each forecast carries its source; sizing cuts what a degraded source wishe
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.errors import ProviderUnavailable
@@ -33,11 +33,16 @@ class ForecastOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One engine of the chain; ``breaker`` is for those that are far away."""
+    """One engine of the chain.
+
+    ``breaker`` is for those that are far away; ``demotion`` tells why an engine is not to be
+    asked although it would answer, such as a model that has drifted, or None.
+    """
 
     kind: ForecastSource
     engine: Forecaster
     breaker: Breaker | None = None
+    demotion: Callable[[], str | None] | None = None
 
 
 class FallbackForecaster:
@@ -79,6 +84,9 @@ class FallbackForecaster:
 async def _ask(
     source: Source, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
 ) -> Mapping[Symbol, Forecast]:
+    reason = source.demotion() if source.demotion is not None else None
+    if reason is not None:
+        raise ProviderUnavailable(f"demoted: {reason}")
     if source.breaker is None:
         return await source.engine.forecast(history, as_of)
     return await source.breaker.call(lambda: source.engine.forecast(history, as_of))

@@ -152,3 +152,23 @@ async def test_our_own_mistake_is_not_hidden_by_the_next_source() -> None:
 
     with pytest.raises(ValueError, match="a bug"):
         await scene.source()
+
+
+async def test_a_demoted_model_is_not_asked() -> None:
+    scene = Scene()
+    chain = FallbackForecaster(
+        [
+            Source(
+                kind=ForecastSource.REMOTE,
+                engine=scene.remote,
+                demotion=lambda: "its 80 % band held 60%",
+            ),
+            Source(kind=ForecastSource.LOCAL, engine=scene.local, demotion=lambda: None),
+        ]
+    )
+
+    found = await chain.forecast({}, AS_OF)
+
+    assert found[AAPL].source is ForecastSource.LOCAL
+    assert scene.remote.calls == 0
+    assert chain.last.reasons == {"remote": "demoted: its 80 % band held 60%"}
