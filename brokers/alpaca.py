@@ -15,9 +15,10 @@ from urllib.parse import quote
 import structlog
 
 from brokers import alpaca_errors as errors
+from brokers import alpaca_fields as fields
 from brokers import alpaca_parsing as parsing
 from brokers.alpaca_paging import activities_since, list_orders
-from brokers.alpaca_requests import json_body, order_body
+from brokers.alpaca_requests import json_body, load_models, order_body
 from brokers.alpaca_wire import AlpacaWire, ReadRetry
 from brokers.base import SendGuard
 from domain.account import Account, Activity, Asset, MarketClock, Position
@@ -27,6 +28,7 @@ from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest
 from domain.secrets import Secret
+from transport.breaker import Breaker
 from transport.http import BoundedClient, Deadlines, HttpSettings
 from transport.pacing import Pacer, PacingSettings, Priority
 
@@ -70,9 +72,24 @@ class AlpacaBroker:
 
     @classmethod
     def connect(
-        cls, settings: AlpacaSettings, *, key_id: Secret, secret_key: Secret, clock: Clock
+        cls,
+        settings: AlpacaSettings,
+        *,
+        key_id: Secret,
+        secret_key: Secret,
+        clock: Clock,
+        breaker: Breaker | None = None,
     ) -> "AlpacaBroker":
-        """Build the adapter; nothing is sent yet."""
+        """Build the adapter; nothing is sent yet.
+
+        Args:
+            settings: where the API is and how patient we are.
+            key_id: API key.
+            secret_key: its secret.
+            clock: for pauses, pacing and jitter.
+            breaker: spares a broker that is away from reads (see BROKER_BREAKER); the
+                kill switch passes none.
+        """
         http = HttpSettings(
             base_url=settings.trading_url,
             deadlines=settings.deadlines,
@@ -89,6 +106,7 @@ class AlpacaBroker:
             # Jitter must not make two replays differ.
             jitter=random.Random(0),  # noqa: S311
             read_priority=Priority.KILL if settings.is_urgent else Priority.READ,
+            breaker=breaker,
         )
         return cls(wire, clock=clock, is_urgent=settings.is_urgent)
 
@@ -175,6 +193,7 @@ class AlpacaBroker:
             NotSent: certainly nothing was written; the same id may be sent again.
         """
         what = f"order {request.client_order_id}"
+        await load_models()
         try:
             body = order_body(request)
         except DataError as exc:
@@ -252,8 +271,8 @@ def _order_path(broker_order_id: BrokerOrderId) -> str:
     return f"/v2/orders/{quote(broker_order_id, safe='')}"
 
 
-def _rows(raw: object, what: str) -> tuple[parsing.Row, ...]:
-    return _parsed(lambda value: parsing.rows(value, what=what), raw)
+def _rows(raw: object, what: str) -> tuple[fields.Row, ...]:
+    return _parsed(lambda value: fields.rows(value, what=what), raw)
 
 
 def _parsed(parse: Callable[[object], Parsed], raw: object) -> Parsed:

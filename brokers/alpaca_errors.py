@@ -8,6 +8,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import NoReturn
 
+from brokers import alpaca_fields as fields
 from brokers import alpaca_parsing as parsing
 from domain.errors import (
     AuthRefused,
@@ -126,7 +127,7 @@ def differences(order: BrokerOrder, request: OrderRequest) -> tuple[str, ...]:
 def code_and_message(reply: Reply) -> tuple[int | None, str]:
     """Return code and message of Alpaca's error form, or None and nothing for other bodies."""
     try:
-        body = parsing.row(reply.json(what="error"), what="error")
+        body = fields.row(reply.json(what="error"), what="error")
     except DataError:
         return None, ""
     code, message = body.get("code"), body.get("message")

@@ -7,6 +7,7 @@ that cannot be completed is an error: an order missing from half a list is not a
 
 import datetime as dt
 
+from brokers import alpaca_fields as fields
 from brokers import alpaca_parsing as parsing
 from brokers.alpaca_wire import AlpacaWire, Params
 from domain.account import Activity
@@ -68,7 +69,7 @@ async def activities_since(wire: AlpacaWire, since: dt.datetime) -> tuple[Activi
     for _ in range(_MOST_PAGES):
         raw = await wire.read("/v2/account/activities", (*base, *token), what="activities")
         try:
-            rows = parsing.rows(raw, what="activities")
+            rows = fields.rows(raw, what="activities")
             page = [parsing.activity(row) for row in rows]
         except DataError as exc:
             raise BrokerUnavailable(f"activities: an answer is not usable: {exc}") from exc
@@ -85,7 +86,7 @@ async def activities_since(wire: AlpacaWire, since: dt.datetime) -> tuple[Activi
 async def _order_page(wire: AlpacaWire, params: Params) -> list[BrokerOrder]:
     raw = await wire.read("/v2/orders", params, what="orders")
     try:
-        return [parsing.order(row) for row in parsing.rows(raw, what="orders")]
+        return [parsing.order(row) for row in fields.rows(raw, what="orders")]
     except DataError as exc:
         raise BrokerUnavailable(f"orders: an answer is not usable: {exc}") from exc
 

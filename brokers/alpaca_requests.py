@@ -1,6 +1,9 @@
 """What we put on Alpaca's wire, checked by alpaca-py's own request models."""
 
+import asyncio
+import importlib
 import json
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -9,10 +12,10 @@ from domain.money import text
 from domain.orders import OrderRequest, OrderType
 
 
-def preload() -> None:
-    """Import the SDK's models now: they take half a second, which no order should wait for."""
-    import alpaca.trading.enums  # noqa: PLC0415
-    import alpaca.trading.requests  # noqa: F401, PLC0415
+async def load_models() -> None:
+    """Import the SDK's models in a thread, once: it takes half a second of the event loop."""
+    if "alpaca.trading.requests" not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, "alpaca.trading.requests")
 
 
 def order_body(request: OrderRequest) -> bytes:

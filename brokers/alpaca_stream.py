@@ -7,11 +7,13 @@ event when a handler fails and retries refused keys without end.
 
 import asyncio
 import datetime as dt
+import importlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from brokers import alpaca_fields as fields
 from brokers import alpaca_parsing as parsing
 from domain.clock import Clock
 from domain.errors import DataError
@@ -94,6 +96,8 @@ class AlpacaTradeStream:
             await self._clock.sleep(self._pause(failures, is_refused=is_refused))
 
     async def _live(self, life: "_Life") -> tuple[str, bool]:
+        # In a thread: the SDK takes half a second to import, the event loop has not got it.
+        await asyncio.to_thread(importlib.import_module, "brokers.alpaca_socket")
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
 
         from brokers.alpaca_socket import KeysRefused, open_stream  # noqa: PLC0415
@@ -198,4 +202,4 @@ class _Life:
 
 def _decoded(frame: str | bytes) -> Mapping[str, object]:
     body = frame.encode() if isinstance(frame, str) else frame
-    return parsing.row(strict_json.parse(body, what="trade stream"), what="trade stream")
+    return fields.row(strict_json.parse(body, what="trade stream"), what="trade stream")

@@ -8,12 +8,16 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from brokers import alpaca_errors as errors
 from domain.clock import Clock
-from domain.errors import DataError
+from domain.errors import BrokerUnavailable, DataError
+from transport.breaker import Breaker, BreakerOpen, BreakerSettings
 from transport.failures import TransportError
 from transport.http import BoundedClient, Reply
 from transport.pacing import Pacer, Priority
 
 Params = Sequence[tuple[str, str]]
+
+# Short waits: an unknown order must be looked up as soon as the broker is back.
+BROKER_BREAKER = BreakerSettings(failures_to_open=5, open_seconds=5, longest_open_seconds=30)
 
 _OK = 200
 
@@ -31,6 +35,8 @@ class AlpacaWire:
     """One account's connection to the trading API.
 
     ``read_priority`` is KILL in the kill switch, so that its reads may use the reserve.
+    ``breaker`` spares a broker that is away from reads; writes and the kill switch do
+    not ask it.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class AlpacaWire:
         retry: ReadRetry,
         jitter: random.Random,
         read_priority: Priority = Priority.READ,
+        breaker: Breaker | None = None,
     ) -> None:
         self._client = client
         self._pacer = pacer
@@ -49,6 +56,7 @@ class AlpacaWire:
         self._retry = retry
         self._jitter = jitter
         self._read_priority = read_priority
+        self._breaker = breaker
 
     async def read(
         self,
@@ -64,14 +72,15 @@ class AlpacaWire:
             BrokerUnavailable: no usable answer, also not when tried again.
             AuthRefused: the keys were refused; that is not tried again.
         """
-        attempts = AsyncRetrying(
-            retry=retry_if_exception_type(errors.Unanswered),
-            stop=stop_after_attempt(self._retry.attempts),
-            wait=self._pause,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        return await attempts(self._read_once, path, params, what, body_cap_bytes)
+        if self._breaker is None:
+            return await self._read_with_retry(path, params, what, body_cap_bytes)
+        try:
+            return await self._breaker.call(
+                lambda: self._read_with_retry(path, params, what, body_cap_bytes),
+                is_failure=lambda exc: isinstance(exc, errors.Unanswered),
+            )
+        except BreakerOpen as exc:
+            raise BrokerUnavailable(f"{what}: {exc}") from exc
 
     async def write(
         self,
@@ -101,6 +110,18 @@ class AlpacaWire:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def _read_with_retry(
+        self, path: str, params: Params, what: str, body_cap_bytes: int | None
+    ) -> object:
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(errors.Unanswered),
+            stop=stop_after_attempt(self._retry.attempts),
+            wait=self._pause,
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await attempts(self._read_once, path, params, what, body_cap_bytes)
 
     async def _read_once(
         self, path: str, params: Params, what: str, body_cap_bytes: int | None

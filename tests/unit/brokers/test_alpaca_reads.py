@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from brokers.alpaca import AlpacaBroker, AlpacaSettings
+from brokers.alpaca_wire import BROKER_BREAKER
 from domain.account import ActivityKind
+from domain.clock import LoopClock
 from domain.errors import (
     AuthRefused,
     BrokerUnavailable,
@@ -19,6 +22,7 @@ from domain.errors import (
 )
 from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.orders import OrderState
+from domain.secrets import Secret
 from tests.support.alpaca_words import ACCOUNT, START, broker_at, order_json, simulated
 from tests.support.scripted_server import (
     ScriptedServer,
@@ -30,6 +34,7 @@ from tests.support.scripted_server import (
     reset,
     trickle,
 )
+from transport.breaker import Breaker, BreakerState
 
 ORDER_ID = BrokerOrderId("61e69015")
 SLOW = (hang, trickle(b"{}", seconds=9))
@@ -670,4 +675,56 @@ async def test_a30_the_kill_switch_reads_and_cancels_while_the_budget_is_spent()
             await broker.cancel(ORDER_ID)
 
         assert loop.time() < 1
+        await broker.aclose()
+
+
+@simulated
+async def test_a31_a_broker_that_stays_away_is_spared_and_asked_again_soon_after() -> None:
+    loop = asyncio.get_running_loop()
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/account", html(503))
+        server.on("DELETE", "*", answer(204))
+        clock = LoopClock(START, loop)
+        breaker = Breaker("broker", BROKER_BREAKER, clock=clock)
+        broker = AlpacaBroker.connect(
+            AlpacaSettings(trading_url=server.url),
+            key_id=Secret("K"),
+            secret_key=Secret("S"),
+            clock=clock,
+            breaker=breaker,
+        )
+        for _ in range(20):
+            with pytest.raises(BrokerUnavailable):
+                await broker.account()
+
+        assert server.count("GET") == 15
+        assert breaker.state is BreakerState.OPEN
+        await broker.cancel(ORDER_ID)
+        server.on("GET", "/v2/account", answer(200, ACCOUNT))
+        await asyncio.sleep(5)
+        await broker.account()
+        assert breaker.state is BreakerState.CLOSED
+        await broker.aclose()
+
+
+@simulated
+async def test_a_plain_no_does_not_open_the_breaker() -> None:
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/account", answer(422, {"code": 1, "message": "no"}))
+        breaker = Breaker(
+            "broker", BROKER_BREAKER, clock=LoopClock(START, asyncio.get_running_loop())
+        )
+        broker = AlpacaBroker.connect(
+            AlpacaSettings(trading_url=server.url),
+            key_id=Secret("K"),
+            secret_key=Secret("S"),
+            clock=LoopClock(START, asyncio.get_running_loop()),
+            breaker=breaker,
+        )
+        for _ in range(10):
+            with pytest.raises(BrokerUnavailable):
+                await broker.account()
+
+        assert len(server.seen) == 10
+        assert breaker.state is BreakerState.CLOSED
         await broker.aclose()
