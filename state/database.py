@@ -16,6 +16,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA wal_autocheckpoint = 2000",
     "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA cache_size = -16384",
 )
 _STORAGE = (
     "SQLITE_FULL",

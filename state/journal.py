@@ -42,11 +42,7 @@ _PLANS_PER_EVENT = 32
 _STATE = len(REQUEST_COLUMNS)
 _APPROVED, _DENIED = OrderState.APPROVED.value, OrderState.DENIED.value
 _CHECK = attrgetter("limit", "passed", "figure", "bound", "detail")
-_WORKING = (
-    "SELECT * FROM orders WHERE state IN"
-    " ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned')"
-    " ORDER BY client_order_id"
-)
+_WORKING = "SELECT * FROM orders WHERE is_working = 1 ORDER BY client_order_id"
 _OF_SESSION = "SELECT * FROM orders WHERE session_date = ? ORDER BY client_order_id"
 _INCOMPLETE = (
     "SELECT * FROM orders WHERE filled_quantity <> booked_quantity ORDER BY client_order_id"

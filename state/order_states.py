@@ -14,6 +14,14 @@ _BEFORE_EVIDENCE = frozenset(
 )
 
 
+_WORKING = {state.value: int(state.may_be_working) for state in OrderState}
+
+
+def is_working(state: str) -> int:
+    """Return 1 for the text of a state in which an order may still fill, else 0."""
+    return _WORKING[state]
+
+
 def reported(current: OrderState, told: OrderState, *, has_broker_id: bool) -> OrderState:
     """Return the state after the broker reports ``told``.
 

@@ -45,12 +45,13 @@ def _count_execution(connection: sqlite3.Connection, event: Event) -> None:
         has_broker_id=broker_id is not None,
     )
     connection.execute(
-        "UPDATE orders SET state = ?, broker_order_id = coalesce(broker_order_id, ?),"
-        " filled_quantity = ?, booked_quantity = ?, booked_notional = ?,"
+        "UPDATE orders SET state = ?, is_working = ?,"
+        " broker_order_id = coalesce(broker_order_id, ?), filled_quantity = ?, booked_quantity = ?, booked_notional = ?,"
         " acknowledged_at = coalesce(acknowledged_at, ?), updated_at = ?, updated_seq = ?"
         " WHERE client_order_id = ?",
         (
             new_state.value,
+            int(new_state.may_be_working),
             fill["broker_order_id"],
             text(filled_now),
             text(booked_now),

@@ -7,21 +7,26 @@ from decimal import Decimal
 from domain.money import text
 from state.cost_basis import exact_product, exact_sum
 from state.events import Event
+from state.order_states import is_working
 from state.rows import REQUEST_COLUMNS
 
+_STATE = len(REQUEST_COLUMNS)
 _INSERT_PLANNED = (
-    "INSERT OR REPLACE INTO orders ({columns}, state, state_reason, run_id, created_at,"
-    " updated_at, planned_seq, updated_seq, planned_item)"
-    " VALUES ({values}, ?, ?, ?, ?, ?, ?, ?, ?)"
-).format(columns=", ".join(REQUEST_COLUMNS), values=", ".join("?" * len(REQUEST_COLUMNS)))
+    "INSERT OR REPLACE INTO orders (client_order_id, session_date, symbol, side, quantity,"
+    " order_type, limit_price, time_in_force, strategy, leg, revision, decision_price, reason,"
+    " state, state_reason, is_working, run_id, created_at, updated_at, planned_seq, updated_seq,"
+    " planned_item)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _INSERT_ADOPTED = (
-    "INSERT INTO orders ({columns}, state, state_reason, is_external, broker_order_id,"
-    " raw_status, filled_quantity, filled_avg_price, acknowledged_at, created_at, updated_at,"
-    " planned_seq, updated_seq)"
-    " VALUES ({values}, :state, '', 1, :broker_order_id, :raw_status, :filled_quantity,"
+    "INSERT INTO orders (client_order_id, session_date, symbol, side, quantity,"
+    " order_type, limit_price, time_in_force, strategy, leg, revision, decision_price, reason,"
+    " state, is_working, is_external, broker_order_id, raw_status, filled_quantity,"
+    " filled_avg_price, acknowledged_at, created_at, updated_at, planned_seq, updated_seq)"
+    " VALUES (:client_order_id, :session_date, :symbol, :side, :quantity, :order_type,"
+    " :limit_price, :time_in_force, :strategy, :leg, :revision, :decision_price, :reason,"
+    " :state, :is_working, 1, :broker_order_id, :raw_status, :filled_quantity,"
     " :filled_avg_price, :acknowledged_at, :at, :at, :seq, :seq)"
-).format(
-    columns=", ".join(REQUEST_COLUMNS), values=", ".join(f":{name}" for name in REQUEST_COLUMNS)
 )
 
 
@@ -30,13 +35,16 @@ def orders_planned(connection: sqlite3.Connection, event: Event) -> None:
     stamped = (event.payload["run_id"], event.at, event.at, event.sequence, event.sequence)
     connection.executemany(
         _INSERT_PLANNED,
-        [(*row[:-1], *stamped, item) for item, row in enumerate(event.payload["orders"])],
+        [
+            (*row[:-1], is_working(row[_STATE]), *stamped, item)
+            for item, row in enumerate(event.payload["orders"])
+        ],
     )
 
 
 def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
     """An order from outside was taken in."""
-    connection.execute(_INSERT_ADOPTED, {**event.payload, "at": event.at, "seq": event.sequence})
+    connection.execute(_INSERT_ADOPTED, {**event.payload, **_stamps(event)})
     # Executions may have come before the order was known.
     order_id, broker_id = event.payload["client_order_id"], event.payload["broker_order_id"]
     connection.execute(
@@ -58,7 +66,7 @@ def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
 
 
 def orders_sending(connection: sqlite3.Connection, event: Event) -> None:
-    """The requests may be on the wire."""
+    """The requests may be on the wire; they were counted as working before."""
     connection.execute(
         "UPDATE orders SET state = 'sending', state_reason = '', attempts = attempts + 1,"
         " sent_at = ?1, updated_at = ?1, updated_seq = ?2"
@@ -70,25 +78,27 @@ def orders_sending(connection: sqlite3.Connection, event: Event) -> None:
 def order_moved(connection: sqlite3.Connection, event: Event) -> None:
     """We moved an order."""
     connection.execute(
-        "UPDATE orders SET state = ?, state_reason = ?, updated_at = ?, updated_seq = ?"
-        " WHERE client_order_id = ?",
-        (
-            event.payload["state"],
-            event.payload["reason"],
-            event.at,
-            event.sequence,
-            event.payload["client_order_id"],
-        ),
+        "UPDATE orders SET state = :state, is_working = :is_working, state_reason = :reason,"
+        " updated_at = :at, updated_seq = :seq WHERE client_order_id = :client_order_id",
+        {**event.payload, **_stamps(event)},
     )
 
 
 def order_reported(connection: sqlite3.Connection, event: Event) -> None:
     """The broker reported an order."""
     connection.execute(
-        "UPDATE orders SET state = :state, broker_order_id = :broker_order_id,"
-        " raw_status = :raw_status, filled_quantity = :filled_quantity,"
-        " filled_avg_price = :filled_avg_price,"
+        "UPDATE orders SET state = :state, is_working = :is_working,"
+        " broker_order_id = :broker_order_id, raw_status = :raw_status,"
+        " filled_quantity = :filled_quantity, filled_avg_price = :filled_avg_price,"
         " acknowledged_at = coalesce(acknowledged_at, :at), updated_at = :at, updated_seq = :seq"
         " WHERE client_order_id = :client_order_id",
-        {**event.payload, "at": event.at, "seq": event.sequence},
+        {**event.payload, **_stamps(event)},
     )
+
+
+def _stamps(event: Event) -> dict[str, str | int]:
+    return {
+        "at": event.at,
+        "seq": event.sequence,
+        "is_working": is_working(event.payload["state"]),
+    }

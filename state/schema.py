@@ -51,6 +51,7 @@ CREATE TABLE orders (
     run_id TEXT,
     is_external INTEGER NOT NULL DEFAULT 0 CHECK (is_external IN (0, 1)),
     state TEXT NOT NULL,
+    is_working INTEGER NOT NULL CHECK (is_working IN (0, 1)),
     state_reason TEXT NOT NULL DEFAULT '',
     raw_status TEXT,
     filled_quantity TEXT NOT NULL DEFAULT '0',
@@ -69,8 +70,7 @@ CREATE TABLE orders (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX orders_by_session ON orders (session_date, symbol);
 CREATE INDEX orders_by_broker_id ON orders (broker_order_id) WHERE broker_order_id IS NOT NULL;
-CREATE INDEX orders_working ON orders (client_order_id)
-    WHERE state IN ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned');
+CREATE INDEX orders_working ON orders (is_working) WHERE is_working = 1;
 CREATE VIEW limit_checks AS
     SELECT o.client_order_id, o.run_id, o.session_date, o.symbol,
            json_extract(c.value, '$[0]') AS "limit",

@@ -15,10 +15,9 @@ Query = Callable[..., list[sqlite3.Row]]
 
 _COUNTS = (
     "SELECT (SELECT count(*) FROM positions WHERE quantity <> '0') AS positions,"
-    " (SELECT count(*) FROM orders WHERE state IN"
-    " ('approved', 'sending', 'unknown', 'live', 'canceling', 'abandoned')) AS open_orders,"
-    " (SELECT count(*) FROM orders WHERE state IN ('sending', 'unknown', 'abandoned'))"
-    " AS unknown_orders"
+    " (SELECT count(*) FROM orders WHERE is_working = 1) AS open_orders,"
+    " (SELECT count(*) FROM orders WHERE is_working = 1"
+    " AND state IN ('sending', 'unknown', 'abandoned')) AS unknown_orders"
 )
 _LAST_RUN = (
     "SELECT session_date, kind, state, reason FROM runs ORDER BY started_at DESC, run_id DESC"
