@@ -112,12 +112,12 @@ class Reconciler:
 
     async def _agreeing(self, since: dt.datetime) -> tuple[Reading, tuple[Break, ...]]:
         """Read until two readings in a row show the same breaks, or enough is enough."""
-        before: tuple[Break, ...] | None = None
+        before: list[Break] | None = None
         reading = await self._view.read(since)
         readings = 1
-        while reading.breaks and reading.breaks != before and readings < _MOST_READINGS:
+        while (found := _of_symbols(reading)) and found != before and readings < _MOST_READINGS:
             await self._desk.clock.sleep(self._desk.settings.settle_seconds)
-            before, reading = reading.breaks, await self._view.read(since)
+            before, reading = found, await self._view.read(since)
             readings += 1
         return reading, reading.breaks
 
@@ -155,3 +155,8 @@ class Reconciler:
             self._desk.note("symbol.unlocked", f"{symbol} agrees with the broker again", symbol)
             unlocked.append(symbol)
         return tuple(unlocked)
+
+
+def _of_symbols(reading: Reading) -> list[Break]:
+    """Cash may differ for days until a fee is posted; that is not worth a second reading."""
+    return [found for found in reading.breaks if found.kind is not BreakKind.CASH]

@@ -45,24 +45,8 @@ def orders_planned(connection: sqlite3.Connection, event: Event) -> None:
 def order_adopted(connection: sqlite3.Connection, event: Event) -> None:
     """An order from outside was taken in."""
     connection.execute(_INSERT_ADOPTED, {**event.payload, **_stamps(event)})
-    # Executions may have come before the order was known.
-    order_id, broker_id = event.payload["client_order_id"], event.payload["broker_order_id"]
-    connection.execute(
-        "UPDATE fills SET client_order_id = ? WHERE broker_order_id = ?", (order_id, broker_id)
-    )
-    rows = connection.execute(
-        "SELECT quantity, price FROM fills WHERE broker_order_id = ? AND reversed_seq IS NULL",
-        (broker_id,),
-    ).fetchall()
-    pairs = [(Decimal(quantity), Decimal(price)) for quantity, price in rows]
-    connection.execute(
-        "UPDATE orders SET booked_quantity = ?, booked_notional = ? WHERE client_order_id = ?",
-        (
-            text(exact_sum(quantity for quantity, _ in pairs)),
-            text(exact_sum(exact_product(quantity, price) for quantity, price in pairs)),
-            order_id,
-        ),
-    )
+    _claim_fills(connection, event)
+    _count_fills(connection, event)
 
 
 def orders_sending(connection: sqlite3.Connection, event: Event) -> None:
@@ -93,6 +77,35 @@ def order_reported(connection: sqlite3.Connection, event: Event) -> None:
         " acknowledged_at = coalesce(acknowledged_at, :at), updated_at = :at, updated_seq = :seq"
         " WHERE client_order_id = :client_order_id",
         {**event.payload, **_stamps(event)},
+    )
+    if _claim_fills(connection, event):
+        _count_fills(connection, event)
+
+
+def _claim_fills(connection: sqlite3.Connection, event: Event) -> bool:
+    """Give an order the executions that came before its broker's id was known; True if any."""
+    claimed = connection.execute(
+        "UPDATE fills SET client_order_id = :client_order_id"
+        " WHERE broker_order_id = :broker_order_id AND client_order_id <> :client_order_id",
+        event.payload,
+    )
+    return claimed.rowcount > 0
+
+
+def _count_fills(connection: sqlite3.Connection, event: Event) -> None:
+    rows = connection.execute(
+        "SELECT quantity, price FROM fills"
+        " WHERE broker_order_id = :broker_order_id AND reversed_seq IS NULL",
+        event.payload,
+    ).fetchall()
+    pairs = [(Decimal(quantity), Decimal(price)) for quantity, price in rows]
+    connection.execute(
+        "UPDATE orders SET booked_quantity = ?, booked_notional = ? WHERE client_order_id = ?",
+        (
+            text(exact_sum(quantity for quantity, _ in pairs)),
+            text(exact_sum(exact_product(quantity, price) for quantity, price in pairs)),
+            event.payload["client_order_id"],
+        ),
     )
 
 

@@ -871,3 +871,43 @@ async def test_reconcile_does_not_replace_a_lock_by_hand_with_its_own(tmp_path: 
     await scene.reconciler.run("periodic")
 
     assert scene.ledger.locks() == {AAPL: "manual: under investigation"}
+
+
+@virtual
+async def test_event_that_waits_during_a_reconcile_counts_in_the_comparison(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    await scene.reconciler.run("start")
+    scene.broker.reads.clear()
+    scene.broker.read_faults["activities"].append([])
+    scene.broker.on_update = scene.path.updates.offer
+    scene.broker.on_read = lambda name: (
+        scene.broker.fill(order, 10) if name == "account" and not scene.broker.executions else None
+    )
+
+    report = await scene.reconciler.run("periodic")
+
+    assert report.is_equal
+    assert scene.broker.reads.count("positions") == 1, "nothing to confirm"
+
+
+@virtual
+async def test_execution_booked_before_its_order_was_recognized_counts_for_the_order(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.fills_at_once = True
+    scene.broker.submit_faults.append(lost_after())
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(scene.send(wanted))
+        await scene.clock.sleep(0.5)
+        for activity in await scene.broker.activities(scene.clock.now() - dt.timedelta(days=1)):
+            scene.path.books.book_activity(activity)
+        await sending
+
+    assert scene.journal.incomplete() == ()
+    record = scene.journal.get(wanted.client_order_id)
+    assert record is not None
+    assert record.booked_quantity == 10
+    scene.assert_books_equal()
