@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.table import Row
-from forecasts.local import CHUNK
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
 
@@ -112,8 +111,7 @@ def _bare_start() -> float:
 
 
 def _answer(process: ModelProcess, contexts: NDArray[np.float32]) -> None:
-    for start in range(0, len(contexts), CHUNK):
-        process.run(contexts[start : start + CHUNK], DEADLINE_SECONDS)
+    process.run(contexts, DEADLINE_SECONDS)
 
 
 def _rate(gemm: "subprocess.Popen[str]") -> float:

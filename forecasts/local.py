@@ -8,9 +8,6 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from domain.errors import ConfigError, ProviderUnavailable
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
@@ -19,8 +16,6 @@ from forecasts.card import ModelCard
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import StoredModel
 from forecasts.screening import Origin, bars_needed, batch_of, forecasts_of
-
-CHUNK = 64
 
 
 class LocalForecaster:
@@ -84,17 +79,11 @@ class LocalForecaster:
         if batch is None:
             return {}
         loop = asyncio.get_running_loop()
-        quantiles = await loop.run_in_executor(None, self._run, batch.contexts)
+        quantiles = await loop.run_in_executor(
+            None, self._process.run, batch.contexts, self._timeout_seconds
+        )
         return forecasts_of(batch, quantiles, self._origin, as_of)
 
     async def aclose(self) -> None:
         """End the model's process."""
         await asyncio.get_running_loop().run_in_executor(None, self._process.close)
-
-    def _run(self, contexts: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Chunks stay in the cache, and none waits longer than the whole deadline.
-        parts = [
-            self._process.run(contexts[start : start + CHUNK], self._timeout_seconds)
-            for start in range(0, len(contexts), CHUNK)
-        ]
-        return np.concatenate(parts)

@@ -6,6 +6,7 @@ ends when its input ends, so it cannot outlive the daemon.
 """
 
 import hashlib
+import math
 import struct
 import sys
 from typing import BinaryIO, Protocol
@@ -22,6 +23,7 @@ QUANTILES = b"QNTL"
 FAILED = b"FAIL"
 LARGEST_FRAME_BYTES = 256 * 1024 * 1024
 FLOAT_BYTES = 4
+CHUNK = 64
 
 Array = NDArray[np.float32]
 
@@ -72,8 +74,10 @@ def _infer(session: _Session, source: BinaryIO, shape: list[int]) -> Array:
     if not 0 < size <= LARGEST_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
     context = np.frombuffer(_exactly(source, size), dtype="<f4").reshape(shape)
-    (answer,) = session.run(None, {"context": context})
-    return np.ascontiguousarray(answer, dtype="<f4")
+    # Equal parts that stay in the cache; a hundred symbols at once take a third longer.
+    parts = np.array_split(context, math.ceil(shape[0] / CHUNK))
+    answers = [session.run(None, {"context": part})[0] for part in parts]
+    return np.ascontiguousarray(np.concatenate(answers), dtype="<f4")
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:
