@@ -36,6 +36,7 @@ _BODY_CAP_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 500
 
 Client = TypeVar("Client", StockHistoricalDataClient, CorporateActionsClient)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ class AlpacaBars:
             symbols=list(wanted), start=start, end=end, limit=None, sort=None
         )
         raw = await self._call(
-            CorporateActionsClient, lambda client: client.get_corporate_actions(request)
+            CorporateActionsClient, lambda client: _mapping(client.get_corporate_actions(request))
         )
         found = [event_of(kind, row) for kind, rows in raw.items() for row in rows_of(rows)]
         return sorted(
@@ -202,21 +203,24 @@ class AlpacaBars:
             adjustment=Adjustment.SPLIT,
             feed=DataFeed(self._settings.feed),
         )
-        raw = await self._call(
-            StockHistoricalDataClient, lambda client: client.get_stock_bars(request)
-        )
         is_daily = timeframe.unit_value is TimeFrameUnit.Day
-        return {
-            symbol: bars_of(
-                symbol,
-                _present(bar_row(one, is_daily=is_daily) for one in rows_of(raw.get(symbol))),
-                source=self.name,
-            )
-            for symbol in symbols
-        }
 
-    async def _call(self, kind: type[Client], use: Callable[[Client], Any]) -> Mapping[str, Any]:
-        def run(session: SdkSession) -> Mapping[str, Any]:
+        def read(client: StockHistoricalDataClient) -> Mapping[Symbol, Sequence[Bar]]:
+            # Parsed here, in the thread: a hundred thousand bars would hold up the loop.
+            raw = _mapping(client.get_stock_bars(request))
+            return {
+                symbol: bars_of(
+                    symbol,
+                    _present(bar_row(one, is_daily=is_daily) for one in rows_of(raw.get(symbol))),
+                    source=self.name,
+                )
+                for symbol in symbols
+            }
+
+        return await self._call(StockHistoricalDataClient, read)
+
+    async def _call(self, kind: type[Client], use: Callable[[Client], Result]) -> Result:
+        def run(session: SdkSession) -> Result:
             client = kind(
                 self._key_id.reveal(),
                 self._secret_key.reveal(),
@@ -226,15 +230,18 @@ class AlpacaBars:
             # Private names, pinned with the version: the SDK has no other way in.
             client._session = session  # type: ignore[assignment]
             client._retry = 0
-            raw = use(client)
-            if not isinstance(raw, Mapping):
-                raise DataError("the answer is not an object")
-            return raw
+            return use(client)
 
         try:
             return await self._caller.call(run)
         except HttpRefusal as exc:
             raise ProviderUnavailable(_explain(exc)) from exc
+
+
+def _mapping(raw: object) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise DataError("the answer is not an object")
+    return raw
 
 
 def _present(rows: Iterable[Row | None]) -> Iterator[Row]:

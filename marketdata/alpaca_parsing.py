@@ -1,6 +1,7 @@
 """Alpaca's rows of bars and corporate actions, as its OpenAPI of June 2026 has them."""
 
 import datetime as dt
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,11 +33,8 @@ def rows_of(value: object) -> Sequence[Mapping[str, Any]]:
 def bar_row(raw: Mapping[str, Any], *, is_daily: bool) -> Row | None:
     """Read one bar; None when it has no moment or no price, so that a hole is left."""
     try:
-        at = dt.datetime.fromisoformat(raw["t"])
-        if is_daily:
-            at = day_start(trading_date(at))
         return Row(
-            at=at.astimezone(UTC),
+            at=_session_start(raw["t"]) if is_daily else _moment(raw["t"]),
             open=float(raw["o"]),
             high=float(raw["h"]),
             low=float(raw["l"]),
@@ -45,6 +43,19 @@ def bar_row(raw: Mapping[str, Any], *, is_daily: bool) -> Row | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+@functools.lru_cache(maxsize=20_000)
+def _session_start(stamp: str) -> dt.datetime:
+    """Return the left edge of a stamp's session; all symbols share the same few stamps."""
+    return day_start(trading_date(_moment(stamp)))
+
+
+def _moment(stamp: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(stamp)
+    if moment.tzinfo is None:
+        raise ValueError(f"{stamp!r} has no zone")
+    return moment.astimezone(UTC)
 
 
 def event_of(kind: str, row: Mapping[str, Any]) -> CorporateEvent | None:

@@ -4,10 +4,11 @@ The hole it leaves is what validation then finds, so the symbol sits out.
 """
 
 import datetime as dt
+import itertools
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -18,8 +19,7 @@ from domain.market import Bar
 _LOG = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """One bar as a vendor gave it; ``at`` is the left edge in UTC."""
 
     at: dt.datetime
@@ -36,20 +36,28 @@ def bars_of(symbol: Symbol, rows: Iterable[Row], *, source: str) -> tuple[Bar, .
     Of two rows for the same moment neither is taken when they differ: which one is true
     cannot be known.
     """
+    given = list(rows)
+    if not all(one.at < two.at for one, two in itertools.pairwise(given)):
+        given = _sorted_once(symbol, given, source=source)
+    bars: list[Bar] = []
+    for row in given:
+        try:
+            bars.append(_bar(symbol, row))
+        except DataError as exc:
+            _LOG.warning("bar.rejected", source=source, symbol=symbol, reason=str(exc))
+    return tuple(bars)
+
+
+def _sorted_once(symbol: Symbol, rows: Iterable[Row], *, source: str) -> list[Row]:
     unique: dict[dt.datetime, Row] = {}
     doubtful: set[dt.datetime] = set()
     for row in rows:
         if unique.setdefault(row.at, row) != row:
             doubtful.add(row.at)
-    bars: list[Bar] = []
-    for at, row in sorted(unique.items()):
-        try:
-            if at in doubtful:
-                raise DataError(f"{symbol}: two different bars for {at:%Y-%m-%d %H:%M}")
-            bars.append(_bar(symbol, row))
-        except DataError as exc:
-            _LOG.warning("bar.rejected", source=source, symbol=symbol, reason=str(exc))
-    return tuple(bars)
+    for at in sorted(doubtful):
+        reason = f"two different bars for {at:%Y-%m-%d %H:%M}"
+        _LOG.warning("bar.rejected", source=source, symbol=symbol, reason=reason)
+    return [row for at, row in sorted(unique.items()) if at not in doubtful]
 
 
 def _bar(symbol: Symbol, row: Row) -> Bar:

@@ -42,7 +42,7 @@ class HttpRefusal(ProviderUnavailable):
 
 
 class SdkResponse(requests.Response):
-    """What an SDK expects of a reply; JSON is parsed strictly, fractions are Decimal."""
+    """What an SDK expects of a reply; JSON is parsed strictly, fractions are floats."""
 
     @classmethod
     def of(cls, url: str, reply: Reply) -> "SdkResponse":
@@ -68,7 +68,7 @@ class SdkResponse(requests.Response):
         Raises:
             DataError: it is not usable JSON.
         """
-        return strict_json.parse(self.content, what=self.url)
+        return strict_json.parse(self.content, what=self.url, is_exact=False)
 
 
 class SdkSession:
