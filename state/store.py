@@ -6,7 +6,8 @@ made from it.  Nothing is cached in memory, so memory cannot get ahead of the di
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Store:
 
     Use ``Store.open``.  ``epoch`` rises with every opening: a writer that was frozen while
     another took over finds a higher one in the database and may not write any more.
+    ``on_commit`` is told how many seconds each transaction took, its fsync included.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Store:
         self.directory = directory
         self.clock = clock
         self.epoch = 0
+        self.on_commit: Callable[[float], None] | None = None
         self._connection: sqlite3.Connection | None = connection
         self._lock = lock
         self._mark = Mark(directory / MARK)
@@ -117,6 +120,7 @@ class Store:
     def _outermost(self) -> Iterator[sqlite3.Connection]:
         connection = self._connected()
         before = None
+        began = time.perf_counter()
         self._depth = 1
         try:
             with _immediate(connection):
@@ -130,6 +134,8 @@ class Store:
             self._depth = 0
         if self._head is not before:
             self._mark.write(self._head.sequence, self._head.digest)
+        if self.on_commit is not None:
+            self.on_commit(time.perf_counter() - began)
 
     @contextmanager
     def _savepoint(self) -> Iterator[sqlite3.Connection]:
