@@ -1,0 +1,371 @@
+"""The invariants, judged from the broker's log and raw SQL; nothing of the product's code.
+
+Each function returns the violations that it saw, as (invariant, text).
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from domain.orders import OrderRequest, Side
+from tests.simulation.truth import START_CASH, Execution, Truth
+
+Violations = list[tuple[str, str]]
+_ZERO = Decimal(0)
+_RUNS = ("premarket", "submit", "cutoff", "eod")
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database as a stranger: only what is committed is seen."""
+    connection = sqlite3.connect(f"file:{directory / 'openbell.db'}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def latch_is_engaged(directory: Path) -> bool:
+    """Read the latch file by hand; whatever is not a whole armed record is engaged."""
+    try:
+        record = json.loads((directory / "KILL").read_bytes().split(b"\n", 1)[0])
+        checksum = record.pop("checksum")
+        body = json.dumps(record, sort_keys=True).encode()
+        is_whole = hashlib.sha256(body).hexdigest() == checksum
+        return not (is_whole and record["state"] == "armed")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return True
+
+
+def _same(written: str | None, value: Decimal | None) -> bool:
+    if written is None or value is None:
+        return written is None and value is None
+    return Decimal(written) == value
+
+
+def durable_intent(db: sqlite3.Connection, request: OrderRequest) -> Violations:
+    """I02: what goes out was made durable before, field for field."""
+    order_id = request.client_order_id
+    row = db.execute("SELECT * FROM orders WHERE client_order_id = ?", (order_id,)).fetchone()
+    if row is None:
+        return [("I02", f"{order_id} left without a row")]
+    if row["state"] != "sending":
+        return [("I02", f"{order_id} left while its row said {row['state']}")]
+    is_equal = (
+        row["symbol"] == request.symbol
+        and row["side"] == request.side.value
+        and _same(row["quantity"], request.quantity)
+        and _same(row["limit_price"], request.limit_price)
+        and row["time_in_force"] == request.time_in_force.value
+    )
+    return [] if is_equal else [("I02", f"{order_id} differs from its row")]
+
+
+def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest) -> Violations:
+    """I06: nothing leaves while the latch is engaged, in the file or in the row."""
+    if latch_is_engaged(directory):
+        return [("I06", f"{request.client_order_id} left while the latch was engaged")]
+    row = db.execute("SELECT latch_is_engaged FROM risk_state").fetchone()
+    if row["latch_is_engaged"]:
+        return [("I06", f"{request.client_order_id} left while the latch's row was engaged")]
+    return []
+
+
+def state_allows(
+    truth: Truth, db: sqlite3.Connection, request: OrderRequest
+) -> Violations:
+    """I04, I09: only what lowers exposure leaves for a locked symbol or while reducing."""
+    state = db.execute("SELECT trading_state FROM risk_state").fetchone()["trading_state"]
+    lock = db.execute(
+        "SELECT reason FROM symbol_locks WHERE symbol = ?", (request.symbol,)
+    ).fetchone()
+    held = truth.positions.get(request.symbol, _ZERO)
+    is_exit = request.side is Side.SELL and request.quantity <= held
+    if lock is not None and not is_exit:
+        return [("I04", f"{request.client_order_id} raised exposure in a locked symbol")]
+    if state == "HALTED" or (state == "REDUCING" and not is_exit):
+        return [("I09", f"{request.client_order_id} left while {state}")]
+    return []
+
+
+def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
+    """I10: finite, above 0, whole shares, on the tick grid, inside the collar."""
+    found: Violations = []
+    order_id, limit = request.client_order_id, request.limit_price
+    if not (request.quantity.is_finite() and request.quantity > 0 and request.quantity % 1 == 0):
+        found.append(("I10", f"{order_id} has quantity {request.quantity}"))
+    if limit is None:
+        return [*found, ("I10", f"{order_id} has no limit price")]
+    if not (limit.is_finite() and limit > 0 and limit % (Decimal("0.01")) == 0):
+        found.append(("I10", f"{order_id} has limit {limit}"))
+    close = truth.market.close_before(request.symbol, request.session_date)
+    collar = limits.price_collar_pct if request.side is Side.BUY else limits.exit_collar_pct
+    adverse = (limit - close) * request.side.sign * 100 / close
+    if not adverse <= collar + Decimal("0.001"):
+        found.append(("I10", f"{order_id} limit {limit} is {adverse:.2f} % beyond close {close}"))
+    return found
+
+
+def within_limits(
+    truth: Truth, db: sqlite3.Connection, request: OrderRequest, limits: Any
+) -> Violations:
+    """I08: the limits hold even if every order that may be working fills."""
+    found: Violations = []
+    order_id = request.client_order_id
+    price = request.limit_price or request.decision_price
+    notional = request.quantity * price
+    if request.side is Side.SELL and request.quantity > truth.positions.get(request.symbol, _ZERO):
+        if not _hand_traded(truth, request.symbol):
+            found.append(("I08", f"{order_id} sells more than is held"))
+    if request.side is Side.SELL:
+        return found
+    if not notional <= limits.max_order_notional_usd:
+        found.append(("I08", f"{order_id} is worth {notional}"))
+    equity = truth.equity()
+    worst = _worst_case(truth, db)
+    mine = worst.get(request.symbol, _ZERO)
+    # The gate works on the last close and on an equity some minutes old: one per cent of room.
+    room = Decimal("1.01")
+    close = truth.market.close_before(request.symbol, request.session_date)
+    held = truth.positions.get(request.symbol, _ZERO) * close
+    if not held + mine <= equity * limits.max_position_pct / 100 * room and not _hand_traded(
+        truth, request.symbol
+    ):
+        found.append(("I08", f"{order_id} may take {request.symbol} to {held + mine} of {equity}"))
+    longs = sum(
+        (
+            quantity * truth.market.close_before(symbol, request.session_date)
+            for symbol, quantity in truth.positions.items()
+        ),
+        _ZERO,
+    )
+    gross = longs + sum(worst.values(), _ZERO)
+    if not gross <= equity * limits.max_gross_pct / 100 * room and not truth.hand_trades:
+        found.append(("I08", f"{order_id} may take gross to {gross} of {equity}"))
+    return found
+
+
+def _hand_traded(truth: Truth, symbol: str) -> bool:
+    # A person who trades in the same minutes races the gate; that is named, not ours.
+    return any(
+        name == symbol and truth.loop.moment - at < 1200 for at, name in truth.hand_trades
+    )
+
+
+def _worst_case(truth: Truth, db: sqlite3.Connection) -> dict[str, Decimal]:
+    """Return the USD by symbol of all buys that may still fill, at the broker or on the way."""
+    found: dict[str, Decimal] = {}
+    seen = set()
+    for order in truth.orders.values():
+        seen.add(order.client_id)
+        if order.is_open and order.side is Side.BUY:
+            price = order.limit or truth.price(order.symbol)
+            found[order.symbol] = found.get(order.symbol, _ZERO) + order.left * price
+    rows = db.execute(
+        "SELECT * FROM orders WHERE state IN ('sending', 'unknown', 'abandoned') AND side = 'buy'"
+    )
+    for row in rows:
+        if row["client_order_id"] not in seen and row["limit_price"] is not None:
+            worth = Decimal(row["quantity"]) * Decimal(row["limit_price"])
+            found[row["symbol"]] = found.get(row["symbol"], _ZERO) + worth
+    return found
+
+
+def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:
+    """I11: no entry leaves outside its window of its own session."""
+    session = truth.session
+    if session is None or request.session_date != session.date:
+        return [("I11", f"{request.client_order_id} left outside its session")]
+    before = (session.open - truth.now()).total_seconds() / 60
+    first, last = (
+        schedule.submit_minutes_before_open,
+        -schedule.entry_cutoff_minutes_after_open,
+    )
+    if not last <= before <= first:
+        return [("I11", f"{request.client_order_id} left {before:.0f} minutes before the open")]
+    return []
+
+
+def one_chain(truth: Truth) -> Violations:
+    """I01: at most one accepted order for each id of ours, and never more shares than meant."""
+    ids = Counter(
+        order.client_id
+        for order in truth.orders.values()
+        if order.client_id.startswith("ob-")
+    )
+    found = [("I01", f"{name} was accepted {n} times") for name, n in ids.items() if n > 1]
+    for order in truth.orders.values():
+        if order.filled > order.quantity:
+            found.append(("I01", f"{order.client_id} filled {order.filled} of {order.quantity}"))
+    return found
+
+
+def intents_match(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I01, I02: what the broker accepted is what the journal meant."""
+    found: Violations = []
+    rows = {row["client_order_id"]: row for row in db.execute("SELECT * FROM orders")}
+    for order in truth.orders.values():
+        row = rows.get(order.client_id)
+        if not order.client_id.startswith("ob-") or "-flatten" in order.client_id or row is None:
+            continue
+        if Decimal(row["quantity"]) != order.quantity or row["side"] != order.side.value:
+            found.append(("I01", f"{order.client_id} is not what the journal meant"))
+    return found
+
+
+def every_fill_once(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I03: the ledger's executions are the broker's, each once."""
+
+    def of_broker(one: Execution) -> tuple[Any, ...]:
+        return (one.broker_id, one.cumulative.normalize(), one.quantity.normalize(), one.price)
+
+    theirs = Counter(of_broker(one) for one in truth.executions)
+    ours = Counter(
+        (
+            row["broker_order_id"],
+            Decimal(row["cumulative_quantity"]).normalize(),
+            Decimal(row["quantity"]).normalize(),
+            Decimal(row["price"]),
+        )
+        for row in db.execute("SELECT * FROM fills WHERE reversed_seq IS NULL")
+    )
+    found = [("I03", f"the ledger lacks {one}") for one in (theirs - ours)]
+    return found + [("I03", f"the ledger invented {one}") for one in (ours - theirs)]
+
+
+def never_invented(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I03 at any moment: nothing is booked that did not happen."""
+    return [one for one in every_fill_once(truth, db) if "invented" in one[1]]
+
+
+def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I04: share for share."""
+    ours = {
+        row["symbol"]: Decimal(row["quantity"])
+        for row in db.execute("SELECT symbol, quantity FROM positions")
+        if Decimal(row["quantity"])
+    }
+    theirs = {str(symbol): quantity for symbol, quantity in truth.positions.items() if quantity}
+    if ours == theirs:
+        return []
+    return [("I04", f"the ledger holds {_told(ours)}, the broker {_told(theirs)}")]
+
+
+def no_lock_left(db: sqlite3.Connection) -> Violations:
+    """I16: once the books agree, no symbol stays locked."""
+    return [
+        ("I16", f"{row['symbol']} is still locked: {row['reason']}")
+        for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
+    ]
+
+
+def _told(holdings: dict[str, Decimal]) -> str:
+    return ", ".join(f"{symbol} {holdings[symbol]}" for symbol in sorted(holdings)) or "nothing"
+
+
+def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I05: to the cent."""
+    row = db.execute("SELECT amount FROM balances WHERE name = 'cash'").fetchone()
+    ours = Decimal(row["amount"]) if row else _ZERO
+    if ours == truth.cash:
+        return []
+    return [("I05", f"the ledger has {ours} in cash, the broker {truth.cash}")]
+
+
+def runs_once(db: sqlite3.Connection, dates: list[str]) -> Violations:
+    """I11: every run of every finished session has exactly one row, and an end."""
+    found: Violations = []
+    rows = Counter(
+        (row["session_date"], row["kind"], row["state"]) for row in db.execute("SELECT * FROM runs")
+    )
+    for date in dates:
+        for kind in _RUNS:
+            states = [state for (day, name, state) in rows if (day, name) == (date, kind)]
+            if len(states) != 1:
+                found.append(("I11", f"{date} {kind} has {len(states)} rows"))
+            elif states[0] == "RUNNING":
+                found.append(("I11", f"{date} {kind} never ended"))
+    return found
+
+
+def settled(db: sqlite3.Connection) -> Violations:
+    """I16: no order is in doubt, and the trading state is one of the known ones."""
+    found = [
+        ("I16", f"{row['client_order_id']} is still {row['state']}")
+        for row in db.execute(
+            "SELECT * FROM orders WHERE state IN ('planned', 'approved', 'sending', 'unknown')"
+        )
+    ]
+    state = db.execute("SELECT trading_state FROM risk_state").fetchone()["trading_state"]
+    if state not in {"ACTIVE", "REDUCING", "HALTED"}:
+        found.append(("I16", f"trading state {state}"))
+    return found
+
+
+def mark_of(db: sqlite3.Connection) -> Decimal | None:
+    """Return the high-water mark less all named cash flows: it must never fall."""
+    row = db.execute("SELECT high_water_mark FROM risk_state").fetchone()
+    if row is None or row["high_water_mark"] is None:
+        return None
+    flows = sum(
+        (Decimal(one["amount"]) for one in db.execute("SELECT amount FROM cash_flows")), _ZERO
+    )
+    return Decimal(row["high_water_mark"]) - flows
+
+
+class EventLog:
+    """I17: what was committed stays, in order, under its hash."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._hash = ""
+
+    def check(self, db: sqlite3.Connection) -> Violations:
+        """Compare with what was seen before, and walk what is new."""
+        found: Violations = []
+        if self._sequence:
+            row = db.execute("SELECT hash FROM events WHERE seq = ?", (self._sequence,)).fetchone()
+            if row is None or row["hash"] != self._hash:
+                found.append(("I17", f"event {self._sequence} is not what it was"))
+        rows = db.execute(
+            "SELECT seq, prev_hash, hash FROM events WHERE seq > ? ORDER BY seq", (self._sequence,)
+        )
+        for row in rows:
+            is_next = row["seq"] == self._sequence + 1
+            if not is_next or (self._hash and row["prev_hash"] != self._hash):
+                found.append(("I17", f"event {row['seq']} does not follow {self._sequence}"))
+            self._sequence, self._hash = row["seq"], row["hash"]
+        return found
+
+    @property
+    def digest(self) -> str:
+        """Return the hash of the last event seen."""
+        return self._hash
+
+
+def dump(db: sqlite3.Connection, tables: tuple[str, ...]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the content of tables."""
+    return {
+        table: sorted((tuple(row) for row in db.execute(f"SELECT * FROM {table}")), key=repr)
+        for table in tables
+    }
+
+
+def account_bridge(truth: Truth, equity_start: Decimal, report: Any) -> Violations:
+    """I14: the report's bridge against a second computation from cash and marks."""
+    del equity_start
+    moved = sum((one.quantity * one.price * -one.side.sign for one in truth.executions), _ZERO)
+    paid = sum((Decimal(e[3]) for e in truth.log if e[1] == "paid"), _ZERO)
+    found: Violations = []
+    if START_CASH + moved + paid != truth.cash:
+        found.append(("I14", "the simulated broker's own cash does not add up"))
+    if report.is_reconciled and report.bridge.residual != 0:
+        found.append(("I14", f"reconciled with a residual of {report.bridge.residual}"))
+    return found

@@ -1,0 +1,242 @@
+"""One life of the real daemon, and of the commands beside it, on simulated ports."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.config import Schedule
+from daemon.lifecycle import Daemon, Life
+from daemon.monitor import Monitor
+from daemon.reporting import next_session, read_report
+from daemon.trading_day import Trade
+from daemon.watch import Watch
+from domain.errors import StateError
+from domain.market import Session
+from execution.cycle import CycleSettings, TradingCycle
+from execution.desk import Desk, OrderSettings
+from execution.gathering import Sources
+from execution.kill import KillReport, kill
+from execution.orders import OrderPath
+from execution.reconcile import Reconciler
+from execution.resume import books_agree, resume
+from execution.stream import StreamFollower
+from reports.model import EndOfDayReport
+from risk.settings import RiskLimits
+from state.decisions import Decisions
+from state.equity import EquityCurve
+from state.facts import Facts
+from state.incidents import Incidents
+from state.journal import Journal
+from state.latch import Latch
+from state.ledger import Ledger
+from state.pause import Pause
+from state.reports import Reports
+from state.risk_state import RiskState
+from state.runs import Runs
+from state.store import Store
+from strategies.registry import build_allocations
+from tests.simulation.loop import SimClock
+from tests.simulation.market import (
+    SYMBOLS,
+    Market,
+    SimBars,
+    SimForecaster,
+    SimNews,
+    SimScorer,
+    calendar,
+)
+from tests.simulation.port import OnWire, SimBroker, SimStream
+from tests.simulation.processes import Process, enter
+from tests.simulation.truth import ACCOUNT, Truth
+
+LIMITS = RiskLimits()
+SCHEDULE = Schedule()
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """Where programs run: the state directory and the wall clock; the broker is elsewhere."""
+
+    directory: Path
+    clock: SimClock
+    truth: Truth
+    market: Market
+    on_wire: OnWire
+    alerts: list[tuple[float, str, str]] = field(default_factory=list)
+    reports: list[EndOfDayReport] = field(default_factory=list)
+    report_seen: Callable[[EndOfDayReport], None] = lambda _report: None
+
+    def alert(self, kind: str, text: str, symbol: object) -> None:
+        """Take what the operator is told."""
+        self.alerts.append((self.clock.monotonic(), kind, text))
+
+    def desk(self, store: Store, broker: SimBroker) -> Desk:
+        """Lay out what the order path works with, as the daemon does."""
+        store.bind_account(ACCOUNT)
+        latch = Latch(self.directory)
+        store.sync_latch(latch)
+        return Desk(
+            broker=broker,
+            store=store,
+            journal=Journal(store),
+            ledger=Ledger(store),
+            incidents=Incidents(store),
+            latch=latch,
+            clock=self.clock,
+            trading_state=RiskState(store).trading_state,
+            settings=OrderSettings(is_long_only=not LIMITS.allow_short),
+            alert=self.alert,
+        )
+
+
+class DaemonLife:
+    """The daemon, from opening its store to its end."""
+
+    def __init__(self, machine: Machine, process: Process) -> None:
+        self.machine = machine
+        self.process = process
+        self.broker = SimBroker(machine.truth, process, machine.on_wire)
+        self.stream = SimStream(machine.truth, process)
+        self.store: Store | None = None
+
+    async def run(self) -> None:
+        """Live until cancelled, crashed or refused; the store stays as death left it."""
+        enter(self.process)
+        machine = self.machine
+        self.store = store = Store.open(machine.directory, clock=machine.clock)
+        await self.broker.account()
+        Facts(store).put(mode="paper")
+        await Daemon(self._life(store, machine.desk(store, self.broker))).run()
+
+    def _life(self, store: Store, desk: Desk) -> Life:
+        machine, clock = self.machine, self.machine.clock
+        path = OrderPath(desk)
+        reconciler = Reconciler(desk, path)
+        monitor = Monitor(
+            desk,
+            risk_state=RiskState(store),
+            curve=EquityCurve(store),
+            pause=Pause(store.directory),
+            limits=LIMITS,
+        )
+        trade = Trade(
+            cycle=self._cycle(desk),
+            desk=desk,
+            path=path,
+            reconciler=reconciler,
+            monitor=monitor,
+            calendar=calendar(),
+            limits=LIMITS,
+            facts=Facts(store),
+            report=lambda session: self._report(store, session),
+            clock=clock,
+        )
+        return Life(
+            trade=trade,
+            stream=self.stream,
+            follower=StreamFollower(desk, path, reconciler),
+            watch=Watch(reconciler=reconciler, monitor=monitor, clock=clock),
+            runs=Runs(store),
+            alarm=self._ring_at,
+            schedule=SCHEDULE,
+        )
+
+    def _cycle(self, desk: Desk) -> TradingCycle:
+        machine = self.machine
+        faults = machine.truth.faults
+        return TradingCycle(
+            sources=Sources(
+                broker=self.broker,
+                calendar=calendar(),
+                bars=SimBars(machine.market, faults),
+                news=SimNews(),
+                forecaster=SimForecaster(faults),
+                scorer=SimScorer(faults),
+            ),
+            settings=CycleSettings(
+                symbols=SYMBOLS,
+                allocations=build_allocations({}, min_confidence=LIMITS.min_confidence),
+                limits=LIMITS,
+                min_history=100,
+                news_look_back=dt.timedelta(hours=24),
+            ),
+            decisions=Decisions(desk.store),
+            journal=desk.journal,
+            clock=machine.clock,
+        )
+
+    async def _ring_at(self, moment: dt.datetime) -> None:
+        # Naps of ten minutes: nothing happens at night that a shorter one would see.
+        clock = self.machine.clock
+        while (left := (moment - clock.now()).total_seconds()) > 0:
+            await clock.sleep(min(left, 600.0))
+
+    async def _report(self, store: Store, session: Session) -> str:
+        """Build and register the report as the daemon does, but draw nothing."""
+        reports = Reports(store)
+        following = next_session(calendar(), session)
+        report = read_report(store.directory, session.date, following, 1)
+        reports.record(
+            session.date,
+            is_reconciled=report.is_reconciled,
+            residual=report.bridge.residual,
+            digest="",
+            at=self.machine.clock.now(),
+        )
+        self.machine.report_seen(report)
+        return "reported"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self.store is not None:
+            self.store.close()
+
+
+async def run_kill(
+    machine: Machine, process: Process, *, flatten: bool, reason: str
+) -> KillReport:
+    """Run the kill command: it needs the broker and the latch file, nothing else."""
+    enter(process)
+    return await kill(
+        SimBroker(machine.truth, process, machine.on_wire),
+        Latch(machine.directory),
+        flatten=flatten,
+        reason=reason,
+        clock=machine.clock,
+        tell=lambda _line: None,
+    )
+
+
+async def run_resume(machine: Machine, process: Process) -> None:
+    """Run the resume command, with the daemon stopped; a person first adopts what is locked."""
+    enter(process)
+    broker = SimBroker(machine.truth, process, machine.on_wire)
+    latch = Latch(machine.directory)
+    seen = latch.read()
+    store = Store.open(machine.directory, clock=machine.clock)
+    try:
+        desk = machine.desk(store, broker)
+        reconciler = Reconciler(desk, OrderPath(desk))
+        await resume(
+            broker,
+            latch,
+            clock=machine.clock,
+            reason="looked at it",
+            confirm=ACCOUNT[-4:],
+            expected_sequence=seen.sequence,
+            check=books_agree(desk, reconciler),
+        )
+        store.sync_latch(latch)
+    finally:
+        if not process.is_dead:
+            store.close()
+
+
+def second_daemon_is_refused(machine: Machine) -> bool:
+    """Start a second daemon on the same files; the lock must refuse it."""
+    try:
+        Store.open(machine.directory, clock=machine.clock).close()
+    except StateError:
+        return True
+    return False

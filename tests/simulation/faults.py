@@ -1,0 +1,134 @@
+"""What may go wrong, how often, and how often it did.
+
+Each seed draws a swarm: about half of the classes are on, each with a rate of its own, so
+that rare combinations are not drowned by common ones.  Every class has its own random
+numbers: dropping one class leaves the others as they were, which the shrinker needs.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+# Class -> (lowest, highest) chance at each opportunity.  The rows are of the fault matrix.
+CLASSES: Mapping[str, tuple[float, float]] = {
+    # A: requests
+    "send.lost_before": (0.02, 0.30),  # A01 A10 A11
+    "send.lost_after": (0.02, 0.30),  # A02 A16 A17 A22
+    "send.late": (0.02, 0.20),  # A05
+    "send.not_sent": (0.02, 0.30),  # A23
+    "send.rate_limited": (0.02, 0.30),  # A07 A08
+    "send.absurd_wait": (0.02, 0.20),  # A09
+    "send.rejected": (0.02, 0.20),  # A13 A15
+    "send.auth_refused": (0.002, 0.02),  # A12
+    "send.crossed": (0.02, 0.15),  # A24
+    "broker.forgets_ids": (1.0, 1.0),  # A05 (ii): ids are unique among working orders only
+    "broker.down": (0.1, 0.6),  # A31, a chance per day
+    "read.unavailable": (0.002, 0.08),  # A17 A20
+    "read.slow": (0.002, 0.05),  # A19
+    "read.empty_positions": (0.002, 0.05),  # A18
+    "read.regressed": (0.002, 0.05),  # A32
+    "read.auth_refused": (0.0001, 0.001),  # A12
+    "account.odd_equity": (0.002, 0.05),  # K11
+    "account.blocked": (0.05, 0.15),  # A14, a chance per day
+    "order.hidden": (0.05, 0.60),  # A04
+    "cancel.lost_before": (0.05, 0.40),
+    "cancel.lost_after": (0.05, 0.40),
+    "cancel.refused": (0.05, 0.30),  # A28
+    "cancel.stuck": (0.05, 0.30),
+    # B: orders and fills
+    "fill.partial": (0.1, 0.8),  # B01 B02
+    "fill.while_canceling": (0.1, 0.6),  # A29
+    "fill.after_cancel": (0.05, 0.4),  # B03 B04
+    "fill.twins": (0.1, 0.5),  # B11
+    "fill.late_activity": (0.1, 0.8),  # B12
+    "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's
+    "order.rejected_later": (0.02, 0.2),  # B06
+    "order.odd_status": (0.05, 0.4),  # B07 A26
+    "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
+    "corporate.split": (0.05, 0.3),  # B13, a chance per night
+    "money.dividend": (0.1, 0.6),  # B14, a chance per night
+    "money.fee": (0.1, 0.8),
+    "money.transfer": (0.05, 0.4),  # K12
+    # C: the stream
+    "stream.dropped": (0.01, 0.2),  # C01 C02
+    "stream.duplicate": (0.05, 1.0),  # C03
+    "stream.reordered": (0.05, 0.6),  # C04
+    "stream.unreadable": (0.02, 0.3),  # C05 C06
+    "stream.missing": (0.05, 0.5),  # C08
+    "stream.silent": (0.01, 0.1),  # C07
+    # D: the process
+    "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
+    "process.stop": (0.05, 0.3),  # D03, a chance per day
+    "process.outage": (0.05, 0.3),  # the restart takes hours instead of seconds
+    "process.second": (0.1, 0.5),  # D12, a chance per day
+    # E: the disk
+    "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
+    # F: the clock
+    "clock.jumped": (0.05, 0.3),  # F01 F02 F08, a chance per day
+    # G: data
+    "data.missing_symbol": (0.05, 0.5),  # G01
+    "data.stale": (0.05, 0.3),  # G04
+    "data.down": (0.05, 0.3),
+    "forecast.down": (0.05, 0.5),
+    "forecast.degraded": (0.1, 0.6),
+    "market.slump": (0.05, 0.3),  # K10 K14, a chance per session
+    # K: the operator
+    "operator.kill": (0.1, 0.5),  # K01-K06, a chance per day
+    "operator.flatten": (0.05, 0.3),  # K09
+    "operator.pause": (0.05, 0.4),
+    "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
+}
+
+# What honest figures of the broker cannot be compared with: only the rest of the checks apply.
+ON_AT_ONCE = 0.45
+
+
+class Faults:
+    """The dice of one seed."""
+
+    def __init__(
+        self, seed: int, *, dropped: Collection[str] = (), only: Collection[str] | None = None
+    ) -> None:
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self.is_on = True
+        self.rates: dict[str, float] = {}
+        self._streams: dict[str, random.Random] = {}
+        for name, (low, high) in CLASSES.items():
+            draw = random.Random(f"{seed}:mix:{name}")
+            is_in = draw.random() < ON_AT_ONCE if only is None else name in only
+            rate = draw.uniform(low, high)
+            if is_in and name not in dropped:
+                self.rates[name] = rate
+
+    def has(self, name: str) -> bool:
+        """Tell whether a class is in this seed's swarm."""
+        return name in self.rates
+
+    def strikes(self, name: str) -> bool:
+        """Throw the dice of one class."""
+        rate = self.rates.get(name)
+        if rate is None or not self.is_on:
+            return False
+        if self.dice(name).random() >= rate:
+            return False
+        self.counts[name] += 1
+        return True
+
+    def dice(self, name: str) -> random.Random:
+        """Return the random numbers of one purpose."""
+        found = self._streams.get(name)
+        if found is None:
+            found = self._streams[name] = random.Random(f"{self.seed}:{name}")
+        return found
+
+    def span(self, name: str, low: float, high: float) -> float:
+        """Draw a span of time."""
+        return self.dice(f"{name}:span").uniform(low, high)
+
+    def pick(self, name: str, items: list[_T]) -> _T:
+        """Draw one of a list."""
+        return self.dice(f"{name}:pick").choice(items)

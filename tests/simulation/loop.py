@@ -1,0 +1,94 @@
+"""The loop and the clock of a simulation: one thread, no socket, and no moment passes unasked.
+
+Time jumps to the next timer when nothing is ready.  Tasks hash by their number of birth,
+so that sets of them have the same order in every process.
+"""
+
+import asyncio
+import datetime as dt
+import itertools
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Stuck(RuntimeError):
+    """Every task waits for something that cannot come."""
+
+
+class _NoSockets(selectors.SelectSelector):
+    loop: "SimLoop"
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise Stuck("every task waits for something that cannot come")
+        if timeout > 0:
+            self.loop.moment += timeout
+        return []
+
+
+class _Task(asyncio.Task[Any]):
+    def __init__(self, *args: Any, number: int, **kwargs: Any) -> None:
+        self._number = number
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class SimLoop(asyncio.SelectorEventLoop):
+    """A loop that is never idle."""
+
+    def __init__(self) -> None:
+        self.moment = 0.0
+        selector = _NoSockets()
+        selector.loop = self
+        super().__init__(selector)
+        numbers = itertools.count(1)
+
+        def make(
+            loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
+        ) -> asyncio.Task[Any]:
+            return _Task(coro, loop=loop, number=next(numbers), **kwargs)
+
+        self.set_task_factory(make)  # type: ignore[arg-type]
+
+    def time(self) -> float:
+        return self.moment
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Do the job here and now: the simulation has one thread."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as exc:  # noqa: BLE001 - handed to whoever awaits it
+            future.set_exception(exc)
+        return future
+
+
+class SimClock:
+    """The wall clock of one machine: true time plus an offset that a fault may move."""
+
+    def __init__(self, start: dt.datetime, loop: SimLoop) -> None:
+        self._start = start
+        self._loop = loop
+        self.offset = dt.timedelta()
+
+    def now(self) -> dt.datetime:
+        return self.true_now() + self.offset
+
+    def true_now(self) -> dt.datetime:
+        """Return the time by a clock that is never wrong."""
+        return self._start + dt.timedelta(seconds=self._loop.moment)
+
+    def monotonic(self) -> float:
+        return self._loop.moment
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+    def loop_time(self, moment: dt.datetime) -> float:
+        """Return the loop's seconds at a true moment."""
+        return (moment - self._start).total_seconds()

@@ -1,0 +1,334 @@
+"""The broker port and the trade stream of one process, with everything that the wire does."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import SendGuard
+from domain.account import Account, Activity, Asset, MarketClock, Position
+from domain.errors import (
+    AuthRefused,
+    BrokerUnavailable,
+    DuplicateOrder,
+    NotSent,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+)
+from domain.ids import BrokerOrderId, ClientOrderId, Symbol
+from domain.market import Session
+from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
+from tests.simulation.market import SYMBOLS, calendar
+from tests.simulation.processes import Process
+from tests.simulation.truth import ACCOUNT, Order, Refused, Truth
+
+WIRE_SECONDS = (0.005, 0.08)
+DEADLINE_SECONDS = 15.0
+_ABSURD = (-1.0, math.nan, math.inf, 1e9, 0.0)
+
+OnWire = Callable[[Process, OrderRequest], None]
+
+
+class SimBroker:
+    """A Broker.  ``on_wire`` sees every order request at the instant it is written."""
+
+    def __init__(self, truth: Truth, process: Process, on_wire: OnWire) -> None:
+        self._truth = truth
+        self._faults = truth.faults
+        self._process = process
+        self._on_wire = on_wire
+        self.requests: Counter[int] = Counter()
+
+    async def _wait(self, *, is_read: bool) -> None:
+        self._process.alive()
+        self.requests[int(self._truth.loop.moment // 60)] += 1
+        await asyncio.sleep(self._faults.span("wire", *WIRE_SECONDS))
+        if is_read and self._faults.strikes("read.slow"):
+            await asyncio.sleep(self._faults.span("read.slow", 1, DEADLINE_SECONDS))
+        self._process.alive()
+
+    async def _read(self) -> None:
+        await self._wait(is_read=True)
+        if self._truth.is_down or self._faults.strikes("read.unavailable"):
+            raise BrokerUnavailable("no usable answer")
+        if self._faults.strikes("read.auth_refused"):
+            raise AuthRefused("401")
+
+    # Reads
+
+    async def account(self) -> Account:
+        await self._read()
+        truth = self._truth
+        equity = truth.equity()
+        if self._faults.strikes("account.odd_equity"):
+            odd = [Decimal("NaN"), Decimal(0), Decimal(-1), Decimal("Infinity")]
+            equity = self._faults.pick("account.odd_equity", odd)
+        else:
+            truth.write("equity", str(equity))
+        return Account(
+            account_number=ACCOUNT,
+            status="ACTIVE",
+            equity=equity,
+            last_equity=equity,
+            cash=truth.cash,
+            buying_power=max(truth.equity(), Decimal(0)) * 2,
+            is_trading_blocked=truth.is_blocked,
+            is_suspended_by_user=truth.is_suspended,
+        )
+
+    async def clock(self) -> MarketClock:
+        await self._read()
+        now = self._truth.now()
+        session = calendar().next_session(now)
+        return MarketClock(
+            now=now,
+            is_open=self._truth.is_market_open(),
+            next_open=session.open,
+            next_close=session.close,
+        )
+
+    async def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
+        await self._read()
+        return calendar().sessions(start, end)
+
+    async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
+        await self._read()
+        return {
+            symbol: Asset(
+                symbol=symbol, is_tradable=True, is_shortable=True, is_fractionable=False
+            )
+            for symbol in symbols
+            if symbol in SYMBOLS
+        }
+
+    async def positions(self) -> Sequence[Position]:
+        await self._read()
+        truth = self._truth
+        if self._faults.strikes("read.empty_positions"):
+            return []
+        return [
+            Position(
+                symbol=symbol,
+                quantity=quantity,
+                avg_entry_price=abs(truth.cost[symbol] / quantity).quantize(Decimal("0.0001")),
+                market_price=truth.price(symbol),
+            )
+            for symbol, quantity in sorted(truth.positions.items())
+            if quantity
+        ]
+
+    def _visible(self, orders: Iterable[Order]) -> list[Order]:
+        return [order for order in orders if order.visible_at <= self._truth.loop.moment]
+
+    def _show(self, order: Order) -> BrokerOrder:
+        if order.older is not None and self._faults.strikes("read.regressed"):
+            return order.older
+        return order.shown()
+
+    async def open_orders(self) -> Sequence[BrokerOrder]:
+        await self._read()
+        return [self._show(order) for order in self._visible(self._truth.open_orders())]
+
+    async def orders_since(self, moment: dt.datetime) -> Sequence[BrokerOrder]:
+        await self._read()
+        found = self._visible(self._truth.orders.values())
+        return [self._show(order) for order in found if order.submitted_at >= moment]
+
+    async def find_order(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
+        await self._read()
+        found = self._visible(self._truth.of_client(client_order_id))
+        return self._show(found[-1]) if found else None
+
+    async def get_order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
+        await self._read()
+        order = self._truth.orders.get(broker_order_id)
+        return self._show(order) if order is not None and self._visible([order]) else None
+
+    async def activities(self, since: dt.datetime) -> Sequence[Activity]:
+        await self._read()
+        now = self._truth.loop.moment
+        return [one for at, one in self._truth.activities if at <= now and one.at >= since]
+
+    # Writes
+
+    async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
+        await self._wait(is_read=False)
+        if self._faults.strikes("send.not_sent"):
+            raise NotSent("no connection")
+        if self._truth.is_down and self._faults.dice("down").random() < 0.5:
+            raise NotSent("connection refused")
+        guard()
+        self._on_wire(self._process, request)
+        self._process.step("order written")
+        return await self._answer(request)
+
+    async def _answer(self, request: OrderRequest) -> BrokerOrder:
+        faults = self._faults
+        if self._truth.is_down or faults.strikes("send.lost_before"):
+            await self._silence()
+        if faults.strikes("send.late"):
+            delay = faults.span("send.late", 20, 100)
+            self._truth.loop.call_later(delay, self._deliver, request, None)
+            await self._silence()
+        if faults.strikes("send.rate_limited"):
+            wait = faults.span("send.rate_limited", 0.5, 30)
+            if faults.strikes("send.absurd_wait"):
+                wait = faults.pick("send.absurd_wait", list(_ABSURD))
+            raise RateLimited("429", retry_after_seconds=wait)
+        if faults.strikes("send.rejected"):
+            raise OrderRejected("refused at random", code=422)
+        if faults.strikes("send.auth_refused"):
+            raise AuthRefused("401")
+        answer: asyncio.Future[BrokerOrder] = self._truth.loop.create_future()
+        transit = faults.span("transit", 0.001, 0.3)
+        # The request travels, whatever becomes of who sent it.
+        self._truth.loop.call_later(transit, self._deliver, request, answer)
+        order = await answer
+        if faults.strikes("send.lost_after"):
+            await self._silence()
+        await asyncio.sleep(faults.span("wire", *WIRE_SECONDS))
+        self._process.step("order answered")
+        if faults.strikes("send.crossed"):
+            return dataclasses.replace(order, quantity=order.quantity + 1)
+        return order
+
+    async def _silence(self) -> None:
+        await asyncio.sleep(DEADLINE_SECONDS)
+        self._process.alive()
+        raise OutcomeUnknown("no answer in time")
+
+    def _deliver(
+        self, request: OrderRequest, answer: "asyncio.Future[BrokerOrder] | None"
+    ) -> None:
+        try:
+            order = self._truth.accept(
+                request.client_order_id,
+                request.symbol,
+                request.side,
+                request.quantity,
+                kind=request.order_type.value,
+                limit=request.limit_price,
+                in_force=request.time_in_force.value,
+            )
+        except Refused as exc:
+            if answer is not None and not answer.done():
+                answer.set_exception(_error(exc))
+            return
+        if answer is not None and not answer.done():
+            answer.set_result(order.shown())
+
+    async def cancel(self, broker_order_id: BrokerOrderId) -> None:
+        await self._wait(is_read=False)
+        if self._truth.is_down:
+            raise NotSent("connection refused")
+        self._process.step("cancel written")
+        if self._faults.strikes("cancel.lost_before"):
+            await self._silence()
+        if self._faults.strikes("cancel.refused"):
+            raise OrderRejected("not cancelable now", code=500)
+        try:
+            self._truth.ask_cancel(broker_order_id)
+        except Refused as exc:
+            raise OrderRejected(str(exc), code=exc.code) from exc
+        if self._faults.strikes("cancel.lost_after"):
+            await self._silence()
+
+    async def set_suspended(self, *, is_suspended: bool) -> bool:
+        await self._wait(is_read=False)
+        if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
+            raise OutcomeUnknown("no answer in time")
+        self._process.step("lock written")
+        self._truth.suspend(is_suspended=is_suspended)
+        return self._truth.is_suspended
+
+
+def _error(refused: Refused) -> Exception:
+    if "unique" in str(refused):
+        return DuplicateOrder(str(refused))
+    return OrderRejected(str(refused), code=refused.code)
+
+
+class SimStream:
+    """A TradeStream that loses, repeats, shuffles and garbles."""
+
+    def __init__(self, truth: Truth, process: Process) -> None:
+        self._truth = truth
+        self._faults = truth.faults
+        self._process = process
+        self._connection = 0
+        self._lost: asyncio.Event | None = None
+        self._is_silent = False
+        self._calls: dict[str, Callable[[Any], None]] = {}
+
+    async def run(
+        self,
+        *,
+        on_ready: Callable[[], None],
+        on_update: Callable[[TradeUpdate], None],
+        on_unreadable: Callable[[str], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._calls = {"update": on_update, "unreadable": on_unreadable}
+        self._truth.listeners.append(self._push)
+        try:
+            while True:
+                await asyncio.sleep(self._faults.span("stream.connect", 0.05, 2))
+                if self._truth.is_down:
+                    await asyncio.sleep(5)
+                    continue
+                self._connection += 1
+                self._lost, self._is_silent = asyncio.Event(), False
+                on_ready()
+                await self._lost.wait()
+                on_lost("the connection broke")
+                self._lost = None
+                if self._faults.is_on:
+                    await asyncio.sleep(self._faults.span("stream.away", 0.5, 600))
+        finally:
+            self._truth.listeners.remove(self._push)
+
+    def drop(self) -> None:
+        """Break the connection."""
+        if self._lost is not None:
+            self._lost.set()
+
+    def heal(self) -> None:
+        """End a silence."""
+        if self._is_silent:
+            self.drop()
+
+    def _push(self, update: TradeUpdate) -> None:
+        faults = self._faults
+        if self._lost is None or self._lost.is_set() or self._is_silent:
+            return
+        if faults.strikes("stream.dropped"):
+            self.drop()
+            return
+        if faults.strikes("stream.silent"):
+            self._is_silent = True
+            return
+        if faults.strikes("stream.missing"):
+            return
+        delay = faults.span("stream", 0.01, 0.2)
+        if faults.strikes("stream.reordered"):
+            delay += faults.span("stream.reordered", 0.1, 20)
+        if faults.strikes("stream.unreadable"):
+            frames = [f"<html>{update.order.broker_order_id}</html>", "\x00\xff", "{"]
+            self._at(delay, "unreadable", faults.pick("stream.unreadable", frames))
+            return
+        self._at(delay, "update", update)
+        if faults.strikes("stream.duplicate"):
+            self._at(delay + faults.span("stream.duplicate", 0, 60), "update", update)
+
+    def _at(self, delay: float, what: str, item: Any) -> None:
+        self._truth.loop.call_later(delay, self._hand, self._connection, what, item)
+
+    def _hand(self, connection: int, what: str, item: Any) -> None:
+        is_same = connection == self._connection and self._lost is not None
+        if is_same and not self._process.is_dead:
+            self._calls[what](item)

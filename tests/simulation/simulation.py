@@ -1,0 +1,566 @@
+"""One seed: days of market under faults, lives and deaths of the daemon, then a calm end."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from domain.account import ActivityKind
+from domain.errors import BrokerError, OpenbellError, ProviderUnavailable, StateError, StorageError
+from domain.market import Session
+from domain.orders import OrderRequest, Side
+from execution.kill import KillReport
+from reports.model import EndOfDayReport
+from state.pause import Pause
+from tests.simulation import checkers
+from tests.simulation.checkers import Violations
+from tests.simulation.daemon_life import (
+    LIMITS,
+    SCHEDULE,
+    DaemonLife,
+    Machine,
+    run_kill,
+    run_resume,
+    second_daemon_is_refused,
+)
+from tests.simulation.faults import Faults
+from tests.simulation.loop import SimClock, SimLoop
+from tests.simulation.market import SYMBOLS, Market, calendar
+from tests.simulation.processes import Crash, Process, enter, shims
+from tests.simulation.truth import Refused, Truth
+
+# Ordinary weeks, Thanksgiving's half day, both changes of daylight saving, year's end.
+STARTS = tuple(
+    map(
+        dt.date.fromisoformat,
+        ("2022-05-02", "2022-11-21", "2022-03-10", "2022-11-03", "2022-12-27", "2023-06-14"),
+    )
+)
+BEFORE_OPEN = dt.timedelta(minutes=110)
+CALM_BEFORE_CLOSE = dt.timedelta(minutes=45)
+_MOST_LIVES_A_DAY = 60
+_REBUILT = ("orders", "fills", "ledger_entries", "positions", "balances", "symbol_locks", "runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is simulated."""
+
+    seed: int
+    days: int = 2
+    dropped: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    start: dt.date | None = None
+    crash_at: tuple[int, ...] = ()
+    kill_at_minute: float | None = None
+    flatten: bool = False
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    seed: int
+    days: int
+    trace: str = ""
+    steps: int = 0
+    orders: int = 0
+    executions: int = 0
+    lives: int = 0
+    kills: int = 0
+    resumes: int = 0
+    reports: int = 0
+    reconciled: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    steps_of_lives: list[int] = field(default_factory=list)
+    violations: Violations = field(default_factory=list)
+
+
+def simulate(scenario: Scenario) -> Outcome:
+    """Run a scenario from its beginning to its verdict."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
+    )
+    memory = Path("/dev/shm")
+    parent = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="openbell-sim-", dir=parent) as directory, shims():
+        loop = SimLoop()
+        asyncio.set_event_loop(loop)
+        loop.set_exception_handler(lambda _loop, _context: None)
+        try:
+            simulation = Simulation(scenario, Path(directory) / "state", loop)
+            loop.run_until_complete(simulation.main())
+            return simulation.outcome
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            with contextlib.suppress(RuntimeError):
+                loop.run_until_complete(asyncio.sleep(0))
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+class Simulation:
+    """The world around the daemon, and its judge."""
+
+    def __init__(self, scenario: Scenario, directory: Path, loop: SimLoop) -> None:
+        self.scenario = scenario
+        self.faults = Faults(scenario.seed, dropped=scenario.dropped, only=scenario.only)
+        self.outcome = Outcome(seed=scenario.seed, days=scenario.days)
+        self.loop = loop
+        first = scenario.start or STARTS[scenario.seed % len(STARTS)]
+        self.sessions = calendar().sessions(first, first + dt.timedelta(days=3 * scenario.days + 6))
+        self.sessions = self.sessions[: scenario.days]
+        self.clock = SimClock(self.sessions[0].open - BEFORE_OPEN, loop)
+        self.market = Market(self.faults, self.sessions)
+        # A wall clock of its own: what happens to the machine's does not happen to the broker.
+        true_clock = SimClock(self.sessions[0].open - BEFORE_OPEN, loop)
+        self.truth = Truth(self.market, self.faults, true_clock, loop)
+        self.machine = Machine(
+            directory=directory,
+            clock=self.clock,
+            truth=self.truth,
+            market=self.market,
+            on_wire=self._on_wire,
+            report_seen=self._report_seen,
+        )
+        self.life: DaemonLife | None = None
+        self._daemon: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[Any]] = []
+        self._is_over = False
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._stopped = asyncio.Event()
+        self._events = checkers.EventLog()
+        self._mark: Decimal | None = None
+        self._latch_seen = False
+        self._is_resuming = 0
+        self._crashes = list(scenario.crash_at)
+
+    # Judging
+
+    def blame(self, found: Violations) -> None:
+        """Keep violations, a few of each kind."""
+        for invariant, text in found:
+            known = [one for one in self.outcome.violations if one[0] == invariant]
+            if len(known) < 3:
+                at = f"{self.truth.now():%Y-%m-%d %H:%M:%S}"
+                self.outcome.violations.append((invariant, f"{at} {text}"))
+
+    def _on_wire(self, process: Process, request: OrderRequest) -> None:
+        self.truth.write("wire", process.name, request.client_order_id, str(request.quantity))
+        self.outcome.orders += 1
+        if process.name.startswith("kill"):
+            return
+        truth = self.truth
+        with checkers.reading(self.machine.directory) as db:
+            self.blame(checkers.durable_intent(db, request))
+            self.blame(checkers.latch_allows(self.machine.directory, db, request))
+            self.blame(checkers.state_allows(truth, db, request))
+            self.blame(checkers.within_limits(truth, db, request, LIMITS))
+            epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
+        self.blame(checkers.sane_order(truth, request, LIMITS))
+        if self.clock.offset == dt.timedelta():
+            self.blame(checkers.in_window(truth, request, SCHEDULE))
+        store = self.life.store if self.life is not None else None
+        if self.life is None or self.life.process is not process or store is None:
+            self.blame([("I15", f"{process.name} sent and is not the daemon")])
+        elif store.epoch != epoch:
+            self.blame([("I15", f"epoch {store.epoch} sent while {epoch} is the writer")])
+        self._look_at_latch()
+
+    def _look_at_latch(self) -> None:
+        engaged = checkers.latch_is_engaged(self.machine.directory)
+        if self._latch_seen and not engaged and not self._is_resuming:
+            self.blame([("I06", "the latch was released and nobody resumed")])
+        self._latch_seen = engaged
+
+    def _report_seen(self, report: EndOfDayReport) -> None:
+        self.outcome.reports += 1
+        self.outcome.reconciled += report.is_reconciled
+        served = {Decimal(entry[2]) for entry in self.truth.log if entry[1] == "equity"}
+        if report.bridge.equity_end not in served:
+            self.blame([("I14", f"the report's equity {report.bridge.equity_end} was never read")])
+        self.blame(checkers.account_bridge(self.truth, report.bridge.equity_start, report))
+
+    def check_always(self) -> None:
+        """Judge what must hold at any moment."""
+        self.blame(checkers.one_chain(self.truth))
+        if not (self.machine.directory / "openbell.db").exists():
+            return
+        self._look_at_latch()
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._check_books()
+
+    def _check_books(self) -> None:
+        with checkers.reading(self.machine.directory) as db:
+            self.blame(self._events.check(db))
+            self.blame(checkers.never_invented(self.truth, db))
+            self.blame(checkers.intents_match(self.truth, db))
+            mark = checkers.mark_of(db)
+        if self._mark is not None and (mark is None or mark < self._mark):
+            self.blame([("I09", f"the high-water mark fell from {self._mark} to {mark}")])
+        self._mark = mark
+
+    def check_calm(self) -> None:
+        """Judge what must hold once everything has been quiet for ten minutes."""
+        self.check_always()
+        with checkers.reading(self.machine.directory) as db:
+            self.blame(checkers.every_fill_once(self.truth, db))
+            self.blame(checkers.same_holdings(self.truth, db))
+            self.blame(checkers.same_cash(self.truth, db))
+            self.blame(checkers.settled(db))
+            self.blame(checkers.no_lock_left(db))
+        if self._daemon is None or self._daemon.done():
+            self.blame([("I16", "the daemon does not run")])
+
+    def check_end(self) -> None:
+        """Judge the whole."""
+        self.check_calm()
+        ended = [session.date.isoformat() for session in self.sessions]
+        with checkers.reading(self.machine.directory) as db:
+            self.blame(checkers.runs_once(db, ended))
+
+    def check_rebuild(self) -> None:
+        """I23: the tables made anew from the log are the tables."""
+        from state.store import Store
+
+        with checkers.reading(self.machine.directory) as db:
+            before = checkers.dump(db, _REBUILT)
+        store = Store.open(self.machine.directory, clock=self.clock)
+        try:
+            store.rebuild()
+        finally:
+            store.close()
+        with checkers.reading(self.machine.directory) as db:
+            after = checkers.dump(db, _REBUILT)
+        different = [table for table in _REBUILT if before[table] != after[table]]
+        if different:
+            self.blame([("I23", f"rebuilt tables differ: {', '.join(different)}")])
+
+    # The world
+
+    async def main(self) -> None:
+        """Play the days, then judge the end."""
+        daemon = asyncio.create_task(self._supervise())
+        world = asyncio.create_task(self._world())
+        try:
+            await world
+        finally:
+            self._is_over = True
+            await self._stop_daemon()
+            daemon.cancel()
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(daemon, *self._background, return_exceptions=True)
+        if (self.machine.directory / "openbell.db").exists():
+            self.check_rebuild()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        outcome = self.outcome
+        outcome.executions = len(self.truth.executions)
+        outcome.faults = self.faults.counts
+        trace = hashlib.sha256()
+        for entry in self.truth.log:
+            trace.update(repr(entry).encode())
+        trace.update(self._events.digest.encode())
+        trace.update(repr(self.machine.alerts).encode())
+        outcome.trace = trace.hexdigest()[:16]
+
+    async def _until(self, moment: dt.datetime) -> None:
+        left = self.truth.clock.loop_time(moment) - self.loop.moment
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def _at(self, moment: dt.datetime, job: Coroutine[Any, Any, None]) -> None:
+        async def later() -> None:
+            await self._until(moment)
+            await job
+
+        self._background.append(asyncio.create_task(later()))
+
+    async def _world(self) -> None:
+        for session in self.sessions:
+            await self._day(session, is_last=session is self.sessions[-1])
+
+    async def _day(self, session: Session, *, is_last: bool) -> None:
+        self._night(session)
+        await self._until(session.open - dt.timedelta(minutes=105))
+        await self._morning()
+        self.truth.session = session
+        self.market.begin(session)
+        self._plan(session)
+        await self._until(session.open)
+        # Prices move at the open: no order fills before.
+        calm = session.close - CALM_BEFORE_CLOSE
+        await self._until(calm)
+        self.check_always()
+        if is_last:
+            await self._calm_down(session)
+        await self._until(session.close)
+        self.truth.expire_all()
+        await self._until(session.close + dt.timedelta(minutes=20))
+        self.check_always()
+        if is_last:
+            self.check_end()
+
+    async def _calm_down(self, session: Session) -> None:
+        self.faults.is_on = False
+        self.truth.is_down = self.truth.is_blocked = False
+        self._heal_clock()
+        if self.life is not None:
+            self.life.stream.heal()
+        await self._until(session.close - CALM_BEFORE_CLOSE + dt.timedelta(minutes=14))
+        self.check_calm()
+
+    def _night(self, session: Session) -> None:
+        faults, truth = self.faults, self.truth
+        if faults.strikes("corporate.split") and not truth.open_orders():
+            truth.split(faults.pick("split", list(SYMBOLS)), 2)
+        for symbol in SYMBOLS:
+            held = truth.positions.get(symbol, Decimal(0))
+            if held > 0 and faults.strikes("money.dividend"):
+                truth.pay(ActivityKind.DIVIDEND, held * Decimal("0.13"), symbol)
+        if faults.strikes("money.fee"):
+            truth.pay(ActivityKind.FEE, Decimal("-1.37"))
+        if faults.strikes("money.transfer"):
+            sign = faults.pick("money.transfer", [1, 1, -1])
+            truth.pay(ActivityKind.TRANSFER, Decimal(sign * 7_500))
+
+    def _plan(self, session: Session) -> None:
+        """Draw what happens to this day."""
+        faults = self.faults
+        if faults.strikes("broker.down"):
+            self._at(self._moment("down", session), self._down())
+        if faults.strikes("account.blocked"):
+            self._at(self._moment("blocked", session), self._block())
+        for _ in range(3):
+            if faults.strikes("hand.trade"):
+                self._at(self._moment("hand", session, low=1), self._trade_by_hand())
+        if faults.strikes("process.stop"):
+            self._at(self._moment("stop", session), self._restart())
+        if faults.strikes("process.second"):
+            self._at(self._moment("second", session), self._second())
+        if faults.strikes("clock.jumped"):
+            self._at(self._moment("clock", session), self._jump())
+        if faults.strikes("operator.kill"):
+            self._at(self._moment("kill", session), self._kill(flatten=False))
+        if faults.strikes("operator.flatten"):
+            self._at(self._moment("flatten", session), self._kill(flatten=True))
+        if faults.strikes("operator.pause"):
+            self._at(self._moment("pause", session), self._pause())
+        if self.scenario.kill_at_minute is not None and session is self.sessions[0]:
+            moment = session.open + dt.timedelta(minutes=self.scenario.kill_at_minute)
+            self._at(moment, self._kill(flatten=self.scenario.flatten))
+
+    def _moment(self, name: str, session: Session, *, low: float = -15) -> dt.datetime:
+        # Half of what happens, happens while orders are sent and filled.
+        dice = self.faults.dice(f"moment:{name}")
+        length = (session.close - session.open).total_seconds() / 60 - 60
+        minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
+        return session.open + dt.timedelta(minutes=minutes)
+
+    async def _down(self) -> None:
+        self.truth.is_down = True
+        if self.life is not None:
+            self.life.stream.drop()
+        await asyncio.sleep(self.faults.span("broker.down", 30, 9000))
+        self.truth.is_down = False
+
+    async def _block(self) -> None:
+        self.truth.is_blocked = True
+        await asyncio.sleep(self.faults.span("account.blocked", 60, 7200))
+        self.truth.is_blocked = False
+
+    async def _trade_by_hand(self) -> None:
+        truth, faults = self.truth, self.faults
+        symbol = faults.pick("hand", list(SYMBOLS))
+        held = truth.positions.get(symbol, Decimal(0))
+        is_sale = held > 0 and faults.dice("hand:side").random() < 0.5
+        quantity = held if is_sale else Decimal(faults.dice("hand:size").randint(1, 30))
+        truth.hand_trades.append((self.loop.moment, symbol))
+        with contextlib.suppress(Refused):
+            truth.accept(
+                f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
+            )
+
+    async def _second(self) -> None:
+        is_running = self._daemon is not None and not self._daemon.done()
+        if self.life is not None and self.life.store is not None and is_running:
+            if not second_daemon_is_refused(self.machine):
+                self.blame([("I15", "a second daemon opened the same store")])
+
+    async def _jump(self) -> None:
+        minutes = self.faults.pick("clock", [-1440, -90, -1, 1, 7, 120])
+        self.clock.offset = dt.timedelta(minutes=minutes)
+        await asyncio.sleep(self.faults.span("clock", 60, 3600))
+        self._heal_clock()
+
+    def _heal_clock(self) -> None:
+        self.clock.offset = dt.timedelta()
+
+    # The operator
+
+    async def _pause(self) -> None:
+        pause = Pause(self.machine.directory)
+        with contextlib.suppress(StateError):
+            pause.set("looking at something")
+            await asyncio.sleep(self.faults.span("operator.pause", 60, 7200))
+            pause.clear()
+
+    async def _kill(self, *, flatten: bool) -> None:
+        for attempt in range(4):
+            process = Process(f"kill {attempt}", self.faults, crash_at=self._draw_crash(20))
+            task = asyncio.create_task(
+                run_kill(self.machine, process, flatten=flatten, reason="a person said so")
+            )
+            self.outcome.kills += 1
+            try:
+                report = await task
+            except Crash:
+                await asyncio.sleep(5)
+                continue
+            self._look_at_latch()
+            if report.verified:
+                self._check_killed(report)
+                break
+            await asyncio.sleep(120)
+        if self.faults.strikes("operator.unsuspend"):
+            self.truth.suspend(is_suspended=False)
+
+    def _check_killed(self, report: KillReport) -> None:
+        left = [o.client_id for o in self.truth.open_orders() if "flatten" not in o.client_id]
+        recent = [o for o in left if not o.startswith("hand-")]
+        if recent:
+            self.blame([("I07", f"the kill was verified and {recent} are open")])
+        if report.suspended and not self.truth.is_suspended:
+            self.blame([("I07", "the kill said that the broker's lock is set; it is not")])
+        if not checkers.latch_is_engaged(self.machine.directory):
+            self.blame([("I06", "the latch is not engaged after a kill")])
+
+    async def _morning(self) -> None:
+        """A person comes in: a halted account is looked at, and mostly resumed."""
+        if not checkers.latch_is_engaged(self.machine.directory):
+            return
+        if not (self.machine.directory / "openbell.db").exists():
+            return
+        if self.faults.dice("resume").random() < 0.1:
+            return
+        self._wanted.clear()
+        await self._stop_daemon()
+        self._is_resuming += 1
+        process = Process("resume", self.faults)
+        try:
+            await asyncio.create_task(run_resume(self.machine, process))
+            self.outcome.resumes += 1
+        except (OpenbellError, Crash):
+            pass
+        self._latch_seen = checkers.latch_is_engaged(self.machine.directory)
+        self._is_resuming -= 1
+        self._wanted.set()
+
+    # The daemon's lives
+
+    def _draw_crash(self, steps: int) -> int | None:
+        if not self.faults.strikes("process.crash"):
+            return None
+        return self.faults.dice("crash").randint(1, steps)
+
+    def _next_crash(self) -> int | None:
+        if self._crashes:
+            return self._crashes.pop(0)
+        # Small numbers more often: the start and the recovery are where it hurts.
+        steps = self.faults.pick("crash:range", [15, 60, 200, 500])
+        return self._draw_crash(steps)
+
+    async def _supervise(self) -> None:
+        while not self._is_over:
+            await self._wanted.wait()
+            process = Process(f"daemon {self.outcome.lives}", self.faults)
+            process.crash_at = self._next_crash()
+            self.life = DaemonLife(self.machine, process)
+            self.outcome.lives += 1
+            self._daemon = asyncio.create_task(self.life.run())
+            await asyncio.wait([self._daemon])
+            self.outcome.steps += process.steps
+            self.outcome.steps_of_lives.append(process.steps)
+            pause = self._bury(self._daemon, process)
+            self._stopped.set()
+            if self.outcome.lives > _MOST_LIVES_A_DAY * self.scenario.days:
+                self.blame([("I16", "the daemon does not stay up")])
+                return
+            await asyncio.sleep(pause)
+
+    def _bury(self, task: asyncio.Task[None], process: Process) -> float:
+        """Find out why a life ended; return how long until the next."""
+        life = self.life
+        if process.is_dead:
+            process.is_dead = True
+            self.truth.write("crash", process.name, process.died_at)
+            self._freeze(life)
+            if self.faults.strikes("process.outage"):
+                return self.faults.span("process.outage", 600, 20_000)
+            return self.faults.span("restart", 2, 30)
+        if life is not None:
+            life.close()
+        if task.cancelled():
+            return self.faults.span("restart", 1, 10)
+        cause = _cause(task.exception())
+        if cause is not None and not self._may_end_by(cause, process):
+            self.blame([("X01", f"{process.name} ended by {cause!r}")])
+        return 30.0
+
+    def _may_end_by(self, cause: BaseException, process: Process) -> bool:
+        if process.disk_faults and isinstance(cause, StorageError):
+            return True
+        return isinstance(cause, ProviderUnavailable | BrokerError)
+
+    def _freeze(self, life: DaemonLife | None) -> None:
+        """Keep the files exactly as they were at death: closing would tidy the WAL up."""
+        if life is None:
+            return
+        directory = self.machine.directory
+        aside = directory.with_name("frozen")
+        if life.store is None:
+            return
+        shutil.copytree(directory, aside)
+        life.close()
+        for path in aside.iterdir():
+            if not path.name.endswith("-shm") and path.is_file():
+                shutil.copy2(path, directory / path.name)
+        shutil.rmtree(aside)
+
+    async def _stop_daemon(self) -> None:
+        task = self._daemon
+        if task is None or task.done():
+            return
+        self._stopped.clear()
+        task.cancel()
+        await asyncio.wait([task])
+        await self._stopped.wait()
+
+    async def _restart(self) -> None:
+        await self._stop_daemon()
+
+
+def _cause(exc: BaseException | None) -> BaseException | None:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
+
+
+def replay_scenario(seed: int, days: int, dropped: Collection[str] = ()) -> Scenario:
+    """Return the scenario that one command replays."""
+    return Scenario(seed=seed, days=days, dropped=frozenset(dropped))

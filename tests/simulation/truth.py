@@ -1,0 +1,447 @@
+"""The broker as it really is: orders, executions, shares and cash, in a log that only grows.
+
+It knows nothing of the daemon's books, and none of its code is theirs.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from domain.account import Activity, ActivityKind
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.market import Session
+from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
+from tests.simulation.faults import Faults
+from tests.simulation.loop import SimClock, SimLoop
+from tests.simulation.market import Market
+
+ACCOUNT = "SIM0000042"
+START_CASH = Decimal(100_000)
+_ZERO = Decimal(0)
+_CENT = Decimal("0.01")
+_ENDED = frozenset({"filled", "canceled", "expired", "rejected"})
+_ODD = ("pending_review", "suspended", "stopped", "calculated", "held_by_moon")
+_WORDS = {
+    "filled": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+    "pending_cancel": OrderState.CANCELING,
+}
+
+
+class Refused(Exception):
+    """The broker says no."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What really happened."""
+
+    number: int
+    broker_id: str
+    client_id: str
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    cumulative: Decimal
+    at: dt.datetime
+
+
+@dataclass(slots=True)
+class Order:
+    """One order at the broker."""
+
+    broker_id: str
+    client_id: str
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    kind: str
+    limit: Decimal | None
+    in_force: str
+    submitted_at: dt.datetime
+    updated_at: dt.datetime
+    visible_at: float
+    status: str = "accepted"
+    filled: Decimal = _ZERO
+    paid: Decimal = _ZERO
+    word: str | None = None
+    is_stuck: bool = False
+    older: BrokerOrder | None = None
+    executions: list[Execution] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """True while it can fill."""
+        return self.status not in _ENDED
+
+    @property
+    def is_hand(self) -> bool:
+        """True when a person placed it."""
+        return self.client_id.startswith("hand-")
+
+    @property
+    def left(self) -> Decimal:
+        """Shares not executed."""
+        return self.quantity - self.filled
+
+    def shown(self) -> BrokerOrder:
+        """Return it as the interface shows it."""
+        status = self.word or self.status
+        average = None
+        if self.filled:
+            average = (self.paid / self.filled).quantize(Decimal("0.000001"))
+        return BrokerOrder(
+            broker_order_id=BrokerOrderId(self.broker_id),
+            client_order_id=ClientOrderId(self.client_id),
+            symbol=self.symbol,
+            side=self.side,
+            quantity=self.quantity,
+            order_type=self.kind,
+            limit_price=self.limit,
+            time_in_force=self.in_force,
+            state=_WORDS.get(status, OrderState.LIVE),
+            raw_status=status,
+            filled_quantity=self.filled,
+            filled_avg_price=average,
+            submitted_at=self.submitted_at,
+            updated_at=self.updated_at,
+        )
+
+
+class Truth:
+    """The account and the matching of its orders."""
+
+    def __init__(self, market: Market, faults: Faults, clock: SimClock, loop: SimLoop) -> None:
+        self.market = market
+        self.faults = faults
+        self.clock = clock
+        self.loop = loop
+        self.log: list[tuple[Any, ...]] = []
+        self.orders: dict[str, Order] = {}
+        self.executions: list[Execution] = []
+        self.positions: dict[Symbol, Decimal] = {}
+        self.cost: dict[Symbol, Decimal] = {}
+        self.cash = START_CASH
+        self.activities: list[tuple[float, Activity]] = []
+        self.hand_trades: list[tuple[float, Symbol]] = []
+        self.is_suspended = False
+        self.is_blocked = False
+        self.is_down = False
+        self.listeners: list[Callable[[TradeUpdate], None]] = []
+        self.session: Session | None = None
+        self._numbers = 0
+
+    # Time and money
+
+    def now(self) -> dt.datetime:
+        """Return the true time."""
+        return self.clock.true_now()
+
+    def write(self, kind: str, *fields: Any) -> None:
+        """Append to the log."""
+        self.log.append((round(self.loop.moment, 6), kind, *fields))
+
+    def is_market_open(self) -> bool:
+        """Tell whether orders match now."""
+        session = self.session
+        return session is not None and session.open <= self.now() < session.close
+
+    def price(self, symbol: Symbol) -> Decimal:
+        """Return the price of now."""
+        return self.market.price(symbol, self.now())
+
+    def equity(self) -> Decimal:
+        """Return what the account is worth now."""
+        worth = sum((q * self.price(s) for s, q in sorted(self.positions.items())), _ZERO)
+        return self.cash + worth
+
+    def number(self) -> int:
+        """Return the next number of the broker."""
+        self._numbers += 1
+        return self._numbers
+
+    # Orders
+
+    def open_orders(self) -> list[Order]:
+        """Return what can still fill."""
+        return [order for order in self.orders.values() if order.is_open]
+
+    def of_client(self, client_id: str) -> list[Order]:
+        """Return every order that has an id, oldest first."""
+        return [order for order in self.orders.values() if order.client_id == client_id]
+
+    def accept(
+        self,
+        client_id: str,
+        symbol: Symbol,
+        side: Side,
+        quantity: Decimal,
+        *,
+        kind: str = "market",
+        limit: Decimal | None = None,
+        in_force: str = "day",
+    ) -> Order:
+        """Take an order, or refuse it."""
+        self._check(client_id, symbol, side, quantity)
+        now = self.now()
+        order = Order(
+            broker_id=f"b{self.number():06d}",
+            client_id=client_id,
+            symbol=symbol,
+            side=side,
+            quantity=quantity,
+            kind=kind,
+            limit=limit,
+            in_force=in_force,
+            submitted_at=now,
+            updated_at=now,
+            visible_at=self.loop.moment,
+        )
+        if self.faults.strikes("order.hidden"):
+            order.visible_at += self.faults.span("order.hidden", 1, 30)
+        self.orders[order.broker_id] = order
+        self.write("accepted", order.broker_id, client_id, symbol, side.value, str(quantity))
+        order.older = order.shown()
+        self._publish("new", order)
+        if self.faults.strikes("order.rejected_later"):
+            self._later("rejected_later", 0.1, 30, self._reject, order)
+        else:
+            self._later("match", 0.1, 20, self._match, order)
+        return order
+
+    def _check(self, client_id: str, symbol: Symbol, side: Side, quantity: Decimal) -> None:
+        twins = self.of_client(client_id)
+        if self.faults.has("broker.forgets_ids"):
+            twins = [order for order in twins if order.is_open]
+        if twins:
+            raise Refused(422, "client_order_id must be unique")
+        if self.is_suspended and not client_id.startswith("hand-"):
+            raise Refused(403, "new orders are suspended by the user")
+        if self.is_blocked:
+            raise Refused(403, "the account is blocked")
+        if side is Side.BUY and quantity * self.price(symbol) > 2 * max(self.equity(), _ZERO):
+            raise Refused(403, "insufficient buying power")
+
+    def _later(self, name: str, low: float, high: float, call: Callable[..., Any], *a: Any) -> None:
+        self.loop.call_later(self.faults.span(name, low, high), call, *a)
+
+    def _reject(self, order: Order) -> None:
+        if order.is_open and not order.filled:
+            self._end(order, "rejected")
+
+    def _match(self, order: Order) -> None:
+        if not order.is_open:
+            return
+        if not self.is_market_open():
+            session = self.session
+            if session is None or self.now() >= session.close:
+                return
+            wait = (session.open - self.now()).total_seconds()
+            self._later("match", wait + 0.05, wait + 20, self._match, order)
+            return
+        price = self.price(order.symbol)
+        is_crossed = order.limit is None or (
+            price <= order.limit if order.side is Side.BUY else price >= order.limit
+        )
+        if not is_crossed:
+            self._later("match", 60, 240, self._match, order)
+            return
+        if self.faults.strikes("order.odd_status"):
+            order.word = self.faults.pick("order.odd_status", list(_ODD))
+            self._publish("restated", order)
+        quantity = order.left
+        if quantity > 1 and self.faults.strikes("fill.partial"):
+            quantity = Decimal(self.faults.dice("fill.share").randint(1, int(quantity) - 1))
+        self.execute(order, quantity, price)
+        if quantity == 1 and order.left >= 1 and self.faults.strikes("fill.twins"):
+            self.execute(order, Decimal(1), price)
+        if order.left:
+            self._later("match", 0.5, 200, self._match, order)
+
+    def execute(self, order: Order, quantity: Decimal, price: Decimal) -> None:
+        """Fill some shares."""
+        order.older = order.shown()
+        order.filled += quantity
+        order.paid += quantity * price
+        order.updated_at = self.now()
+        if order.filled == order.quantity:
+            order.status, order.word = "filled", None
+        elif order.status == "accepted":
+            order.status = "partially_filled"
+        execution = Execution(
+            number=self.number(),
+            broker_id=order.broker_id,
+            client_id=order.client_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=quantity,
+            price=price,
+            cumulative=order.filled,
+            at=order.updated_at,
+        )
+        order.executions.append(execution)
+        self.executions.append(execution)
+        self._move(order.symbol, quantity * order.side.sign, price)
+        self.cash -= quantity * price * order.side.sign
+        self.write("executed", order.broker_id, order.client_id, str(quantity), str(price))
+        self._post_fill(execution)
+        event = "fill" if order.status == "filled" else "partial_fill"
+        self._publish(event, order, execution)
+
+    def _move(self, symbol: Symbol, change: Decimal, price: Decimal) -> None:
+        held = self.positions.get(symbol, _ZERO)
+        cost = self.cost.get(symbol, _ZERO)
+        if held * change >= 0:
+            cost += change * price
+        else:
+            kept = max(abs(held) - abs(change), _ZERO)
+            cost = cost * kept / abs(held)
+            if abs(change) > abs(held):
+                cost = (held + change) * price
+        self.positions[symbol] = held + change
+        self.cost[symbol] = cost
+
+    def _post_fill(self, execution: Execution) -> None:
+        lag = 0.0
+        if self.faults.strikes("fill.late_activity"):
+            lag = self.faults.span("fill.late_activity", 1, 90)
+        self._post(
+            Activity(
+                activity_id=self.execution_id(execution, channel="log"),
+                kind=ActivityKind.FILL,
+                at=execution.at,
+                net_amount=_ZERO,
+                symbol=execution.symbol,
+                broker_order_id=BrokerOrderId(execution.broker_id),
+                client_order_id=None,
+                side=execution.side.value,
+                quantity=execution.quantity,
+                price=execution.price,
+                cumulative_quantity=execution.cumulative,
+            ),
+            lag=lag,
+        )
+
+    def execution_id(self, execution: Execution, *, channel: str) -> str:
+        """Return the id that a channel gives an execution."""
+        prefix = "e" if channel == "log" and self.faults.has("fill.other_ids") else "x"
+        return f"{prefix}{execution.number:06d}"
+
+    def _post(self, activity: Activity, *, lag: float = 0.0) -> None:
+        self.activities.append((self.loop.moment + lag, activity))
+
+    def _end(self, order: Order, status: str) -> None:
+        order.older = order.shown()
+        order.status, order.word = status, None
+        order.updated_at = self.now()
+        self.write("ended", order.broker_id, order.client_id, status)
+        self._publish(status, order)
+
+    def ask_cancel(self, broker_id: str) -> None:
+        """Take a cancel request, or refuse it."""
+        order = self.orders.get(broker_id)
+        if order is None:
+            raise Refused(404, "order not found")
+        if not order.is_open:
+            raise Refused(422, f"order is {order.status}")
+        self.write("cancel", broker_id)
+        is_new = order.status != "pending_cancel"
+        order.status, order.word = "pending_cancel", None
+        if is_new and self.faults.strikes("cancel.stuck"):
+            order.is_stuck = True
+            return
+        if is_new or order.is_stuck:
+            order.is_stuck = False
+            if self.is_market_open() and self.faults.strikes("fill.while_canceling"):
+                self._later("fill.while_canceling", 0.01, 1, self._fill_rest, order)
+            self._later("cancel", 0.05, 3, self._cancel, order)
+
+    def _fill_rest(self, order: Order) -> None:
+        if order.is_open and self.is_market_open():
+            quantity = Decimal(self.faults.dice("fill.rest").randint(1, max(int(order.left), 1)))
+            if quantity <= order.left:
+                self.execute(order, quantity, order.limit or self.price(order.symbol))
+
+    def _cancel(self, order: Order) -> None:
+        if not order.is_open:
+            return
+        self._end(order, "canceled")
+        if self.is_market_open() and self.faults.strikes("fill.after_cancel"):
+            self._later("fill.after_cancel", 1, 900, self._fill_late, order)
+
+    def _fill_late(self, order: Order) -> None:
+        price = order.limit or self.price(order.symbol)
+        if order.left >= 1:
+            self.execute(order, Decimal(1), price)
+
+    def expire_all(self) -> None:
+        """End every day order at the close."""
+        for order in self.open_orders():
+            self._end(order, "expired")
+
+    # What happens to an account beside its orders
+
+    def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
+        """Move cash by a named activity."""
+        amount = amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
+        self.cash += amount
+        name = f"{kind.value.lower()}-{self.number():06d}"
+        self.write("paid", name, str(amount))
+        self._post(
+            Activity(activity_id=name, kind=kind, at=self.now(), net_amount=amount, symbol=symbol)
+        )
+
+    def split(self, symbol: Symbol, ratio: int) -> None:
+        """Give ``ratio`` shares for each."""
+        self.market.divisors[symbol] *= ratio
+        held = self.positions.get(symbol, _ZERO)
+        if not held:
+            return
+        added = held * (ratio - 1)
+        self.positions[symbol] = held + added
+        name = f"split-{self.number():06d}"
+        self.write("split", name, symbol, ratio)
+        self._post(
+            Activity(
+                activity_id=name,
+                kind=ActivityKind.SPLIT,
+                at=self.now(),
+                net_amount=_ZERO,
+                symbol=symbol,
+                quantity=added,
+            )
+        )
+
+    def suspend(self, *, is_suspended: bool) -> None:
+        """Set the lock on new orders."""
+        self.is_suspended = is_suspended
+        self.write("suspended", is_suspended)
+
+    # The stream
+
+    def _publish(self, event: str, order: Order, execution: Execution | None = None) -> None:
+        fill = None
+        if execution is not None:
+            fill = Fill(
+                execution_id=ExecutionId(self.execution_id(execution, channel="stream")),
+                broker_order_id=BrokerOrderId(execution.broker_id),
+                client_order_id=ClientOrderId(execution.client_id),
+                symbol=execution.symbol,
+                side=execution.side,
+                quantity=execution.quantity,
+                price=execution.price,
+                cumulative_quantity=execution.cumulative,
+                at=execution.at,
+            )
+        update = TradeUpdate(event=event, order=order.shown(), fill=fill, at=self.now())
+        for listener in tuple(self.listeners):
+            listener(update)
