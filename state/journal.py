@@ -112,7 +112,8 @@ class Journal:
                         f"order {order_id} is {states.get(order_id, 'not planned')} and may not"
                         " be sent: plan it anew"
                     )
-            self._store.append_within("orders.sending", {"client_order_ids": client_order_ids})
+            if client_order_ids:
+                self._store.append_within("orders.sending", {"client_order_ids": client_order_ids})
 
     def mark_live(self, order: BrokerOrder) -> ApplyOutcome:
         """Record the broker's acceptance; the same as ``apply_order``."""

@@ -46,7 +46,8 @@ def _count_execution(connection: sqlite3.Connection, event: Event) -> None:
     )
     connection.execute(
         "UPDATE orders SET state = ?, is_working = ?,"
-        " broker_order_id = coalesce(broker_order_id, ?), filled_quantity = ?, booked_quantity = ?, booked_notional = ?,"
+        " broker_order_id = coalesce(broker_order_id, ?),"
+        " filled_quantity = ?, booked_quantity = ?, booked_notional = ?,"
         " acknowledged_at = coalesce(acknowledged_at, ?), updated_at = ?, updated_seq = ?"
         " WHERE client_order_id = ?",
         (

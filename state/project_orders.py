@@ -95,7 +95,7 @@ def _claim_fills(connection: sqlite3.Connection, event: Event) -> bool:
 def _count_fills(connection: sqlite3.Connection, event: Event) -> None:
     rows = connection.execute(
         "SELECT quantity, price FROM fills"
-        " WHERE broker_order_id = :broker_order_id AND reversed_seq IS NULL",
+        " WHERE client_order_id = :client_order_id AND reversed_seq IS NULL",
         event.payload,
     ).fetchall()
     pairs = [(Decimal(quantity), Decimal(price)) for quantity, price in rows]

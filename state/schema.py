@@ -102,6 +102,7 @@ CREATE TABLE fills (
 CREATE UNIQUE INDEX fills_once ON fills (broker_order_id, cumulative_quantity)
     WHERE reversed_seq IS NULL;
 CREATE INDEX fills_by_order ON fills (client_order_id);
+CREATE INDEX fills_by_broker_order ON fills (broker_order_id);
 CREATE INDEX fills_by_time ON fills (at);
 CREATE TABLE execution_aliases (
     execution_id TEXT PRIMARY KEY,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.clock import Clock
-from domain.errors import StateError
+from domain.errors import StateError, StorageError
 from state.checks import check_database
 from state.database import connect, translated
 from state.events import Event, Head, Payload, append_event
@@ -139,7 +139,7 @@ class Store:
 
     @contextmanager
     def _savepoint(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connected()
+        connection = self._within()
         before = self._head
         name = f"level_{self._depth}"
         connection.execute(f"SAVEPOINT {name}")
@@ -167,7 +167,7 @@ class Store:
         """Append one event inside the transaction that the caller has open."""
         if not self._depth:
             raise StateError(f"event {kind} needs an open transaction: use append")
-        return self._append(self._connected(), kind, payload)
+        return self._append(self._within(), kind, payload)
 
     def _append(self, connection: sqlite3.Connection, kind: str, payload: Payload) -> int:
         at = stamp(self.clock.now())
@@ -298,6 +298,15 @@ class Store:
                 f" {self.epoch}): this one may not write, stop it"
             )
         return Head(sequence, digest)
+
+    def _within(self) -> sqlite3.Connection:
+        connection = self._connected()
+        if not connection.in_transaction:
+            # An error took the whole transaction with it; what follows must not stand alone.
+            raise StorageError(
+                f"{self.directory / DATABASE} gave up a transaction: nothing of it was written"
+            )
+        return connection
 
     def _connected(self) -> sqlite3.Connection:
         if self._lock.is_released:

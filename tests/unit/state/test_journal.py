@@ -150,6 +150,13 @@ def test_sending_is_durable_and_counted(planned: Journal, clock: ManualClock) ->
     assert (record.state, record.attempts, record.sent_at) == (OrderState.SENDING, 2, clock.now())
 
 
+def test_sending_nothing_writes_nothing(planned: Journal, store: Store) -> None:
+    before = store.rows("SELECT max(seq) FROM events")[0][0]
+    planned.mark_sending()
+
+    assert store.rows("SELECT max(seq) FROM events")[0][0] == before
+
+
 def test_live_order_is_not_sent_again(live: Journal) -> None:
     with pytest.raises(StateError, match="is live"):
         live.mark_sending(OB1)

@@ -132,6 +132,23 @@ def test_b05_overfill_is_booked_in_full_and_locks_the_symbol(live: Journal, ledg
     assert FillOutcome.OVERFILL.is_booked
 
 
+def test_fill_before_the_answer_to_its_order_is_counted_by_the_answer(
+    journal: Journal, ledger: Ledger
+) -> None:
+    journal.record_plan([approved("ob-1")], "run")
+    journal.mark_sending(OB1)
+    # The activity log knows the broker's id only, and the answer that names it is still out.
+    nameless = a_fill(quantity="40", client_order_id=ClientOrderId(""))
+    assert ledger.apply_fill(nameless, origin="activities") is FillOutcome.UNKNOWN_ORDER
+
+    journal.apply_order(a_broker_order(filled_quantity=Decimal(40)))
+
+    record = journal.get(OB1)
+    assert record is not None
+    assert (record.booked_quantity, record.missing_quantity) == (40, 0)
+    assert ledger.fills(*DAY)[0].client_order_id == OB1
+
+
 def test_fill_of_a_twin_order_overfills_the_intent(live: Journal, ledger: Ledger) -> None:
     ledger.apply_fill(a_fill("x-1"), origin="stream")
     twin = a_fill("x-9", broker_order_id=BrokerOrderId("twin"))

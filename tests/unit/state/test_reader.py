@@ -424,9 +424,9 @@ class UnopenableConnection(sqlite3.Connection):
 
 
 def only_immutable(monkeypatch: pytest.MonkeyPatch) -> None:
-    from state import reader
+    from state import database, reader
 
-    real = reader.connect_read_only
+    real = database.connect_read_only
 
     def connect(path: Path, *, is_immutable: bool = False) -> sqlite3.Connection:
         if is_immutable:

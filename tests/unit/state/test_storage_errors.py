@@ -219,6 +219,27 @@ def snapshot(store: Store) -> list[tuple[object, ...]]:
     return [tuple(row) for table in tables for row in store.rows(whole_table(table))]
 
 
+def test_error_that_ends_the_whole_transaction_cannot_be_passed_over(store: Store) -> None:
+    def lose_everything() -> None:
+        with store.transaction() as connection:
+            connection.execute("ROLLBACK")
+            raise an_error("SQLITE_FULL")
+
+    def go_on() -> None:
+        with store.transaction():
+            store.append("symbol.locked", {"symbol": "AAPL", "reason": "before"})
+            with pytest.raises(StorageError):
+                lose_everything()
+            with pytest.raises(StorageError, match="gave up a transaction"):
+                store.append("symbol.locked", {"symbol": "MSFT", "reason": "after"})
+            store.append_within("symbol.locked", {"symbol": "TSLA", "reason": "after"})
+
+    with pytest.raises(StorageError, match="gave up a transaction"):
+        go_on()
+    assert store.rows("SELECT * FROM symbol_locks") == []
+    store.bind_account("PA1")
+
+
 def test_e03_read_only_file_is_a_storage_error(store: Store, journal: Journal) -> None:
     store.rows("PRAGMA query_only = ON")
 

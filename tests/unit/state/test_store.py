@@ -152,6 +152,19 @@ def test_event_outside_a_transaction_needs_append(store: Store) -> None:
         store.append_within("account.bound", {"account": "PA1"})
 
 
+def test_every_commit_tells_how_long_it_took(store: Store) -> None:
+    took: list[float] = []
+    store.on_commit = took.append
+
+    store.bind_account("PA1")
+    with store.transaction():
+        store.append("symbol.locked", {"symbol": "AAPL", "reason": "break"})
+        store.append("symbol.unlocked", {"symbol": "AAPL"})
+
+    assert len(took) == 2
+    assert all(seconds > 0 for seconds in took)
+
+
 def test_events_are_gapless_and_chained(store: Store) -> None:
     store.bind_account("PA1")
     Journal(store).record_plan([approved("ob-1"), approved("ob-2")], "run")
