@@ -19,10 +19,18 @@ _AFTER_CLOSE = dt.timedelta(minutes=1)
 class Watch:
     """Looks for itself, however healthy the stream seems."""
 
-    def __init__(self, *, reconciler: Reconciler, monitor: Monitor, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        reconciler: Reconciler,
+        monitor: Monitor,
+        clock: Clock,
+        every_seconds: float = RECONCILE_SECONDS,
+    ) -> None:
         self._reconciler = reconciler
         self._monitor = monitor
         self._clock = clock
+        self._every_seconds = every_seconds
         self._log = structlog.get_logger("watch")
 
     async def over(self, session: Session) -> None:
@@ -32,7 +40,7 @@ class Watch:
         while self._clock.now() <= session.close + _AFTER_CLOSE:
             await self._look(session, is_snapshot=looks % SNAPSHOT_EVERY == 0)
             looks += 1
-            await self._clock.sleep(RECONCILE_SECONDS)
+            await self._clock.sleep(self._every_seconds)
 
     async def _look(self, session: Session, *, is_snapshot: bool) -> None:
         try:
