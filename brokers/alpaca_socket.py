@@ -88,14 +88,12 @@ class HardenedStream(TradingStream):
         await self._dispatch(dict(message))
 
     async def shut(self) -> None:
-        """Close the socket, politely first."""
+        """Close the socket: politely, and after ``close_seconds`` in any case."""
         socket, self._ws = self._ws, None
         if socket is None:
             return
         with contextlib.suppress(OSError, WebSocketException):
             await socket.close()
-        if socket.transport is not None:
-            socket.transport.abort()
 
     async def _connect(self) -> None:
         self._ws = await _DirectConnect(self._endpoint, **self._open_params)

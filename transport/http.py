@@ -203,11 +203,10 @@ def _failure(
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)
+    # Both verify certificate and host name, and speak TLS 1.2 or newer.
     if ca_file is not None:
-        context = ssl.create_default_context(cafile=str(ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+        return ssl.create_default_context(cafile=str(ca_file))
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _reveal(name: str, text: str | Secret) -> bytes:

@@ -347,6 +347,35 @@ async def test_a12_refused_keys_are_not_tried_again() -> None:
 
 
 @simulated
+async def test_a14_an_account_that_may_not_read_is_refused_keys_unless_a_gateway_says_so() -> None:
+    forbidden = answer(403, {"code": 40310000, "message": "request is not authorized"})
+    for step, error in ((forbidden, AuthRefused), (html(403), BrokerUnavailable)):
+        async with ScriptedServer() as server:
+            server.on("GET", "/v2/account", step)
+            broker = broker_at(server.url)
+
+            with pytest.raises(error):
+                await broker.account()
+            await broker.aclose()
+
+
+@simulated
+async def test_reads_slow_down_when_the_server_says_that_little_room_is_left() -> None:
+    loop = asyncio.get_running_loop()
+    async with ScriptedServer() as server:
+        reset_at = str(int(START.timestamp()) + 40)
+        little = {"X-RateLimit-Remaining": "15", "X-RateLimit-Reset": reset_at}
+        server.on("GET", "/v2/account", answer(200, ACCOUNT, little))
+        broker = broker_at(server.url)
+
+        await broker.account()
+        await broker.account()
+
+        assert loop.time() == pytest.approx(40, abs=0.1)
+        await broker.aclose()
+
+
+@simulated
 async def test_a04_absence_is_said_only_by_the_brokers_own_404() -> None:
     async with ScriptedServer() as server:
         server.on(

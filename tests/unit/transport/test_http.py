@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import DataError, SendRefused
+from domain.errors import ConfigError, DataError, SendRefused
 from domain.secrets import Secret
 from tests.support.scripted_server import (
     ScriptedServer,
@@ -18,6 +18,7 @@ from tests.support.scripted_server import (
     cut,
     endless,
     hang,
+    raw_reply,
     reset,
     then_close,
     trickle,
@@ -25,6 +26,7 @@ from tests.support.scripted_server import (
 from transport.failures import FailureKind, TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
 from transport.replay_loop import ReplayLoop
+from transport.sockets import WireError, connect
 
 
 def a_client(url: str, **settings: Any) -> BoundedClient:
@@ -391,6 +393,87 @@ async def test_json_that_cannot_be_trusted_is_a_data_error(body: bytes) -> None:
         with pytest.raises(DataError, match=r"^quote: "):
             reply.json(what="quote")
         await client.aclose()
+
+
+async def test_a24_bytes_after_a_reply_never_become_the_reply_to_the_next_request() -> None:
+    async with ScriptedServer() as server:
+
+        async def two_at_once(exchange: Any) -> None:
+            await exchange.send(raw_reply(200, b'"first"') + raw_reply(200, b'"stray"'))
+
+        server.on("GET", "/x", two_at_once, answer(200, "second"))
+        client = a_client(server.url)
+
+        first = await client.request("GET", "/x")
+        second = await client.request("GET", "/x")
+
+        assert (first.body, second.body) == (b'"first"', b'"second"')
+        assert server.connections == 2
+        await client.aclose()
+
+
+async def test_a24_bytes_that_come_while_idle_cost_the_connection_and_are_bounded() -> None:
+    async with ScriptedServer() as server:
+
+        async def answer_then_flood(exchange: Any) -> None:
+            await exchange.send(raw_reply(200, b'"first"'))
+            exchange.writer.write(raw_reply(200, b"x" * 5_000_000))
+
+        server.on("GET", "/x", answer_then_flood, answer(200, "second"))
+        client = a_client(server.url)
+
+        await client.request("GET", "/x")
+        await asyncio.sleep(0.2)
+        for connection in client._client._transport._idle:  # type: ignore[attr-defined]
+            assert len(connection.wire._buffer) < 1_000_000
+        second = await client.request("GET", "/x")
+
+        assert second.body == b'"second"'
+        await client.aclose()
+
+
+async def test_early_hints_are_not_taken_for_the_reply() -> None:
+    async with ScriptedServer() as server:
+
+        async def hint_first(exchange: Any) -> None:
+            await exchange.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" + raw_reply(200, b"1"))
+
+        server.on("GET", "/x", hint_first)
+        client = a_client(server.url)
+
+        assert (await client.request("GET", "/x")).status == 200
+        await client.aclose()
+
+
+async def test_a_write_into_a_connection_that_is_closing_is_an_error_and_not_lost() -> None:
+    async with ScriptedServer() as server:
+        wire = await connect("127.0.0.1", server.port, tls=None, within=1)
+
+        wire.abort()
+
+        with pytest.raises(WireError, match="was closed"):
+            wire.write(b"POST / HTTP/1.1")
+
+
+def test_an_idle_connection_is_dropped_before_a_load_balancer_would_forget_it() -> None:
+    async def scenario() -> None:
+        async with ScriptedServer() as server:
+            server.on("GET", "/x", answer(200, {}))
+            client = a_client(server.url)
+            for idle_seconds, connections in ((0, 1), (59, 1), (61, 2)):
+                await asyncio.sleep(idle_seconds)
+                await client.request("GET", "/x")
+                assert server.connections == connections
+            await client.aclose()
+
+    in_simulated_time(scenario)
+
+
+async def test_a_key_with_a_line_end_is_refused_by_name_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match=r"X-Key: the key has characters") as caught:
+        BoundedClient(HttpSettings(base_url="http://x"), {"X-Key": Secret("hunter2\n")})
+
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_a_large_body_is_sent_whole_to_a_slow_reader() -> None:
