@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from domain.errors import BadArgument, StorageError
-from reports import write as writing
 from reports.model import Bridge, EndOfDayReport, Point
 from reports.render import FORMATS, render
 from reports.write import write
@@ -115,7 +114,7 @@ def test_r03_a_crash_in_the_middle_leaves_the_old_file_whole(
     def crash(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", crash)
+    monkeypatch.setattr("reports.write.os.fsync", crash)
     with pytest.raises(StorageError, match="free the disk"):
         write(tmp_path, dataclasses.replace(report, revision=2), ["json"])
 
