@@ -12,6 +12,7 @@ from daemon.embedded import running_endpoint
 from daemon.engines import bar_source, news_source, sentiment_scorer
 from daemon.forecasting import forecast_engine
 from daemon.lifecycle import Daemon, Life
+from daemon.live_mode import check_account
 from daemon.monitor import Monitor
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
@@ -81,10 +82,12 @@ async def open_books(config: Config, connection: Connection, store: Store) -> De
     """Tie the store to the account that answers, and lay out what the order path works with.
 
     Raises:
+        ConfigError: the account is not the one that the mode asks for.
         StateError: the store belongs to another account.
         BrokerUnavailable: the account could not be read.
     """
     account = await connection.broker.account()
+    check_account(config, account.account_number)
     store.bind_account(account.account_number)
     latch = Latch(state_directory(config))
     store.sync_latch(latch)

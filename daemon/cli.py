@@ -251,6 +251,26 @@ def report(
     command(ctx.obj, date=date, formats=formats)
 
 
+@app.command()
+def doctor(ctx: typer.Context) -> None:
+    """Check everything the daemon relies on; each problem names its fix.  Reads only."""
+    from daemon.commands.doctor import doctor as command
+
+    raise typer.Exit(command(ctx.obj))
+
+
+@app.command("arm-live")
+def arm_live(
+    ctx: typer.Context,
+    account: Annotated[str, typer.Option(metavar="NUMBER", help="The live account's number.")],
+    confirm: Annotated[str, typer.Option(metavar="NUMBER", help="The same number again.")],
+) -> None:
+    """Confirm at this machine which account live mode may trade."""
+    from daemon.commands.arming import arm_live as command
+
+    command(ctx.obj, account=account, confirm=confirm)
+
+
 @app.command("paper-server")
 def paper_server(
     ctx: typer.Context,

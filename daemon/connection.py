@@ -11,6 +11,7 @@ from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from daemon.embedded import embedded_broker, published, running_endpoint
+from daemon.live_mode import check_configuration
 from domain.clock import Clock, LoopClock, SystemClock
 from domain.errors import ConfigError
 from marketdata.session_calendar import NyseCalendar
@@ -56,7 +57,17 @@ def replay_start(config: Config) -> dt.datetime:
 
 @contextlib.asynccontextmanager
 async def connect(config: Config, *, is_urgent: bool = False) -> AsyncIterator[Connection]:
-    """Reach the broker of the configuration; the embedded one is started."""
+    """Reach the broker of the configuration; the embedded one is started.
+
+    Args:
+        config: tells which broker, and the mode that its address must fit.
+        is_urgent: for what a person stops with: more budget, and no confirmation asked.
+
+    Raises:
+        ConfigError: the addresses or the confirmations do not fit the mode.
+    """
+    if not is_urgent:
+        check_configuration(config)
     credentials = Credentials.of(config)
     if config.broker.kind == "alpaca":
         opened = _remote(config, config.broker.alpaca, credentials, is_urgent=is_urgent)

@@ -78,13 +78,25 @@ class Credentials:
 
 
 def _read_private(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        raise ConfigError(
+            f"{path} cannot be read ({exc.strerror}); put the file itself there, mode 600"
+        ) from exc
     with os.fdopen(descriptor, encoding="utf-8") as file:
         found = os.fstat(descriptor)
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if _is_open_to_others(found):
             raise ConfigError(f"{path}: others may read it; run `chmod 600` on it")
         if found.st_uid not in (0, os.geteuid()):
             raise ConfigError(
                 f"{path}: belongs to another user; give it to the one that runs openbell"
             )
         return file.read().strip()
+
+
+def _is_open_to_others(found: os.stat_result) -> bool:
+    rights = stat.S_IMODE(found.st_mode) & 0o077
+    # systemd grants the service's user by an access list, whose mask shows as group rights.
+    is_granted_by_root = found.st_uid == found.st_gid == 0 != os.geteuid()
+    return bool(rights & ~0o040 if is_granted_by_root else rights)

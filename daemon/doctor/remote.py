@@ -1,0 +1,209 @@
+"""Checks of the services outside; only requests that read."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from brokers.base import Broker
+from daemon.config import Config
+from daemon.connection import connect
+from daemon.credentials import (
+    BROKER_KEY_ID,
+    BROKER_SECRET_KEY,
+    CLOUDFLARE_TOKEN,
+    FORECAST_TOKEN,
+    Credentials,
+)
+from daemon.doctor.finding import UNAVAILABLE, Finding, failed, ok, refused, warning
+from daemon.embedded import running_endpoint
+from daemon.live_mode import check_account
+from domain.clock import Clock
+from domain.errors import AuthRefused, ConfigError, OpenbellError
+from domain.market import Session
+from domain.secrets import Secret
+from marketdata.session_calendar import NyseCalendar, new_york
+from transport.failures import TransportError
+from transport.http import BoundedClient, Deadlines, HttpSettings
+
+SESSIONS_COMPARED = 10
+MOST_SKEW_SECONDS = 2.0
+_LONGEST_CLOSURE = dt.timedelta(days=30)
+_OK = 200
+_UNAUTHORIZED = (401, 403)
+_PATIENCE = Deadlines(connect_seconds=3.0, read_seconds=5.0, total_seconds=6.0)
+
+
+async def remote_findings(config: Config, clock: Clock) -> AsyncIterator[Finding]:
+    """Run every check that needs somebody else's answer."""
+    async for finding in _broker(config, clock):
+        yield finding
+    if config.marketdata.provider == "alpaca":
+        yield await _data_feed(config, clock)
+    if config.forecasts.remote.url:
+        yield await _forecasts(config, clock)
+    if config.sentiment.cloudflare.account_id:
+        yield await _sentiment(config, clock)
+
+
+async def _broker(config: Config, clock: Clock) -> AsyncIterator[Finding]:
+    if config.broker.kind == "embedded" and running_endpoint(config) is None:
+        yield ok("broker", "embedded; it starts and ends with the daemon")
+        return
+    try:
+        async with connect(config) as connection:
+            async for finding in _account_and_time(config, connection.broker, clock):
+                yield finding
+    except (AuthRefused, ConfigError) as exc:
+        yield failed(
+            "broker",
+            str(exc),
+            fix="use keys of the account and mode that the configuration names",
+            exit_code=78,
+        )
+    except OpenbellError as exc:
+        yield failed(
+            "broker",
+            str(exc),
+            fix=f"check the network and broker.alpaca.trading_url = {_where(config)}",
+            exit_code=UNAVAILABLE,
+        )
+
+
+def _where(config: Config) -> str:
+    return config.broker.alpaca.trading_url
+
+
+async def _account_and_time(config: Config, broker: Broker, clock: Clock) -> AsyncIterator[Finding]:
+    started = clock.monotonic()
+    account = await broker.account()
+    milliseconds = (clock.monotonic() - started) * 1000
+    check_account(config, account.account_number)
+    yield ok("broker", f"account {account.account_number} answers in {milliseconds:.0f} ms")
+    if account.is_trading_blocked:
+        yield failed(
+            "account",
+            f"trading is blocked, status {account.status}",
+            fix="ask the broker; the daemon halts while it is so",
+        )
+    elif account.is_suspended_by_user:
+        yield warning(
+            "account",
+            "new orders are locked at the broker, as after a kill",
+            fix="when it is safe: openbell resume --reason TEXT --confirm LAST4",
+        )
+    else:
+        yield ok("account", f"{account.status}, equity {account.equity} USD, no flag is set")
+    before = clock.now()
+    theirs = (await broker.clock()).now
+    middle = before + (clock.now() - before) / 2
+    yield _skew(config, (theirs - middle).total_seconds())
+    yield await _calendar(broker, theirs)
+
+
+def _skew(config: Config, seconds: float) -> Finding:
+    if config.clock.kind == "replay":
+        return ok("clock", "replayed time, taken from the broker at start")
+    text = f"{abs(seconds):.2f} s {'behind' if seconds > 0 else 'ahead of'} the broker"
+    if not abs(seconds) <= MOST_SKEW_SECONDS:
+        return failed("clock", text, fix="switch time synchronization on: timedatectl set-ntp true")
+    return ok("clock", text)
+
+
+async def _calendar(broker: Broker, now: dt.datetime) -> Finding:
+    today = new_york(now).date()
+    ours = NyseCalendar().sessions(today, today + _LONGEST_CLOSURE)[:SESSIONS_COMPARED]
+    theirs = await broker.calendar(ours[0].date, ours[-1].date)
+    if different := differing_dates(ours, theirs):
+        days = ", ".join(day.isoformat() for day in different)
+        return failed(
+            "calendar",
+            f"ours and the broker's differ on {days}",
+            fix="update exchange-calendars; until then the daemon follows the broker's clock",
+        )
+    return ok("calendar", f"the next {len(ours)} sessions agree, {ours[0].date} to {ours[-1].date}")
+
+
+def differing_dates(ours: Sequence[Session], theirs: Sequence[Session]) -> list[dt.date]:
+    """Return the dates on which two calendars disagree about open or close."""
+    mine, other = _times(ours), _times(theirs)
+    return sorted(day for day in mine.keys() | other.keys() if mine.get(day) != other.get(day))
+
+
+def _times(sessions: Sequence[Session]) -> Mapping[dt.date, tuple[dt.datetime, dt.datetime]]:
+    return {session.date: (session.open, session.close) for session in sessions}
+
+
+async def _data_feed(config: Config, clock: Clock) -> Finding:
+    alpaca, credentials = config.marketdata.alpaca, Credentials.of(config)
+    try:
+        headers = {
+            "APCA-API-KEY-ID": credentials.require(BROKER_KEY_ID),
+            "APCA-API-SECRET-KEY": credentials.require(BROKER_SECRET_KEY),
+        }
+    except ConfigError as exc:
+        return refused("data feed", str(exc))
+    path = f"/v2/stocks/bars/latest?symbols={config.universe.symbols[0]}&feed={alpaca.feed}"
+    status, told = await _ask(alpaca.data_url, path, headers, clock)
+    if status == _OK:
+        return ok("data feed", f"{alpaca.feed} {told}")
+    if status in _UNAUTHORIZED:
+        return failed(
+            "data feed",
+            f"these keys may not read the {alpaca.feed} feed ({told})",
+            fix='set marketdata.alpaca.feed = "iex", or subscribe to the other one',
+            exit_code=78,
+        )
+    return failed(
+        "data feed",
+        f"{alpaca.data_url}: {told}",
+        fix="check the network and marketdata.alpaca.data_url",
+        exit_code=UNAVAILABLE,
+    )
+
+
+async def _forecasts(config: Config, clock: Clock) -> Finding:
+    remote = config.forecasts.remote
+    token = Credentials.of(config).find(FORECAST_TOKEN)
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+    status, told = await _ask(remote.url, f"/v2/models/{remote.model}/ready", headers, clock)
+    if status == _OK:
+        return ok("forecasts", f"model {remote.model} at {remote.url} {told}")
+    advice = f"put the server's token into $CREDENTIALS_DIRECTORY/{FORECAST_TOKEN}"
+    if status not in _UNAUTHORIZED:
+        advice = 'start it with openbell serve-models, or set forecasts.remote.url = ""'
+    return warning("forecasts", f"{remote.url}: {told}; the local model stands in", fix=advice)
+
+
+async def _sentiment(config: Config, clock: Clock) -> Finding:
+    cloudflare = config.sentiment.cloudflare
+    token = Credentials.of(config).find(CLOUDFLARE_TOKEN)
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+    path = f"/accounts/{cloudflare.account_id}/ai/models/search?per_page=1"
+    status, told = await _ask(cloudflare.url, path, headers, clock)
+    if status == _OK:
+        return ok("sentiment", f"{cloudflare.url} {told}")
+    advice = "check the network and sentiment.cloudflare.url"
+    if status in _UNAUTHORIZED:
+        advice = f"give {CLOUDFLARE_TOKEN} the right to read and run Workers AI"
+    return warning(
+        "sentiment", f"{cloudflare.url}: {told}; the local lexicon stands in", fix=advice
+    )
+
+
+async def _ask(
+    url: str, path: str, headers: Mapping[str, str | Secret], clock: Clock
+) -> tuple[int | None, str]:
+    """Read once; return the status, None without an answer, and what to say about it."""
+    client = BoundedClient(
+        HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE), dict(headers)
+    )
+    started = clock.monotonic()
+    try:
+        status = (await client.request("GET", path)).status
+    except (TransportError, ConfigError) as exc:
+        why = exc.kind.value if isinstance(exc, TransportError) else str(exc)
+        return None, f"no answer ({why})"
+    finally:
+        await client.aclose()
+    milliseconds = (clock.monotonic() - started) * 1000
+    verb = "answers" if status == _OK else f"answers {status}"
+    return status, f"{verb} in {milliseconds:.0f} ms"

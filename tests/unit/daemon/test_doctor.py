@@ -1,0 +1,274 @@
+"""The doctor names every problem with its fix, changes nothing, and ends as the contract says."""
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from daemon.config import Config, ForecastsConfig, StateConfig, Universe
+from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
+from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
+from daemon.doctor.remote import differing_dates, remote_findings
+from domain.clock import SystemClock
+from marketdata.session_calendar import NyseCalendar
+from state.inspection import inspect
+from state.latch import KillAction, Latch
+from state.pause import Pause
+from state.store import Store
+from tests.unit.daemon.test_command_line import openbell
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(
+        universe=Universe(symbols=("AAPL", "MSFT")),
+        state=StateConfig(directory=str(tmp_path / "var")),
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A state directory with a database of a few events."""
+    store = Store.open(tmp_path / "var", clock=SystemClock())
+    store.bind_account("PA3TEST00001")
+    store.close()
+    return tmp_path / "var"
+
+
+def found(config: Config, name: str) -> Finding:
+    return next(finding for finding in local_findings(config, None) if finding.name == name)
+
+
+def test_a_fresh_machine_has_nothing_to_repair(config: Config, tmp_path: Path) -> None:
+    findings = list(local_findings(config, None))
+
+    assert {finding.status for finding in findings} == {Status.OK}
+    assert not (tmp_path / "var").exists()
+
+
+def test_the_database_is_checked_beside_a_running_writer_and_left_alone(
+    config: Config, home: Path
+) -> None:
+    store = Store.open(home, clock=SystemClock())
+    try:
+        before = store.row("SELECT max(seq) FROM events")
+        finding = found(config, "database")
+        assert store.row("SELECT max(seq) FROM events") == before
+    finally:
+        store.close()
+
+    assert finding.status is Status.OK
+    assert "chain unbroken" in finding.text
+    assert "PA3TEST00001" in finding.text
+
+
+def test_e07_a_changed_event_is_found(config: Config, home: Path) -> None:
+    with sqlite3.connect(home / "openbell.db") as database:
+        database.execute("DROP TRIGGER IF EXISTS events_are_final")
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for (name,) in triggers.fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("UPDATE events SET payload = replace(payload, '1', '2') WHERE seq = 1")
+
+    finding = found(config, "database")
+
+    assert finding.status is Status.FAILED
+    assert finding.exit_code == 78
+    assert "damaged" in finding.text
+    assert "backup" in finding.fix
+
+
+def test_e06_a_corrupt_file_is_found(config: Config, home: Path) -> None:
+    path = home / "openbell.db"
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = os.urandom(4096)
+    path.write_bytes(content)
+
+    finding = found(config, "database")
+
+    assert finding.status is Status.FAILED
+    assert finding.exit_code == 78
+
+
+def test_e09_an_old_copy_put_back_is_found(config: Config, home: Path, tmp_path: Path) -> None:
+    shutil.copy(home / "openbell.db", tmp_path / "old.db")
+    store = Store.open(home, clock=SystemClock())
+    store.close()
+    shutil.copy(tmp_path / "old.db", home / "openbell.db")
+
+    assert "an old copy was put back" in found(config, "database").text
+
+
+def test_e11_a_newer_schema_is_named(config: Config, home: Path) -> None:
+    with sqlite3.connect(home / "openbell.db") as database:
+        database.execute("INSERT INTO migrations VALUES (999, 'later', '2030-01-01')")
+
+    finding = found(config, "database")
+
+    assert finding.status is Status.FAILED
+    assert "schema 999" in finding.text
+    assert finding.fix == "install the newer one"
+
+
+def test_no_database_is_no_fault(tmp_path: Path) -> None:
+    assert inspect(tmp_path) is None
+
+
+def test_e14_the_state_directory_must_be_ours_alone(config: Config, home: Path) -> None:
+    for mode, status in ((0o777, Status.FAILED), (0o755, Status.WARNING), (0o700, Status.OK)):
+        home.chmod(mode)
+        finding = found(config, "state directory")
+        assert finding.status is status, oct(mode)
+        assert status is Status.OK or "chmod 700" in finding.fix
+
+
+def test_e14_a_state_directory_reached_by_a_link_is_named(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "var").symlink_to(tmp_path / "elsewhere")
+
+    finding = found(config, "state directory")
+
+    assert (finding.status, finding.exit_code) == (Status.FAILED, 78)
+    assert "symbolic link" in finding.text
+
+
+def test_e01_scarce_disk_space_is_named(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=LEAST_FREE_BYTES - 1))
+
+    finding = found(config, "disk")
+
+    assert (finding.status, finding.exit_code) == (Status.FAILED, 1)
+    assert finding.fix.startswith("free space")
+
+
+def test_an_engaged_latch_names_the_way_back(config: Config, home: Path) -> None:
+    latch = Latch(home)
+    assert found(config, "latch").status is Status.OK
+
+    latch.engage("because", SystemClock().now(), pending=KillAction.CANCEL)
+    assert "run openbell kill until it is verified" in found(config, "latch").fix
+    latch.complete(KillAction.CANCEL, SystemClock().now())
+    assert "openbell resume" in found(config, "latch").fix
+    latch.path.unlink()
+    assert found(config, "latch").status is Status.WARNING
+
+
+def test_a_pause_is_told(config: Config, home: Path) -> None:
+    Pause(home).set("lunch")
+
+    assert found(config, "latch").fix == "openbell unpause"
+
+
+def test_h10_a_damaged_model_file_is_named(config: Config, home: Path) -> None:
+    shutil.copytree(
+        Path(__file__).parents[3] / "forecasts" / "registry" / "lstm", home / "models" / "lstm"
+    )
+    model = next((home / "models" / "lstm").glob("*/model.onnx"))
+    model.chmod(0o644)
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+
+    finding = found(config, "models")
+
+    assert (finding.status, finding.exit_code) == (Status.FAILED, 78)
+    assert "does not match its card" in finding.text
+
+
+def test_a_horizon_beyond_the_model_is_named(config: Config) -> None:
+    long = dataclasses.replace(config, forecasts=ForecastsConfig(horizon=60))
+
+    assert "lower it" in found(long, "models").fix
+
+
+def test_a_symbol_that_is_not_recorded_is_named(config: Config) -> None:
+    other = dataclasses.replace(config, universe=Universe(symbols=("AAPL", "ZZZZ")))
+
+    assert "ZZZZ" in found(other, "recorded data").text
+
+
+def test_f05_a_half_day_that_the_broker_does_not_know_is_a_difference() -> None:
+    ours = NyseCalendar().sessions(dt.date(2022, 11, 21), dt.date(2022, 11, 30))
+    theirs = [
+        dataclasses.replace(session, close=session.close + dt.timedelta(hours=3))
+        if session.is_half_day
+        else session
+        for session in ours
+    ]
+
+    assert differing_dates(ours, ours) == []
+    assert differing_dates(ours, theirs) == [dt.date(2022, 11, 25)]
+    assert differing_dates(ours, ours[1:]) == [dt.date(2022, 11, 21)]
+
+
+async def test_an_optional_service_that_is_away_is_a_warning(config: Config) -> None:
+    remote = dataclasses.replace(config.forecasts.remote, url="http://127.0.0.1:9")
+    away = dataclasses.replace(
+        config, forecasts=dataclasses.replace(config.forecasts, remote=remote)
+    )
+
+    findings = [finding async for finding in remote_findings(away, SystemClock())]
+
+    (forecasts,) = [finding for finding in findings if finding.name == "forecasts"]
+    assert forecasts.status is Status.WARNING
+    assert "no answer (connect)" in forecasts.text
+    assert "serve-models" in forecasts.fix
+
+
+def test_the_worst_failure_decides_the_exit_status() -> None:
+    fine, odd = ok("a", "fine"), warning("b", "odd", fix="do")
+    plain = failed("c", "bad", fix="do")
+    away = failed("d", "away", fix="wait", exit_code=75)
+    wrong = refused("e", "key: change it")
+
+    assert exit_code([fine, odd]) == 0
+    assert exit_code([fine, plain]) == 1
+    assert exit_code([plain, away]) == 75
+    assert exit_code([plain, wrong, away]) == 78
+    assert (wrong.text, wrong.fix) == ("key", "change it")
+
+
+def write_config(directory: Path, text: str = "") -> None:
+    (directory / "config.toml").write_text(f'[universe]\nsymbols = ["AAPL"]\n{text}')
+
+
+def test_the_command_prints_one_line_a_check_and_json(tmp_path: Path) -> None:
+    write_config(tmp_path)
+
+    plain = openbell("doctor", cwd=tmp_path)
+    document = json.loads(openbell("doctor", "--json", cwd=tmp_path).stdout)
+
+    assert plain.returncode == 0, plain.stdout + plain.stderr
+    assert document["ok"] is True
+    assert len(plain.stdout.splitlines()) == len(document["checks"]) + 1
+    assert {"config", "database", "broker", "models"} <= {c["name"] for c in document["checks"]}
+    assert set(document["checks"][0]) == {"name", "status", "text", "fix"}
+
+
+def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path: Path) -> None:
+    write_config(tmp_path, "[risk]\nmax_drawdwon_pct = 5\n")
+
+    done = openbell("doctor", cwd=tmp_path)
+
+    assert done.returncode == 78
+    assert "did you mean `max_drawdown_pct`?" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_broker_that_is_away_ends_75_and_a_missing_key_78(tmp_path: Path) -> None:
+    write_config(
+        tmp_path,
+        '[broker]\nkind = "alpaca"\n[broker.alpaca]\ntrading_url = "http://127.0.0.1:9"\n'
+        "connect_timeout_seconds = 0.2\ntotal_timeout_seconds = 0.4\n",
+    )
+    keys = {"APCA_API_KEY_ID": "PKX", "APCA_API_SECRET_KEY": "S"}
+
+    assert openbell("doctor", cwd=tmp_path).returncode == 78
+    away = openbell("doctor", cwd=tmp_path, **keys)
+
+    assert away.returncode == 75, away.stdout
+    assert "trading_url = http://127.0.0.1:9" in away.stdout
