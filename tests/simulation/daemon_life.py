@@ -63,6 +63,7 @@ class Machine:
     truth: Truth
     market: Market
     on_wire: OnWire
+    look_seconds: float = 30.0
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
     reports: list[EndOfDayReport] = field(default_factory=list)
     report_seen: Callable[[EndOfDayReport], None] = lambda _report: None
@@ -136,7 +137,12 @@ class DaemonLife:
             trade=trade,
             stream=self.stream,
             follower=StreamFollower(desk, path, reconciler),
-            watch=Watch(reconciler=reconciler, monitor=monitor, clock=clock),
+            watch=Watch(
+                reconciler=reconciler,
+                monitor=monitor,
+                clock=clock,
+                every_seconds=machine.look_seconds,
+            ),
             runs=Runs(store),
             alarm=self._ring_at,
             schedule=SCHEDULE,

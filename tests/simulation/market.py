@@ -139,7 +139,7 @@ class SimForecaster:
     ) -> Forecast:
         # By symbol and day: a process that decides again sees the same.
         draw = random.Random(f"{self._faults.seed}:view:{symbol}:{as_of.date()}")
-        probability = draw.choice([0.28, 0.35, 0.5, 0.62, 0.68, 0.72])
+        probability = draw.choice([0.28, 0.35, 0.5, 0.64, 0.68, 0.72, 0.75])
         mean = (probability - 0.5) * 0.1
         return Forecast(
             symbol=symbol,

@@ -65,6 +65,7 @@ class Scenario:
     crash_at: tuple[int, ...] = ()
     kill_at_minute: float | None = None
     flatten: bool = False
+    look_seconds: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -133,6 +134,7 @@ class Simulation:
             truth=self.truth,
             market=self.market,
             on_wire=self._on_wire,
+            look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
             report_seen=self._report_seen,
         )
         self.life: DaemonLife | None = None
@@ -142,6 +144,7 @@ class Simulation:
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._stopped = asyncio.Event()
+        self._calm = asyncio.Event()
         self._events = checkers.EventLog()
         self._mark: Decimal | None = None
         self._latch_seen = False
@@ -318,6 +321,7 @@ class Simulation:
 
     async def _calm_down(self, session: Session) -> None:
         self.faults.is_on = False
+        self._calm.set()
         self.truth.is_down = self.truth.is_blocked = False
         self._heal_clock()
         if self.life is not None:
@@ -482,7 +486,7 @@ class Simulation:
         if self._crashes:
             return self._crashes.pop(0)
         # Small numbers more often: the start and the recovery are where it hurts.
-        steps = self.faults.pick("crash:range", [15, 60, 200, 500])
+        steps = self.faults.pick("crash:range", [15, 60, 150, 400, 1500])
         return self._draw_crash(steps)
 
     async def _supervise(self) -> None:
@@ -501,7 +505,11 @@ class Simulation:
             if self.outcome.lives > _MOST_LIVES_A_DAY * self.scenario.days:
                 self.blame([("I16", "the daemon does not stay up")])
                 return
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                # What lasts hours ends when everything is made well again.
+                await asyncio.wait_for(self._calm.wait(), pause)
+            if self._calm.is_set():
+                await asyncio.sleep(1)
 
     def _bury(self, task: asyncio.Task[None], process: Process) -> float:
         """Find out why a life ended; return how long until the next."""
