@@ -123,6 +123,8 @@ def _belongs(series: _Series) -> str | None:
 def _possible(series: _Series) -> str | None:
     # Bar checks this too; here it holds for whatever a source made by other means.
     for bar, day in zip(series.bars, series.days, strict=True):
+        if _is_plain(bar):
+            continue
         prices = [p for p in (bar.open, bar.high, bar.low, bar.close) if p is not None]
         if not all(math.isfinite(price) and price > 0 for price in prices):
             return f"price not above 0 on {day}"
@@ -133,6 +135,17 @@ def _possible(series: _Series) -> str | None:
         if bar.volume is not None and not (math.isfinite(bar.volume) and bar.volume >= 0):
             return f"bad volume on {day}"
     return None
+
+
+def _is_plain(bar: Bar) -> bool:
+    # Most bars by far, in a few comparisons; no comparison holds for NaN.
+    if bar.low is None or bar.open is None or bar.high is None or bar.volume is None:
+        return bar.low is bar.open is bar.high is bar.volume is None and 0 < bar.close < math.inf
+    return (
+        0 < bar.low <= bar.open <= bar.high < math.inf
+        and bar.low <= bar.close <= bar.high
+        and 0 <= bar.volume < math.inf
+    )
 
 
 def _in_order(series: _Series) -> str | None:
