@@ -5,7 +5,8 @@ Starts fast: the standard library and ``domain`` only.
 
 import datetime as dt
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -86,7 +87,8 @@ class Reader:
 
     def status(self) -> Row:
         """Return the ``status`` document."""
-        return status(self._rows, self._latch.read())
+        with self._snapshot():
+            return status(self._rows, self._latch.read())
 
     def orders(self, session_date: dt.date | None = None) -> list[Row]:
         """Return orders, newest session first, then by id; of one session, or all."""
@@ -144,7 +146,8 @@ class Reader:
 
     def decision(self, symbol: str, session_date: dt.date | None = None) -> Row | None:
         """Return everything ``explain`` retells; None when the symbol was not in the decision."""
-        return explanation(self._rows, symbol, _date(session_date))
+        with self._snapshot():
+            return explanation(self._rows, symbol, _date(session_date))
 
     def incidents(self, limit: int = 100) -> list[Row]:
         """Return the newest incidents first."""
@@ -203,6 +206,16 @@ class Reader:
             " WHERE session_date = r.session_date) ORDER BY session_date DESC"
         )
         return [{**whole(row), "is_reconciled": bool(row["is_reconciled"])} for row in rows]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        # Several queries of one document must not see the daemon's commits between them.
+        with translated(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     def _of_session(self, table: str, session_date: dt.date | None) -> list[sqlite3.Row]:
         return self._rows(_OF_SESSION.format(table=table), (_date(session_date),))
