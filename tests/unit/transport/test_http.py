@@ -417,15 +417,16 @@ async def test_a24_bytes_that_come_while_idle_cost_the_connection_and_are_bounde
 
         async def answer_then_flood(exchange: Any) -> None:
             await exchange.send(raw_reply(200, b'"first"'))
-            exchange.writer.write(raw_reply(200, b"x" * 5_000_000))
+            await asyncio.sleep(0.05)
+            exchange.writer.write(raw_reply(200, b"x" * 50_000_000))
 
         server.on("GET", "/x", answer_then_flood, answer(200, "second"))
         client = a_client(server.url)
 
         await client.request("GET", "/x")
-        await asyncio.sleep(0.2)
-        for connection in client._client._transport._idle:  # type: ignore[attr-defined]
-            assert len(connection.wire._buffer) < 1_000_000
+        [connection] = client._client._transport._idle  # type: ignore[attr-defined]
+        await asyncio.sleep(0.3)
+        assert 0 < len(connection.wire._buffer) < 1_000_000
         second = await client.request("GET", "/x")
 
         assert second.body == b'"second"'
