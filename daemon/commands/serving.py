@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 
 from brokers.paper_server import PaperServer
 from daemon import event_loop
@@ -53,6 +54,8 @@ def _announce(server: PaperServer, options: Options, credentials: Credentials) -
     }
     if options.json:
         print_json(document)
+        # Who started us reads a pipe and waits for this.
+        sys.stdout.flush()
         return
     for name, value in document.items():
         console().print(f"{name:20} {value}")
