@@ -20,7 +20,7 @@ from state.store import Store
 from tests.support.state_builders import START, a_broker_order, a_fill, approved, open_store
 
 SYMBOLS = (Symbol("AAPL"), Symbol("MSFT"))
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @contextmanager
