@@ -41,6 +41,7 @@ class Watch:
             await self._look(session, is_snapshot=looks % SNAPSHOT_EVERY == 0)
             looks += 1
             await self._clock.sleep(self._every_seconds)
+        self._log.info("session.closed", looks=looks)
 
     async def _look(self, session: Session, *, is_snapshot: bool) -> None:
         try:
