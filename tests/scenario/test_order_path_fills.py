@@ -911,3 +911,22 @@ async def test_execution_booked_before_its_order_was_recognized_counts_for_the_o
     assert record is not None
     assert record.booked_quantity == 10
     scene.assert_books_equal()
+
+
+@virtual
+async def test_a05_fill_of_a_twin_on_the_stream_counts_for_the_twin(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.ids_unique_for_ever = False
+    wanted, order = await live_order(scene)
+    scene.broker.fill(order, 10)
+    twin = scene.broker._accept_request(wanted)
+    scene.broker.fill(twin, 4)
+
+    scene.merge_stream()
+
+    record = scene.journal.get(wanted.client_order_id)
+    assert record is not None
+    assert record.booked_quantity == 10
+    assert scene.alert_kinds()["fill.beyond_order"] == 0
+    assert scene.ledger.position(AAPL).quantity == 14
+    scene.assert_books_equal()

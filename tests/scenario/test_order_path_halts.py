@@ -353,7 +353,9 @@ async def test_order_canceled_before_it_was_seen_is_canceled_on_sight(tmp_path: 
 
 @virtual
 async def test_two_misses_prove_nothing_however_far_apart(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, settings=OrderSettings(unknown_reads_seconds=(130,)))
+    scene = Scene(
+        tmp_path, settings=OrderSettings(unknown_reads_seconds=(130,), resolve_seconds=999)
+    )
     wanted = request()
     scene.broker.submit_faults.append(lost_before())
 
