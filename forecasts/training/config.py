@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from domain.errors import ConfigError
 from forecasts.calibration import MEDIAN
 
+ENSEMBLE = "lstm-ensemble"
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -33,7 +34,8 @@ class TrainingConfig:
     """A training run.
 
     ``samples_per_epoch_fraction`` is below 1 because neighboring samples share most of
-    their outcome; an epoch draws that share anew.
+    their outcome; an epoch draws that share anew.  ``members`` is for the ensemble only: as
+    many networks, one seed after the other.
     """
 
     model: str = "lstm"
@@ -53,6 +55,7 @@ class TrainingConfig:
     max_epochs: int = 20
     patience: int = 5
     seed: int = 1
+    members: int = 3
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

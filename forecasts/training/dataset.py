@@ -24,9 +24,12 @@ class Samples:
     ``table`` holds the feature rows of all symbols one after another; sample ``i`` looks
     at the ``lookback`` rows that end with row ``ends[i]``.  ``targets`` are cumulative log
     returns of 1..horizon sessions, ``scale`` the daily volatility known at that time.
+    ``level`` is the log close of each row of the table, ``first_row`` the first row of the
+    sample's symbol.
     """
 
     table: NDArray[np.float32]
+    level: NDArray[np.float64]
     lookback: int
     ends: NDArray[np.int64]
     dates: Dates
@@ -34,6 +37,7 @@ class Samples:
     symbols: NDArray[np.int64]
     targets: NDArray[np.float32]
     scale: NDArray[np.float64]
+    first_row: NDArray[np.int64]
 
     @property
     def size(self) -> int:
@@ -58,6 +62,7 @@ class Samples:
         """Return the samples of a mask."""
         return Samples(
             table=self.table,
+            level=self.level,
             lookback=self.lookback,
             ends=self.ends[mask],
             dates=self.dates[mask],
@@ -65,6 +70,7 @@ class Samples:
             symbols=self.symbols[mask],
             targets=self.targets[mask],
             scale=self.scale[mask],
+            first_row=self.first_row[mask],
         )
 
 
@@ -99,6 +105,7 @@ def _samples_of(
     targets = level[ends[:, None] + steps] - level[ends][:, None]
     return Samples(
         table=features(columns),
+        level=level,
         lookback=lookback,
         ends=ends + offset,
         dates=columns.dates[ends],
@@ -106,12 +113,14 @@ def _samples_of(
         symbols=np.full(ends.size, number, dtype=np.int64),
         targets=targets.astype(np.float32),
         scale=volatility(columns)[ends],
+        first_row=np.full(ends.size, offset, dtype=np.int64),
     )
 
 
 def _joined(parts: list[Samples], lookback: int) -> Samples:
     return Samples(
         table=np.concatenate([part.table for part in parts]),
+        level=np.concatenate([part.level for part in parts]),
         lookback=lookback,
         ends=np.concatenate([part.ends for part in parts]),
         dates=np.concatenate([part.dates for part in parts]),
@@ -119,4 +128,5 @@ def _joined(parts: list[Samples], lookback: int) -> Samples:
         symbols=np.concatenate([part.symbols for part in parts]),
         targets=np.concatenate([part.targets for part in parts]),
         scale=np.concatenate([part.scale for part in parts]),
+        first_row=np.concatenate([part.first_row for part in parts]),
     )

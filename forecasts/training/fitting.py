@@ -1,6 +1,7 @@
 """The training loop: pinball loss in units of volatility, early stopping, one seed."""
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from domain.errors import DataError
-from forecasts.training.config import TrainingConfig
+from forecasts.training.config import ENSEMBLE, TrainingConfig
 from forecasts.training.dataset import Samples
-from forecasts.training.networks import QuantileNetwork, build_network
+from forecasts.training.networks import QuantileNetwork, build_network, joined
 
 Floats = NDArray[np.float64]
 _PREDICT_BATCH = 512
@@ -60,6 +61,8 @@ def fit(
     """
     if not (training.size and validation.size):
         raise DataError("a training span holds no sample; check the spans against the data")
+    if config.model == ENSEMBLE:
+        return _fit_ensemble(training, validation, config, progress)
     torch.manual_seed(config.seed)
     torch.set_num_threads(1)
     network = _new_network(training, config)
@@ -79,6 +82,24 @@ def fit(
     return Fit(network=network, epochs=tuple(epochs), best_epoch=best_epoch)
 
 
+def _fit_ensemble(
+    training: Samples, validation: Samples, config: TrainingConfig, progress: Progress | None
+) -> Fit:
+    members = [
+        fit(
+            training,
+            validation,
+            dataclasses.replace(config, model="lstm", seed=config.seed + number),
+            progress,
+        )
+        for number in range(config.members)
+    ]
+    network = joined([member.network for member in members])
+    network.eval()
+    epochs = tuple(epoch for member in members for epoch in member.epochs)
+    return Fit(network=network, epochs=epochs, best_epoch=members[0].best_epoch)
+
+
 def shift_and_stretch(network: QuantileNetwork, samples: Samples) -> tuple[Floats, Floats]:
     """Return what the network does to its base for each sample, each (n, horizon)."""
     network.eval()
@@ -86,7 +107,7 @@ def shift_and_stretch(network: QuantileNetwork, samples: Samples) -> tuple[Float
     with torch.no_grad():
         for batch in _batches(np.arange(samples.size), _PREDICT_BATCH):
             context = torch.from_numpy(samples.contexts(batch))
-            shift, stretch = network.head.shift_and_stretch(network.state(context))
+            shift, stretch = network.shift_and_stretch(context)
             shifts.append(shift.numpy().astype(np.float64))
             stretches.append(stretch.numpy().astype(np.float64))
     return np.concatenate(shifts), np.concatenate(stretches)
@@ -163,7 +184,7 @@ def _step(
 
 def _loss(network: QuantileNetwork, samples: Samples, levels: Tensor) -> float:
     shift, stretch = shift_and_stretch(network, samples)
-    base = network.head.base.numpy()
+    base = network.base.numpy()
     scaled = shift[:, :, None] + stretch[:, :, None] * base
     targets = torch.from_numpy(scaled_targets(samples))
     return float(pinball_loss(targets, torch.from_numpy(scaled), levels.double()).item())
@@ -171,7 +192,7 @@ def _loss(network: QuantileNetwork, samples: Samples, levels: Tensor) -> float:
 
 def _baseline_loss(network: QuantileNetwork, samples: Samples, levels: Tensor) -> float:
     targets = torch.from_numpy(scaled_targets(samples))
-    return float(pinball_loss(targets, network.head.base[None].double(), levels.double()).item())
+    return float(pinball_loss(targets, network.base[None].double(), levels.double()).item())
 
 
 def _batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

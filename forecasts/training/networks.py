@@ -6,104 +6,68 @@ base distribution.  The base is replaced after training by the conformal one.  T
 is part of the network: an exported model takes raw features and answers log returns.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from domain.errors import ConfigError
 from forecasts.features import SCALE_FEATURE
-from forecasts.training.config import TrainingConfig
+from forecasts.training.bodies import AttentionBody, Body, RecurrentBody
+from forecasts.training.config import ENSEMBLE, TrainingConfig
+from forecasts.training.nhits import NhitsBody
+from forecasts.training.tft import TftBody
 
 LARGEST_SHIFT = 1.0
-
-
-class QuantileHead(nn.Module):
-    """From a hidden state to cumulative log returns: (n, horizon, levels)."""
-
-    base: Tensor
-    root: Tensor
-
-    def __init__(self, hidden: int, base: Tensor) -> None:
-        super().__init__()
-        horizon = base.shape[0]
-        self.linear = nn.Linear(hidden, 2 * horizon)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-        self.horizon = horizon
-        self.register_buffer("base", base)
-        self.register_buffer("root", torch.sqrt(torch.arange(1.0, horizon + 1.0)))
-
-    def shift_and_stretch(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the head does to the base, each (n, horizon)."""
-        # tanh keeps both within bounds: no input can make a forecast explode.
-        raw = torch.tanh(self.linear(state))
-        return LARGEST_SHIFT * raw[:, : self.horizon], torch.exp(raw[:, self.horizon :])
-
-    def scaled(self, state: Tensor) -> Tensor:
-        """Answer quantiles in units of volatility."""
-        shift, stretch = self.shift_and_stretch(state)
-        return shift[:, :, None] + stretch[:, :, None] * self.base
-
-    def forward(self, state: Tensor, log_volatility: Tensor) -> Tensor:
-        """Answer quantiles as log returns."""
-        unit = torch.exp(log_volatility)[:, None] * self.root
-        return self.scaled(state) * unit[:, :, None]
-
-
-class Body(nn.Module):
-    """Base of the bodies: (n, lookback, features), standardized, to (n, width)."""
-
-    width: int
-
-
-class LastStateBody(Body):
-    """A recurrent network whose last hidden state speaks."""
-
-    def __init__(self, recurrent: nn.RNNBase) -> None:
-        super().__init__()
-        self.recurrent = recurrent
-        self.width = recurrent.hidden_size
-
-    def forward(self, window: Tensor) -> Tensor:
-        """Return the last hidden state."""
-        output, _ = self.recurrent(window)
-        last: Tensor = output[:, -1]
-        return last
+MODELS = ("rnn", "gru", "lstm", "attention-lstm", "nhits", "tft", ENSEMBLE)
 
 
 class QuantileNetwork(nn.Module):
-    """Scaler, body, dropout, head."""
+    """Scaler, one body or several of equal weight, head."""
 
     mean: Tensor
     deviation: Tensor
+    base: Tensor
+    root: Tensor
 
     def __init__(
-        self, body: Body, *, mean: Tensor, deviation: Tensor, base: Tensor, dropout: float
+        self, bodies: Sequence[Body], *, mean: Tensor, deviation: Tensor, base: Tensor
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
-        self.body = body
-        self.dropout = nn.Dropout(dropout)
-        self.head = QuantileHead(body.width, base)
+        self.register_buffer("base", base)
+        self.horizon = base.shape[0]
+        self.register_buffer("root", torch.sqrt(torch.arange(1.0, self.horizon + 1.0)))
+        self.bodies = nn.ModuleList(bodies)
 
-    def state(self, context: Tensor) -> Tensor:
-        """Return the hidden state behind each forecast."""
-        state: Tensor = self.dropout(self.body((context - self.mean) / self.deviation))
-        return state
+    def shift_and_stretch(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the network does to the base, each (n, horizon)."""
+        window = (context - self.mean) / self.deviation
+        answers = [self._bounded(body(window)) for body in self.bodies]
+        shift = torch.stack([shift for shift, _ in answers]).mean(dim=0)
+        stretch = torch.stack([stretch for _, stretch in answers]).mean(dim=0)
+        return shift, stretch
 
     def scaled_quantiles(self, context: Tensor) -> Tensor:
         """Answer quantiles in units of volatility: (n, horizon, levels)."""
-        return self.head.scaled(self.state(context))
+        shift, stretch = self.shift_and_stretch(context)
+        return shift[:, :, None] + stretch[:, :, None] * self.base
 
     def forward(self, context: Tensor) -> Tensor:
         """Answer quantiles of cumulative log returns: (n, horizon, levels)."""
-        answer: Tensor = self.head(self.state(context), context[:, -1, SCALE_FEATURE])
-        return answer
+        unit = torch.exp(context[:, -1, SCALE_FEATURE])[:, None] * self.root
+        return self.scaled_quantiles(context) * unit[:, :, None]
 
     @property
     def parameter_count(self) -> int:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def _bounded(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        # tanh keeps both within bounds: no input can make a forecast explode.
+        bounded = torch.tanh(raw)
+        return LARGEST_SHIFT * bounded[:, : self.horizon], torch.exp(bounded[:, self.horizon :])
 
 
 def build_network(
@@ -115,13 +79,41 @@ def build_network(
         ConfigError: no model of that name.
     """
     body = _body(config, mean.numel())
-    return QuantileNetwork(body, mean=mean, deviation=deviation, base=base, dropout=config.dropout)
+    return QuantileNetwork([body], mean=mean, deviation=deviation, base=base)
+
+
+def joined(networks: Sequence[QuantileNetwork]) -> QuantileNetwork:
+    """Join networks that were fitted to the same samples into one that averages them."""
+    first = networks[0]
+    bodies = [body for network in networks for body in network.bodies]
+    return QuantileNetwork(
+        bodies,  # type: ignore[arg-type]
+        mean=first.mean,
+        deviation=first.deviation,
+        base=first.base,
+    )
 
 
 def _body(config: TrainingConfig, inputs: int) -> Body:
-    dropout = config.dropout if config.layers > 1 else 0.0
-    if config.model == "lstm":
-        return LastStateBody(
-            nn.LSTM(inputs, config.hidden, config.layers, batch_first=True, dropout=dropout)
+    outputs = 2 * config.horizon
+    between_layers = config.dropout if config.layers > 1 else 0.0
+    recurrent = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+    if config.model in recurrent:
+        cell = recurrent[config.model](
+            inputs, config.hidden, config.layers, batch_first=True, dropout=between_layers
         )
-    raise ConfigError(f"no model is called {config.model!r}; models: lstm")
+        return RecurrentBody(cell, outputs=outputs, dropout=config.dropout)
+    if config.model == "attention-lstm":
+        both_ways = nn.LSTM(inputs, config.hidden, batch_first=True, bidirectional=True)
+        return AttentionBody(both_ways, outputs=outputs, dropout=config.dropout)
+    if config.model == "nhits":
+        return NhitsBody(
+            inputs=inputs,
+            lookback=config.lookback,
+            horizon=config.horizon,
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
+    if config.model == "tft":
+        return TftBody(inputs=inputs, outputs=outputs, hidden=config.hidden, dropout=config.dropout)
+    raise ConfigError(f"no model is called {config.model!r}; models: {', '.join(MODELS)}")

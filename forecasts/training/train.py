@@ -22,6 +22,7 @@ from forecasts.calibration import calibrate
 from forecasts.card import Calibration, ModelCard, Scaler
 from forecasts.features import FEATURES
 from forecasts.model_store import publish
+from forecasts.training.baselines import baselines_of
 from forecasts.training.config import TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
 from forecasts.training.evaluation import figures
@@ -63,10 +64,10 @@ def train(
     validation = samples.between(spans.validation, spans.calibration)
     calibration = samples.between(spans.calibration, spans.end)
     fitted = fit(training, validation, config, progress)
-    base = fitted.network.head.base.numpy().astype(np.float64)
+    base = fitted.network.base.numpy().astype(np.float64)
     metrics = _held_out_figures(fitted, training, calibration, base, config)
     table = _calibrated(fitted, calibration, base, config)
-    fitted.network.head.base.copy_(torch.from_numpy(table.astype(np.float32)))
+    fitted.network.base.copy_(torch.from_numpy(table.astype(np.float32)))
     exported = to_onnx(fitted.network, config.lookback)
     card = _card(
         config,
@@ -113,13 +114,11 @@ def _held_out_figures(
     second = calibration.where(calibration.dates >= middle)
     table = _calibrated(fitted, first, base, config)
     shift, stretch = shift_and_stretch(fitted.network, second)
-    known = np.concatenate((scaled_targets(training), scaled_targets(first)))
     return figures(
         second,
         shift[:, :, None] + stretch[:, :, None] * table,
-        baseline=np.quantile(known, config.levels, axis=0).T,
-        base_rates=(known > 0).mean(axis=0),
-        levels=config.levels,
+        baselines_of([training, first], config.levels),
+        config.levels,
     )
 
 

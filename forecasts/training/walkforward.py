@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasts.calibration import calibrate
+from forecasts.training.baselines import baselines_of
 from forecasts.training.config import Spans, TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
 from forecasts.training.evaluation import figures
@@ -60,11 +61,10 @@ def _block(config: TrainingConfig, samples: Samples, year: int, block_years: int
     first, last = np.datetime64(spans.end, "D"), np.datetime64(end, "D")
     test = samples.where((samples.dates >= first) & (samples.dates < last))
     fitted = fit(training, validation, told)
-    base = fitted.network.head.base.numpy().astype(np.float64)
+    base = fitted.network.base.numpy().astype(np.float64)
     shift, stretch = shift_and_stretch(fitted.network, calibration)
     table = calibrate(scaled_targets(calibration), shift, stretch, base, config.levels)
     shift, stretch = shift_and_stretch(fitted.network, test)
-    known = np.concatenate([scaled_targets(part) for part in (training, validation, calibration)])
     return Block(
         start=spans.end,
         end=end,
@@ -72,8 +72,7 @@ def _block(config: TrainingConfig, samples: Samples, year: int, block_years: int
         figures=figures(
             test,
             shift[:, :, None] + stretch[:, :, None] * table,
-            baseline=np.quantile(known, config.levels, axis=0).T,
-            base_rates=(known > 0).mean(axis=0),
-            levels=config.levels,
+            baselines_of([training, validation, calibration], config.levels),
+            config.levels,
         ),
     )
