@@ -9,7 +9,7 @@ from domain.market import Bar, Session
 
 
 class BarSource(Protocol):
-    """Daily bars of many symbols."""
+    """Daily bars of many symbols; each starts at midnight in New York, given in UTC."""
 
     name: str
 
