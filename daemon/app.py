@@ -1,6 +1,9 @@
 """The only place that builds things: from a configuration to a running daemon."""
 
+import asyncio
+import contextlib
 import datetime as dt
+from collections.abc import AsyncIterator
 
 import structlog
 
@@ -8,14 +11,16 @@ from daemon import log_setup
 from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
 from daemon.credentials import Credentials
-from daemon.embedded import running_endpoint
+from daemon.embedded import recording_end, running_endpoint
 from daemon.engines import bar_source, news_source, sentiment_scorer
-from daemon.forecasting import forecast_engine
-from daemon.lifecycle import Daemon, Life
+from daemon.forecasting import forecast_engine, local_engine
+from daemon.lifecycle import Daemon, Ending, Life
 from daemon.live_mode import check_account
 from daemon.monitor import Monitor
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
+from daemon.service import Notifier
+from daemon.telemetry.telling import Telling
 from daemon.trading_day import Trade
 from daemon.watch import Watch
 from domain.clock import Clock
@@ -46,15 +51,28 @@ from strategies.registry import build_allocations
 
 
 async def run_daemon(
-    config: Config, *, sessions: int | None = None, is_waiting: bool = False
-) -> None:
+    config: Config,
+    *,
+    sessions: int | None = None,
+    is_waiting: bool = False,
+    stop: asyncio.Event | None = None,
+    notifier: Notifier | None = None,
+) -> Ending:
     """Build the daemon and let it live.
+
+    Args:
+        config: everything that can be set.
+        sessions: how many to live; None for ever.
+        is_waiting: after them stay up, with time standing still.
+        stop: set it to end soon and cleanly.
+        notifier: tells the service manager.
 
     Raises:
         OpenbellError: it cannot start, or cannot go on.
     """
     # Before anything is opened: a bad section must leave nothing behind.
     cycle_settings = _cycle_settings(config)
+    local_engine(config)
     if running_endpoint(config) is not None:
         raise StateError(
             f"{state_directory(config)} is in use by a running daemon; stop that one first"
@@ -66,19 +84,52 @@ async def run_daemon(
             clock=connection.clock,
             secrets=Credentials.of(config).known(),
         )
+        telling = Telling(
+            config,
+            clock=connection.clock,
+            time_scale=connection.time_scale,
+            notifier=notifier or Notifier(),
+        )
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
-            desk = await open_books(config, connection, store)
+            desk = await open_books(config, connection, store, telling)
             async with forecast_engine(
                 config, store, connection.clock, time_scale=connection.time_scale
             ) as forecaster:
-                life = _build(config, connection, desk, forecaster, cycle_settings)
-                await Daemon(life).run(sessions=sessions, is_waiting=is_waiting)
+                life = _build(
+                    config,
+                    connection,
+                    desk,
+                    telling.forecaster(forecaster),
+                    cycle_settings,
+                    telling,
+                )
+                daemon = Daemon(life)
+                async with telling.open(desk, life.trade.reconciler), _obeying(stop, daemon):
+                    return await daemon.run(sessions=sessions, is_waiting=is_waiting)
         finally:
             store.close()
 
 
-async def open_books(config: Config, connection: Connection, store: Store) -> Desk:
+@contextlib.asynccontextmanager
+async def _obeying(stop: asyncio.Event | None, daemon: Daemon) -> AsyncIterator[None]:
+    async def obey(event: asyncio.Event) -> None:
+        await event.wait()
+        daemon.stop()
+
+    if stop is None:
+        yield
+        return
+    task = asyncio.create_task(obey(stop))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def open_books(
+    config: Config, connection: Connection, store: Store, telling: Telling | None = None
+) -> Desk:
     """Tie the store to the account that answers, and lay out what the order path works with.
 
     Raises:
@@ -93,7 +144,7 @@ async def open_books(config: Config, connection: Connection, store: Store) -> De
     store.sync_latch(latch)
     Facts(store).put(mode=config.mode)
     return Desk(
-        broker=connection.broker,
+        broker=telling.broker(connection.broker) if telling else connection.broker,
         store=store,
         journal=Journal(store),
         ledger=Ledger(store),
@@ -102,7 +153,7 @@ async def open_books(config: Config, connection: Connection, store: Store) -> De
         clock=connection.clock,
         trading_state=RiskState(store).trading_state,
         settings=OrderSettings(is_long_only=not config.risk.allow_short),
-        alert=_alert,
+        alert=telling.hub.alert if telling else _alert,
     )
 
 
@@ -130,6 +181,7 @@ def _build(
     desk: Desk,
     forecaster: Forecaster,
     cycle_settings: CycleSettings,
+    telling: Telling,
 ) -> Life:
     store, calendar = desk.store, NyseCalendar()
     path = OrderPath(desk)
@@ -142,7 +194,7 @@ def _build(
         limits=config.risk,
     )
     trade = Trade(
-        cycle=_cycle(config, connection, desk, forecaster, cycle_settings, calendar),
+        cycle=_cycle(config, connection, desk, forecaster, cycle_settings, calendar, telling),
         desk=desk,
         path=path,
         reconciler=reconciler,
@@ -155,12 +207,17 @@ def _build(
     )
     return Life(
         trade=trade,
-        stream=connection.stream,
+        stream=telling.stream(connection.stream),
         follower=StreamFollower(desk, path, reconciler),
-        watch=Watch(reconciler=reconciler, monitor=monitor, clock=connection.clock),
+        watch=Watch(
+            reconciler=reconciler, monitor=monitor, clock=connection.clock, vitals=telling.vitals
+        ),
         runs=Runs(store),
         alarm=_alarm(config, connection.clock),
         schedule=config.schedule,
+        vitals=telling.vitals,
+        timed_run=telling.timed_run,
+        last_recorded=recording_end(config),
     )
 
 
@@ -171,14 +228,15 @@ def _cycle(
     forecaster: Forecaster,
     settings: CycleSettings,
     calendar: SessionCalendar,
+    telling: Telling,
 ) -> TradingCycle:
     sources = Sources(
-        broker=connection.broker,
+        broker=desk.broker,
         calendar=calendar,
         bars=bar_source(config, clock=connection.clock, calendar=calendar),
         news=news_source(config),
         forecaster=forecaster,
-        scorer=sentiment_scorer(config),
+        scorer=telling.scorer(sentiment_scorer(config)),
     )
     return TradingCycle(
         sources=sources,

@@ -74,6 +74,26 @@ class WatchedForecaster:
         )
 
 
+def model_store(config: Config) -> ModelStore:
+    """Return the models: the user's own come before the shipped ones."""
+    return ModelStore((state_directory(config) / "models", SHIPPED))
+
+
+def local_engine(config: Config) -> LocalForecaster:
+    """Verify the local model and make its engine; its process starts with the first forecast.
+
+    Raises:
+        ConfigError: the model or the horizon cannot be used.
+        StateError: a model file does not match its card.
+    """
+    settings = config.forecasts
+    return LocalForecaster(
+        model_store(config).load(settings.local.model),
+        horizon=settings.horizon,
+        timeout_seconds=settings.local.timeout_seconds,
+    )
+
+
 @contextlib.asynccontextmanager
 async def forecast_engine(
     config: Config, store: Store, clock: Clock, *, time_scale: float
@@ -84,13 +104,8 @@ async def forecast_engine(
         ConfigError: the model or the horizon cannot be used.
         StateError: a model file does not match its card.
     """
-    settings = config.forecasts
-    models = ModelStore((state_directory(config) / "models", SHIPPED))
-    local = LocalForecaster(
-        models.load(settings.local.model),
-        horizon=settings.horizon,
-        timeout_seconds=settings.local.timeout_seconds,
-    )
+    settings, models = config.forecasts, model_store(config)
+    local = local_engine(config)
     sources = [Source(kind=ForecastSource.LOCAL, engine=local)]
     memory = Breakers(store)
     breaker: Breaker | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from daemon.cli import Options
+from daemon.cli import EXIT_REFUSED, Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import find_path, load, state_directory
@@ -18,7 +18,7 @@ from daemon.demo.child import Child, openbell_json
 from daemon.demo.narrator import Narrator
 from daemon.demo.scenario import FAULTS, Scenario, plan
 from daemon.demo.stage import stage
-from domain.errors import OpenbellError
+from domain.errors import ConfigError, OpenbellError
 
 LOG = "demo.log"
 
@@ -82,7 +82,7 @@ async def _live(
     finally:
         await child.stop_hard()
     if not is_done:
-        raise DemoFailed(f"the daemon stopped with status {child.exit_status}; read {log}")
+        raise _failure(child)
     screen.line("", "the daemon is stopped for good (SIGKILL); now the stop button, without it:")
     kill = ["--config", path, "kill", "--flatten", "--reason", "end of the demo"]
     status, report = await openbell_json(kill, environment)
@@ -93,6 +93,13 @@ async def _live(
         f" {'yes' if report.get('verified') else 'NO'}",
     )
     return {"sessions": [str(s.date) for s in scenario.sessions], "kill": report, "status": status}
+
+
+def _failure(child: Child) -> OpenbellError:
+    said = child.last_words.removeprefix("openbell: ")
+    if child.exit_status == EXIT_REFUSED and said:
+        return ConfigError(said)
+    return DemoFailed(said or f"the daemon stopped with status {child.exit_status}")
 
 
 class Screen:

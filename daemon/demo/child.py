@@ -19,6 +19,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self.last_words = ""
 
     @classmethod
     async def start(
@@ -47,10 +48,11 @@ class Child:
         with self._log.open("ab") as log:
             async for line in stderr:
                 log.write(line)
-                with contextlib.suppress(ValueError):
-                    event = json.loads(line)
-                    if isinstance(event, dict):
-                        yield event
+                event = _event(line)
+                if event is not None:
+                    yield event
+                elif line.strip():
+                    self.last_words = line.decode(errors="replace").strip()
 
     async def stop_hard(self) -> None:
         """SIGKILL the process and everything it started."""
@@ -62,6 +64,14 @@ class Child:
     def exit_status(self) -> int | None:
         """Exit status, None while it runs."""
         return self._process.returncode
+
+
+def _event(line: bytes) -> Event | None:
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 async def openbell_json(

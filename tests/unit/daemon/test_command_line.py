@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,16 @@ def test_help_and_reading_start_without_heavy_packages() -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_corrupt_model_file_is_named_and_nothing_is_begun(home: Path) -> None:
+    models = home / "var" / "models"
+    shutil.copytree(REPOSITORY / "forecasts" / "registry" / "lstm", models / "lstm")
+    with (models / "lstm" / "1" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+
+    done = openbell("run", "--once", cwd=home)
+
+    assert done.returncode == 78
+    assert "model.onnx does not match its card" in done.stderr
+    assert [path.name for path in (home / "var").iterdir()] == ["models"]
