@@ -113,6 +113,7 @@ def _card(document: dict[str, Any]) -> ModelCard:
     }
     scaler = document.pop("scaler")
     calibration = document.pop("calibration")
+    metrics = document.pop("metrics")
     return ModelCard(
         **spans,  # type: ignore[arg-type]
         features=tuple(document.pop("features")),
@@ -126,5 +127,6 @@ def _card(document: dict[str, Any]) -> ModelCard:
             table=tuple(tuple(row) for row in calibration["table"]),
             stretch_of_80_band=tuple(calibration["stretch_of_80_band"]),
         ),
+        metrics={step: metrics[step] for step in sorted(metrics, key=int)},
         **document,
     )

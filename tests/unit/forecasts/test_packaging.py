@@ -1,0 +1,71 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domain.errors import ConfigError
+from forecasts.model_store import ModelStore
+from forecasts.packaging import PackageFormat, package
+
+MODEL = ModelStore().load("lstm")
+
+
+def test_plain_onnx_is_the_file_and_its_card(tmp_path: Path) -> None:
+    out = package(MODEL, PackageFormat.ONNX, tmp_path / "out")
+
+    assert sorted(path.name for path in out.iterdir()) == ["card.json", "model.onnx"]
+    assert (out / "model.onnx").read_bytes() == MODEL.onnx
+
+
+def test_a_triton_repository_has_its_layout_and_shapes(tmp_path: Path) -> None:
+    out = package(MODEL, PackageFormat.TRITON, tmp_path / "out")
+
+    config = (out / "lstm" / "config.pbtxt").read_text()
+    assert (out / "lstm" / "1" / "model.onnx").read_bytes() == MODEL.onnx
+    assert config.count("{") == config.count("}")
+    assert re.search(r"context.*dims: \[ 60, 20 \]", config)
+    assert re.search(r"quantiles.*dims: \[ 40, 11 \]", config)
+    assert MODEL.card.sha256 in config
+
+
+def test_a_modelscope_package_runs_on_its_own(tmp_path: Path) -> None:
+    out = package(MODEL, PackageFormat.MODELSCOPE, tmp_path / "out")
+    np.save(tmp_path / "in.npy", np.zeros((3, 60, 20), dtype=np.float32))
+
+    subprocess.run(
+        [sys.executable, out / "inference.py", tmp_path / "in.npy", tmp_path / "out.npy"],
+        check=True,
+    )
+
+    assert np.load(tmp_path / "out.npy").shape == (3, 40, 11)
+    configuration = json.loads((out / "configuration.json").read_text())
+    assert {"framework", "task", "pipeline"} <= configuration.keys()
+    readme = (out / "README.md").read_text()
+    assert readme.startswith("---\nlicense: apache-2.0\n")
+    assert len(readme) > 200
+    assert "survivors" in readme
+
+
+def test_a_changed_model_in_a_package_is_not_run(tmp_path: Path) -> None:
+    out = package(MODEL, PackageFormat.MODELSCOPE, tmp_path / "out")
+    (out / "model.onnx").write_bytes(b"other")
+
+    done = subprocess.run(
+        [sys.executable, out / "inference.py", "in.npy", "out.npy"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("form", list(PackageFormat))
+def test_nothing_is_overwritten(tmp_path: Path, form: PackageFormat) -> None:
+    with pytest.raises(ConfigError, match="exists; name a folder that does not"):
+        package(MODEL, form, tmp_path)
