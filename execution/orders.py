@@ -211,14 +211,17 @@ class OrderPath:
     async def cancel(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """Cancel one of our orders and follow it; True when it was read as terminal.
 
-        An order that the broker has not shown yet is canceled as soon as it does.
+        A staged order is skipped; one that the broker has not shown yet is canceled as
+        soon as it does.
         """
         record = self._desk.journal.get(client_order_id)
-        if record is None:
-            return False
+        if record is None or record.state.is_terminal:
+            return record is not None
         if record.broker_order_id is None:
+            if self._desk.journal.mark_skipped(client_order_id, reason):
+                return True
             self.books.unwanted[client_order_id] = reason
-            return record.state.is_terminal
+            return False
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
         return await self.cancels.cancel(record.broker_order_id)

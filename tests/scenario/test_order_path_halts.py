@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from domain.account import Account
-from domain.errors import AuthRefused, BrokerUnavailable, OrderRejected, StateError, StorageError
+from domain.errors import (
+    AuthRefused,
+    BrokerUnavailable,
+    OrderRejected,
+    RateLimited,
+    StateError,
+    StorageError,
+)
 from domain.ids import BrokerOrderId
 from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
@@ -364,3 +371,112 @@ async def test_two_misses_prove_nothing_however_far_apart(tmp_path: Path) -> Non
         await scene.clock.sleep(300)
         assert scene.state_of(wanted) is OrderState.UNKNOWN
         sending.cancel()
+
+
+@virtual
+async def test_cancel_of_what_never_left_or_has_ended_asks_the_broker_nothing(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    staged, ended = request("AAPL"), request("MSFT")
+    scene.path.stage([approved(staged)], RUN_ID)
+    await scene.send(ended)
+    scene.broker.finish(scene.broker.order(ended.client_order_id), OrderState.EXPIRED)
+    scene.merge_stream()
+
+    report = await scene.reconciler.run("periodic")
+
+    assert report.is_equal, "a staged order is not missed at the broker"
+    assert await scene.path.cancel_many([staged.client_order_id, ended.client_order_id], "test")
+    assert scene.state_of(staged) is OrderState.SKIPPED
+    assert scene.broker.cancels == []
+    assert scene.path.books.unwanted == {}
+
+
+@virtual
+async def test_cancel_of_a_working_order_after_a_fill_was_seen_is_not_repeated(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.send(request())
+    await scene.path.cancel(request().client_order_id, "first")
+
+    assert await scene.path.cancel(request().client_order_id, "second")
+    assert len(scene.broker.cancels) == 1
+
+
+@virtual
+async def test_cancel_of_an_order_that_the_broker_cannot_find_does_not_end(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    assert not await scene.path.cancels.cancel(BrokerOrderId("nowhere"))
+
+
+@virtual
+async def test_429_to_the_last_request_is_skipped_without_a_cutoff_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    limit = refused(RateLimited("x", retry_after_seconds=0))
+    scene.broker.submit_faults.extend([limit] * 100)
+
+    await scene.send(request(), cutoff=None)
+
+    assert scene.state_of(request()) is OrderState.SKIPPED
+    assert len(scene.broker.posts) == 8
+
+
+@virtual
+async def test_answer_given_up_after_the_stream_showed_the_order_leaves_it_live(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.submit_faults.append(lost_after())
+    scene.broker.after_write = lambda _: scene.merge_stream()
+
+    await scene.send(request())
+
+    assert scene.state_of(request()) is OrderState.LIVE
+    assert scene.alert_kinds()["order.unknown"] == 0
+
+
+@virtual
+async def test_order_shown_at_the_moment_it_is_given_up_is_kept(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.visible_after_seconds = 3600
+    scene.broker.submit_faults.append(lost_after())
+    looks = [0]
+
+    def show_at_the_proof(name: str) -> None:
+        looks[0] += name == "find_order"
+        if looks[0] == 7:
+            scene.merge_stream()
+
+    scene.broker.on_read = show_at_the_proof
+
+    await scene.send(request(), cutoff=None)
+
+    assert scene.state_of(request()) is OrderState.LIVE
+    assert scene.alert_kinds()["order.abandoned"] == 0
+
+
+@virtual
+async def test_long_only_account_goes_on_when_a_buy_fills(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, settings=OrderSettings(is_long_only=True))
+    scene.broker.fills_at_once = True
+
+    await scene.send(request())
+    scene.merge_stream()
+
+    assert not scene.latch.read().is_engaged
+    scene.assert_books_equal()
+
+
+@virtual
+async def test_second_cancel_of_a_stuck_order_is_told_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await scene.send(request())
+    scene.broker.cancel_seconds = None
+
+    for _ in range(2):
+        assert not await scene.path.cancel(request().client_order_id, "test")
+
+    assert scene.alert_kinds()["order.cancel_requested"] == 1

@@ -666,3 +666,18 @@ async def test_completed_kill_that_cannot_be_noted_stays_pending(tmp_path: Path)
     assert report.verified
     assert "disk full" in report.problems[-1]
     assert scene.latch.read().pending is KillAction.CANCEL
+
+
+@virtual
+async def test_flatten_order_that_is_not_listed_yet_is_waited_for(tmp_path: Path) -> None:
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.read_faults["open_orders"].extend([None, None, []])
+    asyncio.get_running_loop().call_later(
+        3, lambda: scene.broker.fill(scene.broker.working()[0], 7)
+    )
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert len(scene.broker.posts) == 1

@@ -172,3 +172,15 @@ async def test_resume_refuses_when_the_lock_reads_back_as_still_set(tmp_path: Pa
         await try_resume(scene)
 
     assert scene.latch.read().is_engaged
+
+
+@virtual
+async def test_resume_leaves_a_brokers_lock_alone_that_is_not_set(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    scene.latch.engage("drawdown", scene.clock.now())
+    writes: list[str] = []
+    scene.broker.before_write = writes.append
+
+    assert not (await try_resume(scene)).is_engaged
+    assert writes == []
