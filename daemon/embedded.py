@@ -63,6 +63,19 @@ def embedded_broker(
     )
 
 
+def recording_end(config: Config) -> dt.date | None:
+    """Return the last date on which the embedded broker has prices; None with another broker."""
+    if config.broker.kind != "embedded":
+        return None
+    coverage = recording().coverage()
+    ends = [
+        coverage[Symbol(symbol)].last
+        for symbol in config.universe.symbols
+        if Symbol(symbol) in coverage and coverage[Symbol(symbol)].has_range
+    ]
+    return max(ends, default=None)
+
+
 @contextlib.contextmanager
 def published(config: Config, server: PaperServer) -> Iterator[None]:
     """Leave word where the server listens, for commands typed beside the daemon."""

@@ -7,14 +7,19 @@ stop:  no new work, wait for requests in flight, close
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import Enum, unique
 
 import structlog
 
 from brokers.base import TradeStream
 from daemon.config import Schedule
-from daemon.schedule import Alarm, DueRun, day_plan
+from daemon.schedule import Alarm, DueRun, RunKind, day_plan
+from daemon.telemetry.vitals import Vitals
 from daemon.trading_day import Trade, TradingDay
 from daemon.watch import Watch
 from domain.errors import OpenbellError
@@ -28,6 +33,19 @@ from transport.replay_loop import ReplayLoop
 WAKE_BEFORE = dt.timedelta(minutes=2)
 
 
+@unique
+class Ending(Enum):
+    """Why a life ended."""
+
+    DONE = "the sessions asked for were lived"
+    STOPPED = "it was asked to stop"
+    RECORDING_ENDED = "nothing is recorded after the last session"
+
+
+def _untimed(_kind: str) -> AbstractContextManager[list[str]]:
+    return contextlib.nullcontext([])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """What the daemon lives on."""
@@ -39,6 +57,9 @@ class Life:
     runs: Runs
     alarm: Alarm
     schedule: Schedule
+    vitals: Vitals = field(default_factory=Vitals)
+    timed_run: Callable[[str], AbstractContextManager[list[str]]] = _untimed
+    last_recorded: dt.date | None = None
 
 
 class Daemon:
@@ -48,13 +69,15 @@ class Daemon:
         self._life = life
         self._day = TradingDay(life.trade)
         self._log = structlog.get_logger("daemon")
+        self._is_busy = False
+        self._living: asyncio.Task[Ending] | None = None
 
-    async def run(self, *, sessions: int | None = None, is_waiting: bool = False) -> None:
-        """Live; returns after ``sessions`` of them, never when that is None.
+    async def run(self, *, sessions: int | None = None, is_waiting: bool = False) -> Ending:
+        """Live; returns after ``sessions`` of them, when asked to, or when a recording ends.
 
         Args:
-            sessions: how many to live.
-            is_waiting: after them stay up until cancelled, without a moment passing.
+            sessions: how many to live; None for ever.
+            is_waiting: after them stay up until stopped, without a moment passing.
 
         Raises:
             OpenbellError: start-up is not possible.
@@ -63,16 +86,43 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
-            count = 0
-            while sessions is None or count < sessions:
-                session = self._next_session()
-                await self._live(session)
-                count += 1
-            if is_waiting:
-                await self._wait_for_ever()
-            self._log.info("daemon.stopping", sessions=count)
+            self._life.vitals.is_ready = True
+            self._living = group.create_task(self._live_on(sessions, is_waiting=is_waiting))
+            ending = await self._until_ended(self._living)
+            self._life.vitals.is_stopping = True
+            self._log.info("daemon.stopping", why=ending.value)
             trade.facts.put(session_phase="stopped")
             listening.cancel()
+        return ending
+
+    def stop(self) -> None:
+        """End soon: a run under way is finished first, nothing new begins."""
+        self._life.vitals.is_stopping = True
+        if self._living is not None and not self._is_busy:
+            self._living.cancel()
+
+    async def _until_ended(self, living: asyncio.Task[Ending]) -> Ending:
+        await asyncio.wait({living})
+        if living.cancelled() and self._life.vitals.is_stopping:
+            return Ending.STOPPED
+        return living.result()
+
+    async def _live_on(self, sessions: int | None, *, is_waiting: bool) -> Ending:
+        ending, count = Ending.DONE, 0
+        while sessions is None or count < sessions:
+            session = self._next_session()
+            last = self._life.last_recorded
+            if last is not None and session.date > last:
+                ending = Ending.RECORDING_ENDED
+                break
+            await self._catch_up(session)
+            await self._live(session)
+            if self._life.vitals.is_stopping:
+                return Ending.STOPPED
+            count += 1
+        if is_waiting:
+            await self._wait_for_ever()
+        return ending
 
     async def _wait_for_ever(self) -> None:
         self._log.info("daemon.waiting")
@@ -112,16 +162,39 @@ class Daemon:
     def _longest_end(self) -> dt.timedelta:
         return dt.timedelta(minutes=self._life.schedule.eod_minutes_after_close)
 
+    async def _catch_up(self, session: Session) -> None:
+        """Write down the runs that nobody did, of sessions that passed meanwhile.
+
+        Only the latest of those sessions still gets its report: an earlier one would be
+        made from figures of a later day.
+        """
+        last = self._life.runs.last_session()
+        if last is None or last >= session.date:
+            return
+        passed = self._life.trade.calendar.sessions(last, session.date)[:-1]
+        for missed in passed:
+            for due in day_plan(missed, self._life.schedule):
+                is_report = due.kind is RunKind.END_OF_DAY and missed is passed[-1]
+                await self._do(due if is_report else dataclasses.replace(due, latest=due.at))
+
     async def _live(self, session: Session) -> None:
         plan = day_plan(session, self._life.schedule)
+        self._life.vitals.next_run = (plan[0].kind.value, plan[0].at)
         await self._life.alarm(plan[0].at - WAKE_BEFORE)
         self._life.trade.facts.put(session_date=session.date.isoformat())
         self._log.info("session.began", date=session.date.isoformat(), half_day=session.is_half_day)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._life.watch.over(session))
             for due in plan:
+                self._life.vitals.next_run = (due.kind.value, due.at)
                 await self._life.alarm(due.at)
-                await self._do(due)
+                self._is_busy = True
+                try:
+                    await self._do(due)
+                finally:
+                    self._is_busy = False
+                if self._life.vitals.is_stopping:
+                    break
             watching.cancel()
         self._log.info("session.ended", date=session.date.isoformat())
 
@@ -132,17 +205,22 @@ class Daemon:
         if run_id is None:
             return
         life.trade.facts.put(session_phase=due.kind.value)
+        with life.timed_run(due.kind.value) as ended:
+            ended.append((await self._outcome(due, run_id, now)).value)
+
+    async def _outcome(self, due: DueRun, run_id: str, now: dt.datetime) -> RunState:
         if now > due.latest:
             self._finish(run_id, RunState.SKIPPED, f"missed: it was due at {due.at:%H:%M} UTC")
-            return
+            return RunState.SKIPPED
         try:
             reason = await self._day.do(due, run_id)
         except OpenbellError as exc:
             # One run fails, is written down and told; the day goes on.
-            life.trade.desk.note("run.failed", f"{due.kind.value}: {exc}")
+            self._life.trade.desk.note("run.failed", f"{due.kind.value}: {exc}")
             self._finish(run_id, RunState.FAILED, str(exc), kind=due.kind.value)
-            return
+            return RunState.FAILED
         self._finish(run_id, RunState.DONE, reason, kind=due.kind.value)
+        return RunState.DONE
 
     def _finish(self, run_id: str, state: RunState, reason: str, *, kind: str = "") -> None:
         self._life.runs.finish(run_id, state, reason, self._life.trade.clock.now())

@@ -5,6 +5,7 @@ import datetime as dt
 import structlog
 
 from daemon.monitor import Monitor
+from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock, sleep_until
 from domain.errors import AuthRefused, ProviderUnavailable
 from domain.market import Session
@@ -25,17 +26,26 @@ class Watch:
         reconciler: Reconciler,
         monitor: Monitor,
         clock: Clock,
+        vitals: Vitals | None = None,
         every_seconds: float = RECONCILE_SECONDS,
     ) -> None:
         self._reconciler = reconciler
         self._monitor = monitor
         self._clock = clock
+        self._vitals = vitals or Vitals()
         self._every_seconds = every_seconds
         self._log = structlog.get_logger("watch")
 
     async def over(self, session: Session) -> None:
         """Watch from the open to just after the close."""
         await sleep_until(self._clock, session.open)
+        self._vitals.look_began()
+        try:
+            await self._until_closed(session)
+        finally:
+            self._vitals.watch_ended()
+
+    async def _until_closed(self, session: Session) -> None:
         looks = 0
         while self._clock.now() <= session.close + _AFTER_CLOSE:
             await self._look(session, is_snapshot=looks % SNAPSHOT_EVERY == 0)
@@ -44,8 +54,11 @@ class Watch:
         self._log.info("session.closed", looks=looks)
 
     async def _look(self, session: Session, *, is_snapshot: bool) -> None:
+        is_answered = True
         try:
             await self._reconciler.run("periodic")
         except (ProviderUnavailable, AuthRefused) as exc:
+            is_answered = False
             self._log.warning("reconcile.failed", reason=str(exc))
         await self._monitor.check(session, snapshot=is_snapshot)
+        self._vitals.look_finished(is_answered=is_answered)

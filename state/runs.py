@@ -83,6 +83,11 @@ class Runs:
         row = self._store.row(_BY_DATE_AND_KIND, (session_date.isoformat(), kind))
         return _record(row) if row is not None else None
 
+    def last_session(self) -> dt.date | None:
+        """Return the latest session date of which any run was begun; None before the first."""
+        row = self._store.rows("SELECT max(session_date) AS latest FROM runs")[0]
+        return dt.date.fromisoformat(row["latest"]) if row["latest"] is not None else None
+
     def unfinished(self) -> tuple[RunRecord, ...]:
         """Return the runs that a crash left open, oldest first."""
         rows = self._store.rows("SELECT * FROM runs WHERE state = 'RUNNING' ORDER BY started_at")

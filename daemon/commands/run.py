@@ -1,36 +1,138 @@
 """``openbell run``: the daemon in the foreground."""
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Iterator
+
+import structlog
 
 from daemon import event_loop
 from daemon.app import run_daemon
+from daemon.archive import archive_books
 from daemon.cli import Options
-from daemon.config import load
-from domain.errors import OpenbellError, first_cause
+from daemon.config import Config, load, state_directory
+from daemon.credentials import Credentials
+from daemon.lifecycle import Ending
+from daemon.reload import tightened
+from daemon.service import Notifier
+from domain.errors import ConfigError, OpenbellError, first_cause
+from state.latch import Latch
+from transport.replay_loop import ReplayLoop
+
+# systemd sends SIGKILL after 60 s; what is cut off before is UNKNOWN and read at the next start.
+_DRAIN_SECONDS = 45.0
 
 
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
     """Live until stopped, or for a number of sessions."""
     config = load(options.config)
-    event_loop.run(
-        config, _until_stopped(run_daemon(config, sessions=sessions, is_waiting=is_waiting))
-    )
+    lives = _Lives(options, config, sessions=sessions, is_waiting=is_waiting)
+    event_loop.run(config, lives.run())
 
 
-async def _until_stopped(daemon: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(daemon)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return
-    except BaseExceptionGroup as group:
-        cause = first_cause(group)
-        if isinstance(cause, OpenbellError):
-            raise cause from group
-        raise
+class _Lives:
+    """One life after another: a replay that ended begins anew, a reload begins again."""
+
+    def __init__(
+        self, options: Options, config: Config, *, sessions: int | None, is_waiting: bool
+    ) -> None:
+        self._options = options
+        self._config = config
+        self._sessions = sessions
+        self._is_waiting = is_waiting
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._is_reload_wanted = False
+        self._log = structlog.get_logger("run")
+
+    async def run(self) -> None:
+        """Live until there is no next life."""
+        while True:
+            self._stop = asyncio.Event()
+            self._is_reload_wanted = False
+            ending = await self._live()
+            if ending is Ending.RECORDING_ENDED and self._sessions is None:
+                self._begin_anew()
+            elif ending is Ending.STOPPED and self._is_reload_wanted:
+                self._reload()
+            else:
+                return
+
+    async def _live(self) -> Ending:
+        life = asyncio.ensure_future(
+            run_daemon(
+                self._config,
+                sessions=self._sessions,
+                is_waiting=self._is_waiting,
+                stop=self._stop,
+                notifier=self._notifier,
+            )
+        )
+        with self._signals(life):
+            try:
+                return await life
+            except asyncio.CancelledError:
+                return Ending.DONE
+            except BaseExceptionGroup as group:
+                cause = first_cause(group)
+                if isinstance(cause, OpenbellError):
+                    raise cause from group
+                raise
+
+    @contextlib.contextmanager
+    def _signals(self, life: "asyncio.Task[Ending]") -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        scale = max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0
+
+        def end() -> None:
+            if self._stop.is_set() and not self._is_reload_wanted:
+                # The second time it is meant.
+                life.cancel()
+                return
+            self._is_reload_wanted = False
+            self._notifier.stopping()
+            self._stop.set()
+            loop.call_later(_DRAIN_SECONDS * scale, life.cancel)
+
+        def reload() -> None:
+            if not self._stop.is_set() and self._is_acceptable():
+                self._is_reload_wanted = True
+                self._notifier.reloading()
+                self._stop.set()
+
+        handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: reload}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def _is_acceptable(self) -> bool:
+        """Refuse a reload that could not start: the running daemon goes on as it is."""
+        try:
+            fresh = load(self._options.config)
+            tightened(self._config, fresh)
+            Credentials.of(fresh).known()
+        except ConfigError as exc:
+            self._log.error("reload.refused", reason=str(exc))
+            return False
+        return True
+
+    def _reload(self) -> None:
+        self._config, told = tightened(self._config, load(self._options.config))
+        self._log.warning("daemon.reloaded", risk=list(told) or "unchanged")
+
+    def _begin_anew(self) -> None:
+        """Put the books of a finished recording away; the next life has a fresh account."""
+        directory = state_directory(self._config)
+        latch = Latch(directory).read()
+        if latch.is_engaged:
+            raise ConfigError(
+                "the recording has ended and the kill latch is engaged; look at the books, then"
+                f" remove {directory} to begin anew"
+            )
+        kept = archive_books(directory)
+        self._log.warning("recording.ended", books=str(kept), next="a fresh account")

@@ -1,0 +1,61 @@
+"""What a reload may change while the daemon runs: credentials, and limits to stricter ones."""
+
+import dataclasses
+from typing import Any
+
+from daemon.config import Config
+from domain.errors import ConfigError
+from risk.settings import RiskLimits
+
+# For these more is stricter; for every other limit less is.
+_STRICTER_UP = frozenset(
+    {
+        "min_confidence",
+        "exit_confidence",
+        "no_trade_band_pct",
+        "min_order_notional_usd",
+        "cash_reserve_pct",
+        "require_known_volume",
+    }
+)
+# Neither direction is stricter: how the covariance is estimated.
+_NEUTRAL = frozenset({"covariance_sessions"})
+
+
+def tightened(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:
+    """Return the running configuration with the stricter limits of another, and what changed.
+
+    Raises:
+        ConfigError: something else differs, or a limit is looser; that needs a restart.
+    """
+    same = dataclasses.replace(wanted, risk=running.risk)
+    if same != running:
+        names = [
+            field.name
+            for field in dataclasses.fields(Config)
+            if getattr(same, field.name) != getattr(running, field.name)
+        ]
+        raise ConfigError(
+            f"{', '.join(names)}: a reload changes credentials and tightens [risk] only; restart"
+        )
+    changed = [
+        field.name
+        for field in dataclasses.fields(RiskLimits)
+        if getattr(wanted.risk, field.name) != getattr(running.risk, field.name)
+    ]
+    for name in changed:
+        before, after = getattr(running.risk, name), getattr(wanted.risk, name)
+        if not _is_stricter(name, before, after):
+            raise ConfigError(
+                f"risk.{name} = {after}: a reload may only tighten risk (it is {before}); restart"
+            )
+    told = tuple(
+        f"{name}: {getattr(running.risk, name)} to {getattr(wanted.risk, name)}" for name in changed
+    )
+    return wanted, told
+
+
+def _is_stricter(name: str, before: Any, after: Any) -> bool:
+    if name in _NEUTRAL:
+        return False
+    return bool(after > before if name in _STRICTER_UP else after < before)

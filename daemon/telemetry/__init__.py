@@ -1,0 +1,1 @@
+"""What the daemon tells about itself: metrics, messages, alerts.  Nothing here can trade."""

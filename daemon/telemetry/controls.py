@@ -1,0 +1,96 @@
+"""What may be asked of a running daemon from outside: to stop, or to take no new risk.
+
+Nothing here, and so nothing over HTTP or MQTT, can raise risk.
+"""
+
+import asyncio
+
+import structlog
+
+from brokers.base import Broker
+from daemon.telemetry.hub import Hub
+from domain.errors import OpenbellError
+from domain.trading_state import TradingState
+from execution.desk import Desk
+from execution.kill import complete_pending_kill
+from state.latch import KillAction
+from state.pause import Pause
+from state.risk_state import RiskState
+
+_LONGEST_REASON = 200
+
+
+class Controls:
+    """The risk-lowering verbs; each takes effect before it returns."""
+
+    def __init__(self, desk: Desk, hub: Hub, *, urgent: Broker | None = None) -> None:
+        self._desk = desk
+        self._hub = hub
+        self._broker = urgent or desk.broker
+        self._pause = Pause(desk.store.directory)
+        self._risk_state = RiskState(desk.store)
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger("controls")
+
+    def kill(self, reason: str) -> None:
+        """Engage the latch now; open orders are canceled in the background.
+
+        Raises:
+            StateError: the latch could not be written; this process sends nothing all the same.
+        """
+        reason = tidy(reason)
+        # Also where the file cannot be written: this process is stopped by its own flag.
+        self._desk.is_halted = True
+        self._desk.latch.engage(reason, self._desk.clock.now(), pending=KillAction.CANCEL)
+        # From here on the file says it, and a person can release it again.
+        self._desk.is_halted = False
+        self._desk.store.sync_latch(self._desk.latch)
+        self._desk.incidents.record("kill.engaged", reason, self._desk.clock.now())
+        self._hub.alert("kill.engaged", reason)
+        if not self._stopping:
+            task = asyncio.create_task(self._cancel_everything(), name="kill")
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+
+    def pause(self, reason: str) -> None:
+        """Stop new entries now; exits still work.
+
+        Raises:
+            StateError: the marker could not be written.
+        """
+        reason = tidy(reason)
+        self._pause.set(reason)
+        if self._risk_state.trading_state() is TradingState.ACTIVE:
+            self._risk_state.set_trading_state(TradingState.REDUCING, f"paused: {reason}")
+        self._hub.alert("trading.paused", reason)
+
+    @property
+    def pause_reason(self) -> str | None:
+        """Why entries are paused; None when they are not."""
+        return self._pause.reason
+
+    async def settled(self) -> None:
+        """Wait until kills under way are done."""
+        await asyncio.gather(*self._stopping)
+
+    async def _cancel_everything(self) -> None:
+        try:
+            report = await complete_pending_kill(
+                self._broker,
+                self._desk.latch,
+                clock=self._desk.clock,
+                tell=lambda line: self._log.warning("kill.stage", line=line),
+            )
+        except OpenbellError as exc:
+            # Still pending in the latch: the next start, or `openbell kill`, completes it.
+            self._hub.alert("kill.unfinished", str(exc))
+            return
+        if report is not None and not report.verified:
+            problems = "; ".join(report.problems) or report.proof.value
+            self._hub.alert("kill.unfinished", f"not verified: {problems}; run openbell kill")
+
+
+def tidy(reason: str) -> str:
+    """Return a reason fit for a log line: printable, one line, not endless."""
+    line = "".join(character if character.isprintable() else " " for character in reason)
+    return line.strip()[:_LONGEST_REASON] or "no reason given"

@@ -1,0 +1,228 @@
+"""Everything that tells about one daemon, built and run around it.
+
+What is switched off is not imported, and costs nothing.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from brokers.base import Broker, TradeStream
+from daemon.config import Config, state_directory
+from daemon.credentials import HTTP_TOKEN, Credentials
+from daemon.service import Notifier
+from daemon.telemetry.heartbeat import Heartbeat
+from daemon.telemetry.hub import Hub
+from daemon.telemetry.vitals import Vitals
+from domain.clock import Clock
+from execution.desk import Desk
+from execution.reconcile import Reconciler
+from forecasts.base import Forecaster
+from sentiment.base import SentimentScorer
+from state.store import Store
+
+if TYPE_CHECKING:
+    from daemon.telemetry.controls import Controls
+    from daemon.telemetry.metrics import Meters
+
+
+class Telling:
+    """Hub, vitals and meters of one daemon, and the services that show them."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock, time_scale: float, notifier: Notifier
+    ) -> None:
+        self.hub = Hub(clock)
+        self.vitals = Vitals(started_at=clock.now())
+        self._started_at = clock.now().timestamp()
+        self._config = config
+        self._clock = clock
+        self._scale = time_scale
+        self._notifier = notifier
+        self._meters = self._build_meters()
+        self._reconciled: object = None
+
+    def _build_meters(self) -> "Meters | None":
+        if not (self._config.http.enabled or self._config.mqtt.enabled):
+            return None
+        from daemon.telemetry.metrics import Meters
+
+        meters = Meters(mode=self._config.mode)
+        meters.started_at.set(self._started_at)
+        meters.clock_speed.set(self._scale)
+        self.hub.listen(meters.hear)
+        return meters
+
+    @property
+    def is_needed(self) -> bool:
+        """False when nobody listens: no page, no broker, no people, no service manager."""
+        return self._meters is not None or bool(self._config.alerts.urls) or self._notifier.is_on
+
+    def broker(self, broker: Broker) -> Broker:
+        """Put a stopwatch on a broker."""
+        if self._meters is None:
+            return broker
+        from daemon.telemetry.meters import MeteredBroker
+
+        return MeteredBroker(broker, self._meters)
+
+    def stream(self, stream: TradeStream) -> TradeStream:
+        """Watch whether a stream is connected."""
+        if self._meters is None:
+            return stream
+        from daemon.telemetry.meters import MeteredStream
+
+        return MeteredStream(stream, meters=self._meters, vitals=self.vitals, clock=self._clock)
+
+    def forecaster(self, forecaster: Forecaster) -> Forecaster:
+        """Put a stopwatch on the forecasts."""
+        if self._meters is None:
+            return forecaster
+        from daemon.telemetry.meters import MeteredForecaster
+
+        best = "remote" if self._config.forecasts.remote.url else "local"
+        return MeteredForecaster(forecaster, self._meters, best=best)
+
+    def scorer(self, scorer: SentimentScorer) -> SentimentScorer:
+        """Put a stopwatch on the sentiment."""
+        if self._meters is None:
+            return scorer
+        from daemon.telemetry.meters import MeteredScorer
+
+        return MeteredScorer(scorer, self._meters)
+
+    @contextlib.contextmanager
+    def timed_run(self, kind: str) -> Iterator[list[str]]:
+        """Time one run of the schedule; the block appends how it ended."""
+        ended: list[str] = []
+        began = time.perf_counter()
+        try:
+            yield ended
+        finally:
+            if self._meters is not None:
+                self._meters.run_seconds.labels(kind).observe(time.perf_counter() - began)
+                self._meters.runs.labels(kind, ended[-1] if ended else "FAILED").inc()
+
+    @contextlib.asynccontextmanager
+    async def open(self, desk: Desk, reconciler: Reconciler) -> AsyncIterator[None]:
+        """Run the services until the block ends; none of them can end the daemon.
+
+        Raises:
+            ConfigError: a port is taken, or a setting cannot be used.
+        """
+        if not self.is_needed:
+            yield
+            return
+        from daemon.telemetry.controls import Controls
+
+        self._listen_to(desk.store, reconciler)
+        controls = Controls(desk, self.hub)
+        tasks: list[Coroutine[Any, Any, None]] = [self._heartbeat(desk).run()]
+        async with contextlib.AsyncExitStack() as stack:
+            if self._config.http.enabled:
+                await stack.enter_async_context(self._web(controls))
+            stack.enter_context(_in_background(tasks))
+            yield
+            await controls.settled()
+
+    def _listen_to(self, store: Store, reconciler: Reconciler) -> None:
+        def committed(seconds: float) -> None:
+            self.vitals.written()
+            self.hub.changed()
+            if self._meters is not None:
+                self._meters.write_seconds.observe(seconds)
+                self._note_reconcile(reconciler, self._meters)
+
+        store.on_commit = committed
+
+    def _note_reconcile(self, reconciler: Reconciler, meters: "Meters") -> None:
+        report = reconciler.last
+        if report is None or report is self._reconciled:
+            return
+        self._reconciled = report
+        span = (report.finished_at - report.started_at).total_seconds()
+        meters.reconcile_seconds.observe(max(0.0, span))
+        meters.reconciles.labels("equal" if report.is_equal else "broken").inc()
+        meters.breaks.clear()
+        for found in report.breaks:
+            meters.breaks.labels(found.kind.value).inc()
+
+    def _heartbeat(self, desk: Desk) -> Heartbeat:
+        return Heartbeat(
+            desk,
+            hub=self.hub,
+            vitals=self.vitals,
+            meters=self._meters,
+            notifier=self._notifier,
+            time_scale=self._scale,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _web(self, controls: "Controls") -> AsyncIterator[None]:
+        from daemon.telemetry.collector import StateCollector, exposition
+        from daemon.web.api import Parts, build_api
+        from daemon.web.events import EventStreams
+        from daemon.web.guard import Guard, Token
+        from daemon.web.overview import Overview
+        from daemon.web.server import listen, serving
+
+        meters = self._meters
+        if meters is None:
+            return
+        token = Token(Credentials.of(self._config).find(HTTP_TOKEN))
+        collector = StateCollector(
+            self._config, clock=self._clock, vitals=self.vitals, meters=meters
+        )
+        meters.registry.register(collector)
+        overview = Overview(
+            self._config,
+            clock=self._clock,
+            vitals=self.vitals,
+            time_scale=self._scale,
+            is_control=token.is_set,
+        )
+        parts = Parts(
+            directory=state_directory(self._config),
+            overview=overview,
+            controls=controls,
+            token=token,
+            streams=EventStreams(
+                self.hub,
+                document=overview.document,
+                clock=self._clock,
+                pace_seconds=self._scale,
+                meters=meters,
+            ),
+            metrics=lambda: exposition(meters, collector),
+        )
+        app = Guard(
+            build_api(parts),
+            port=self._config.http.port,
+            counted=lambda status: meters.http_requests.labels(f"{status // 100}xx").inc(),
+        )
+        async with serving(app, listen(self._config.http)):
+            structlog.get_logger("web").info(
+                "dashboard.serving", url=f"http://127.0.0.1:{self._config.http.port}/"
+            )
+            yield
+
+
+@contextlib.contextmanager
+def _in_background(tasks: list[Coroutine[Any, Any, None]]) -> Iterator[None]:
+    running = [asyncio.create_task(_surviving(task)) for task in tasks]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+
+
+async def _surviving(task: Coroutine[Any, Any, None]) -> None:
+    try:
+        await task
+    except Exception as exc:  # noqa: BLE001 - telling must never end trading
+        structlog.get_logger("telemetry").error("telemetry.failed", reason=repr(exc))
