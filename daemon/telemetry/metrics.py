@@ -6,7 +6,14 @@ a bounded set of values.
 
 from importlib import metadata
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -28,6 +35,8 @@ class Meters:
     """Every instrument; one set per daemon, each set in a registry of its own."""
 
     def __init__(self, *, mode: str) -> None:
+        # A second series per counter, which nobody asks for.
+        disable_created_metrics()
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(namespace="openbell", registry=self.registry)
         PlatformCollector(registry=self.registry)

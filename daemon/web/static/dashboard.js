@@ -1,0 +1,438 @@
+// The dashboard: reads the API, follows the event stream, and writes text only as text.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const STALE_MS = 20000;
+let overview = null;
+let sequence = -1;
+let received = 0;
+let isFetching = false;
+let isWanted = false;
+
+// Elements are built, never parsed: nothing that came from outside can become markup.
+function node(tag, text, cls) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = String(text);
+  if (cls) made.className = cls;
+  return made;
+}
+
+const number = (value, digits = 2) =>
+  value === null || value === undefined || value === "" ? "–"
+    : Number(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const signed = (value, digits = 2) =>
+  value === null || value === undefined ? "–" : (Number(value) > 0 ? "+" : "") + number(value, digits);
+const quantity = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US", { maximumFractionDigits: 6 }));
+const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "ill" : "");
+const newYork = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const newYorkDay = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const time = (text) => (text ? newYork.format(new Date(text)) : "–");
+const day = (text) => (text ? newYorkDay.format(new Date(text)) : "–");
+
+function span(seconds) {
+  const left = Math.max(0, Math.round(seconds));
+  if (left < 90) return `${left} s`;
+  if (left < 5400) return `${Math.round(left / 60)} min`;
+  const hours = Math.floor(left / 3600);
+  return hours < 48 ? `${hours} h ${Math.round((left % 3600) / 60)} min` : `${Math.round(hours / 24)} days`;
+}
+
+function countdown(seconds) {
+  const left = Math.max(0, Math.floor(seconds));
+  const two = (value) => String(value).padStart(2, "0");
+  const hours = Math.floor(left / 3600);
+  if (hours >= 48) return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  return `${hours}:${two(Math.floor(left / 60) % 60)}:${two(left % 60)}`;
+}
+
+// The daemon's own time: a replay runs faster than this machine.
+function daemonNow() {
+  return new Date(overview.now).getTime() + (Date.now() - received) * overview.speed;
+}
+
+function put(id, text, cls) {
+  const target = $(id);
+  target.textContent = text;
+  if (cls !== undefined) target.className = target.className.split(" ").filter((c) => !["good", "warned", "ill"].includes(c)).concat(cls || []).join(" ");
+}
+
+function showHead() {
+  const o = overview;
+  put("mode", o.mode_name);
+  $("mode").className = `badge ${o.mode_name.toLowerCase()}`;
+  put("account", o.account_tail ? `account …${o.account_tail}` : "");
+  document.title = `${o.trading_state} ${number(o.equity, 0)} · openbell`;
+  put("state", o.paused && o.trading_state === "REDUCING" ? "PAUSED" : o.trading_state, { ACTIVE: "good", REDUCING: "warned", HALTED: "ill" }[o.trading_state]);
+  put("state-why", o.paused ? `entries paused: ${o.paused}` : o.trading_state_reason || "entries and exits allowed");
+  put("latch", o.kill.engaged ? "ENGAGED" : "armed", o.kill.engaged ? "ill" : "good");
+  put("latch-why", o.kill.engaged ? `${o.kill.reason} (${day(o.kill.at)})` : "released only by a person at the machine");
+  put("equity", `$${number(o.equity)}`);
+  put("pnl", `today ${signed(o.daily_pnl)} (${signed(o.daily_pnl_pct)} %)`, tone(o.daily_pnl));
+  const broken = o.locked_symbols.length || o.unknown_orders;
+  put("books", broken ? "in doubt" : "agree", broken ? "ill" : "good");
+  showSources();
+  showMeters();
+  const banner = $("banner");
+  banner.hidden = !o.problems.length;
+  banner.textContent = o.problems.join(" · ");
+  banner.className = o.kill.engaged || o.trading_state === "HALTED" ? "banner ill" : "banner";
+  for (const id of ["token", "reason", "pause", "kill"]) $(id).disabled = !o.control;
+  if (!o.control) put("control-why", "Buttons are off: no OPENBELL_HTTP_TOKEN is set. `openbell kill` works at the machine.");
+}
+
+function showSources() {
+  const o = overview;
+  const list = $("sources");
+  list.replaceChildren();
+  const pair = (name, value, cls) => list.append(node("dt", name), node("dd", value, cls));
+  pair("forecasts", o.forecast_source || "none yet");
+  for (const [source, got] of Object.entries(o.accuracy)) pair(`right direction, ${source}`, `${number((100 * got.right) / got.matured, 1)} % of ${got.matured}`);
+  if (!Object.keys(o.accuracy).length) pair("right direction", "no forecast has matured yet");
+  for (const [name, state] of Object.entries(o.breakers)) pair(`breaker ${name}`, state.replace("_", " "), state === "closed" ? "good" : "warned");
+  pair("trade stream", o.stream.connected ? "connected" : "down", o.stream.connected ? "good" : "ill");
+  pair("last update", o.stream.last_event_at ? time(o.stream.last_event_at) : "none yet");
+  pair("open orders", o.open_orders);
+  pair("unknown orders", o.unknown_orders, o.unknown_orders ? "ill" : "");
+  pair("locked symbols", o.locked_symbols.join(", ") || "none", o.locked_symbols.length ? "ill" : "");
+  pair("session", `${o.session.date || "–"} ${o.session.phase || ""}`);
+  if (o.speed > 1) pair("replay", `${number(o.speed, 0)} × real time`);
+}
+
+function meter(id, name, value, limit, unit) {
+  const box = $(id);
+  const share = limit > 0 ? Math.max(0, value) / limit : 0;
+  const row = node("div", null, "row");
+  row.append(node("span", name), node("span", `${number(value)} of ${number(limit, limit % 1 ? 1 : 0)} ${unit}`, "num"));
+  const track = node("div", null, "track");
+  const fill = node("div", null, `fill ${share >= 0.9 ? "ill" : share >= 0.6 ? "warned" : ""}`);
+  fill.style.width = `${Math.min(100, share * 100)}%`;
+  track.append(fill);
+  box.replaceChildren(row, track);
+}
+
+function showMeters() {
+  const o = overview;
+  meter("m-drawdown", "drawdown", o.drawdown_pct || 0, o.limits.max_drawdown_pct, "%");
+  meter("m-daily", "loss today", Math.max(0, -(o.daily_pnl_pct || 0)), o.limits.max_daily_loss_pct, "%");
+  meter("m-gpu", "GPU today", Number(o.costs.gpu_day_usd), Number(o.costs.gpu_day_budget_usd), "USD");
+  meter("m-month", "costs this month", Number(o.costs.month_usd), Number(o.costs.month_budget_usd), "USD");
+}
+
+function tick() {
+  if (!overview) return;
+  const now = daemonNow();
+  put("clock", `${newYork.format(new Date(now))} New York`);
+  const next = overview.next_run;
+  put("countdown", next ? countdown((new Date(next.at) - now) / 1000) : "–");
+  put("next", next ? `${next.kind}, ${day(next.at)}` : "nothing is planned");
+  const at = overview.reconciled_at;
+  put("books-why", at ? `compared ${span((now - new Date(at)) / 1000)} ago` : "never compared");
+  const isStale = Date.now() - received > STALE_MS;
+  $("link").className = isStale ? "dot off" : "dot";
+  if (isStale) put("clock", `no news since ${new Date(received).toLocaleTimeString()}`);
+}
+
+function table(id, columns, rows, empty) {
+  const box = $(id);
+  if (!rows.length) {
+    box.replaceChildren(node("p", empty, "empty"));
+    return;
+  }
+  const made = node("table");
+  const head = node("tr");
+  for (const column of columns) head.append(node("th", column.name, column.r ? "r" : ""));
+  const body = node("tbody");
+  for (const row of rows) {
+    const line = node("tr");
+    for (const column of columns) {
+      const cell = node("td", null, [column.r ? "r" : "", column.text ? "text" : "", column.tone ? column.tone(row) : ""].join(" ").trim());
+      const value = column.get(row);
+      if (value instanceof Node) cell.append(value); else cell.textContent = value ?? "–";
+      line.append(cell);
+    }
+    body.append(line);
+  }
+  const top = node("thead");
+  top.append(head);
+  made.append(top, body);
+  const scroll = [box.scrollTop, box.scrollLeft];
+  box.replaceChildren(made);
+  [box.scrollTop, box.scrollLeft] = scroll;
+}
+
+function symbolButton(symbol) {
+  const made = node("button", symbol, "symbol");
+  made.type = "button";
+  made.addEventListener("click", () => explain(symbol));
+  return made;
+}
+
+async function read(path) {
+  const answer = await fetch(`/api/v1/${path}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+const stateTone = (state) => ({ filled: "good", denied: "warned", rejected: "ill", unknown: "ill", DONE: "good", FAILED: "ill", SKIPPED: "warned" })[state] || "";
+
+async function refresh() {
+  if (isFetching) { isWanted = true; return; }
+  isFetching = true;
+  try {
+    const date = overview && overview.session.date ? `?date=${overview.session.date}` : "";
+    const [positions, orders, signals, forecasts, sentiment, runs, reports, incidents, curve] = await Promise.all(
+      ["positions", `orders${date}`, "signals", "forecasts", "sentiment", "runs", "reports", "incidents", "equity?points=400"].map(read));
+    showPositions(positions);
+    showOrders(orders);
+    showDecisions(signals, forecasts, sentiment);
+    showRuns(runs);
+    showReports(reports);
+    showIncidents(incidents);
+    showCurve(curve);
+  } catch (error) {
+    console.warn(error.message);
+  } finally {
+    isFetching = false;
+    if (isWanted) { isWanted = false; setTimeout(refresh, 500); }
+  }
+}
+
+function showPositions(rows) {
+  const equity = Number(overview.equity) || 0;
+  const values = rows.map((row) => Math.abs(Number(row.market_value)));
+  const gross = values.reduce((sum, value) => sum + value, 0);
+  if (equity) {
+    meter("m-gross", "gross exposure", (100 * gross) / equity, overview.limits.max_gross_pct, "%");
+    meter("m-largest", "largest position", (100 * Math.max(0, ...values)) / equity, overview.limits.max_position_pct, "%");
+  }
+  put("n-positions", rows.length ? `${rows.length}, $${number(gross, 0)}` : "");
+  table("positions", [
+    { name: "symbol", get: (r) => symbolButton(r.symbol) },
+    { name: "quantity", r: true, get: (r) => quantity(r.quantity) },
+    { name: "entry", r: true, get: (r) => number(r.avg_entry_price) },
+    { name: "price", r: true, get: (r) => number(r.market_price) },
+    { name: "value", r: true, get: (r) => number(r.market_value) },
+    { name: "% equity", r: true, get: (r) => (equity ? number((100 * Number(r.market_value)) / equity, 1) : "–") },
+    { name: "unrealized", r: true, get: (r) => signed(r.unrealized_pnl), tone: (r) => tone(r.unrealized_pnl) },
+    { name: "", get: (r) => (r.locked ? "locked" : ""), tone: () => "ill" },
+  ], rows, "No holdings.");
+}
+
+function showOrders(rows) {
+  put("n-orders", rows.length || "");
+  table("orders", [
+    { name: "symbol", get: (r) => symbolButton(r.symbol) },
+    { name: "side", get: (r) => r.side },
+    { name: "quantity", r: true, get: (r) => quantity(r.quantity) },
+    { name: "limit", r: true, get: (r) => number(r.limit_price) },
+    { name: "state", get: (r) => r.state, tone: (r) => stateTone(r.state) },
+    { name: "filled", r: true, get: (r) => quantity(r.filled_quantity) },
+    { name: "avg price", r: true, get: (r) => number(r.filled_avg_price) },
+    { name: "sent", get: (r) => time(r.sent_at) },
+    { name: "why", text: true, get: (r) => r.state_reason || r.reason },
+  ], rows, "No order in this session yet.");
+}
+
+function showDecisions(signals, forecasts, sentiment) {
+  const forecast = new Map(forecasts.map((row) => [row.symbol, row]));
+  const mood = new Map(sentiment.map((row) => [row.symbol, row]));
+  const rank = { BUY: 0, SELL: 1, HOLD: 2 };
+  const rows = signals.slice().sort((a, b) => (rank[a.action] ?? 3) - (rank[b.action] ?? 3) || Math.abs(b.kelly_weight) - Math.abs(a.kelly_weight));
+  const of = (row, key) => (forecast.get(row.symbol) || {})[key];
+  table("decisions", [
+    { name: "symbol", get: (r) => symbolButton(r.symbol) },
+    { name: "action", get: (r) => r.action, tone: (r) => ({ BUY: "good", SELL: "ill" })[r.action] || "" },
+    { name: "weight %", r: true, get: (r) => number(100 * r.kelly_weight) },
+    { name: "target", r: true, get: (r) => quantity(r.target_quantity) },
+    { name: "P(up)", r: true, get: (r) => number(of(r, "probability_up")) },
+    { name: "expected %", r: true, get: (r) => signed(of(r, "mean") === undefined ? null : 100 * of(r, "mean")) },
+    { name: "source", get: (r) => of(r, "source") },
+    { name: "data until", get: (r) => of(r, "data_cutoff") },
+    { name: "sentiment", r: true, get: (r) => (mood.has(r.symbol) ? signed(mood.get(r.symbol).score) : "–") },
+    { name: "reason", text: true, get: (r) => r.reason },
+  ], rows, "No decision yet.");
+}
+
+function showRuns(rows) {
+  table("runs", [
+    { name: "session", get: (r) => r.session_date },
+    { name: "run", get: (r) => r.kind },
+    { name: "ended", get: (r) => r.state, tone: (r) => stateTone(r.state) },
+    { name: "", text: true, get: (r) => r.reason },
+  ], rows.slice(0, 12), "Nothing has run yet.");
+}
+
+function showReports(rows) {
+  table("reports", [
+    { name: "session", get: (r) => { const link = node("a", r.session_date); link.href = `/reports/${r.session_date}/report.html`; link.target = "_blank"; link.rel = "noopener"; return link; } },
+    { name: "books", get: (r) => (r.is_reconciled ? "balance" : "NOT RECONCILED"), tone: (r) => (r.is_reconciled ? "good" : "ill") },
+    { name: "residual", r: true, get: (r) => number(r.residual) },
+    { name: "revision", r: true, get: (r) => r.revision },
+  ], rows.slice(0, 30), "The first report comes after the close.");
+}
+
+function showIncidents(rows) {
+  table("incidents", [
+    { name: "at", get: (r) => day(r.at) },
+    { name: "kind", get: (r) => r.kind },
+    { name: "", text: true, get: (r) => r.text },
+  ], rows.slice(0, 20), "Nothing out of the ordinary.");
+}
+
+function svg(tag, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function showCurve(rows) {
+  const box = $("curve");
+  if (rows.length < 2) { box.replaceChildren(node("p", "The curve begins with the first session.", "empty")); return; }
+  const width = Math.max(300, box.clientWidth), height = 190, left = 8, right = 74, top = 10, bottom = 22;
+  const values = rows.map((row) => Number(row.equity));
+  const mark = Number(overview.high_water_mark) || Math.max(...values);
+  const floor = mark * (1 - overview.limits.max_drawdown_pct / 100);
+  let low = Math.min(...values), high = Math.max(...values, mark);
+  // The halt line is drawn when it is near enough to matter.
+  const isNear = low - floor < (high - low) * 3;
+  if (isNear) low = Math.min(low, floor);
+  const pad = (high - low) * 0.08 || 1;
+  low -= pad; high += pad;
+  const x = (index) => left + ((width - left - right) * index) / (rows.length - 1);
+  const y = (value) => top + ((height - top - bottom) * (high - value)) / (high - low);
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Equity curve" });
+  for (let step = 0; step <= 3; step += 1) {
+    const value = low + ((high - low) * step) / 3;
+    chart.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
+    chart.append(svg("text", { x: width - right + 6, y: y(value) + 4 }, number(value, 0)));
+  }
+  const points = values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`);
+  const base = (height - bottom).toFixed(1);
+  chart.append(svg("polygon", { class: "area", points: `${left},${base} ${points.join(" ")} ${x(rows.length - 1).toFixed(1)},${base}` }));
+  chart.append(svg("polyline", { class: "line", points: points.join(" ") }));
+  if (isNear) {
+    chart.append(svg("line", { class: "limit", x1: left, x2: width - right, y1: y(floor), y2: y(floor) }));
+    chart.append(svg("text", { x: left + 4, y: y(floor) - 4 }, "halt"));
+  }
+  chart.append(svg("text", { x: left, y: height - 6 }, rows[0].session_date));
+  chart.append(svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, rows[rows.length - 1].session_date));
+  box.replaceChildren(chart);
+  put("curve-span", `high-water mark $${number(mark)}`);
+}
+
+async function explain(symbol) {
+  const body = $("story-body");
+  $("story-title").textContent = `${symbol}: why`;
+  body.replaceChildren(node("p", "reading…", "muted"));
+  $("story").showModal();
+  try {
+    const date = overview.session.date ? `?date=${overview.session.date}` : "";
+    let story;
+    try { story = await read(`explain/${encodeURIComponent(symbol)}${date}`); } catch { story = await read(`explain/${encodeURIComponent(symbol)}`); }
+    tell(body, story);
+  } catch (error) {
+    body.replaceChildren(node("p", error.message, "ill"));
+  }
+}
+
+function tell(body, story) {
+  body.replaceChildren();
+  const line = (text, cls) => body.append(node("p", text, cls));
+  const head = (text) => body.append(node("h3", text));
+  const d = story.decision;
+  head(`Session ${story.session_date}`);
+  if (story.locked) line(`locked: ${story.locked}`, "ill");
+  if (d) {
+    line(`Data until ${d.data_cutoff || "–"}; last close ${number(d.last_close)}; held ${quantity(d.position)}.`);
+    if (d.excluded) line(`left out: ${d.excluded}`, "warned");
+    if (d.forecast) {
+      head("Forecast");
+      line(`${d.forecast.source} model ${d.forecast.model}, ${d.forecast.horizon} sessions ahead: P(up) ${number(d.forecast.probability_up, 3)}, mean ${signed(100 * d.forecast.mean)} %, volatility ${number(100 * d.forecast.volatility)} %.`);
+    }
+    if (d.sentiment) { head("Sentiment"); line(`${signed(d.sentiment.score)} (${d.sentiment.label}) from ${d.sentiment.headlines} headlines, ${d.sentiment.source}.`); }
+    if (d.signals.length) {
+      head("Signals");
+      for (const s of d.signals) line(`${s.strategy}: ${s.action}, strength ${number(s.strength)}, ${s.reason}`);
+    }
+    if (d.combined) line(`together: ${d.combined.action}, Kelly weight ${number(100 * d.combined.kelly_weight)} %, target ${quantity(d.combined.target_quantity)}. ${d.combined.reason}`);
+  }
+  for (const order of story.orders) {
+    head(`Order ${order.client_order_id}`);
+    line(`${order.side} ${quantity(order.quantity)} at ${number(order.limit_price)}: ${order.state}${order.state_reason ? ` (${order.state_reason})` : ""}`);
+    const box = node("div", null, "table");
+    box.id = `checks-${order.client_order_id}`;
+    body.append(box);
+    table(box.id, [
+      { name: "limit", get: (r) => r.limit },
+      { name: "", get: (r) => (r.passed ? "passed" : "DENIED"), tone: (r) => (r.passed ? "good" : "ill") },
+      { name: "figure", r: true, get: (r) => r.figure },
+      { name: "bound", r: true, get: (r) => r.bound },
+      { name: "", text: true, get: (r) => r.detail },
+    ], order.checks, "No limit was asked.");
+    for (const fill of order.fills) line(`filled ${quantity(fill.quantity)} at ${number(fill.price)}, ${time(fill.at)} New York`, "good");
+  }
+  if (!story.orders.length) { head("Orders"); line("none", "muted"); }
+}
+
+async function control(verb) {
+  const said = $("control-said");
+  const token = $("token").value;
+  if (!token) { said.textContent = "The token is needed."; return; }
+  if (verb === "kill" && !window.confirm("Stop trading and cancel every open order?")) return;
+  try {
+    const answer = await fetch(`/api/v1/${verb}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify({ reason: $("reason").value || "button" }),
+    });
+    const document_ = await answer.json();
+    said.textContent = answer.ok ? (verb === "kill" ? "Latched; open orders are being canceled." : "Entries are paused.") : document_.detail;
+  } catch (error) {
+    said.textContent = `Not done: ${error.message}. Type openbell kill at the machine.`;
+  }
+}
+
+function follow() {
+  const source = new EventSource("/api/v1/events");
+  source.addEventListener("overview", (message) => {
+    overview = JSON.parse(message.data);
+    received = Date.now();
+    showHead();
+    tick();
+    if (overview.sequence !== sequence || overview.equity_at !== follow.equityAt) {
+      sequence = overview.sequence;
+      follow.equityAt = overview.equity_at;
+      refresh();
+    }
+  });
+  source.addEventListener("notice", () => refresh());
+  source.addEventListener("unreadable", (message) => {
+    const banner = $("banner");
+    banner.hidden = false;
+    banner.className = "banner ill";
+    banner.textContent = JSON.parse(message.data).detail;
+  });
+}
+
+function theme(name) {
+  if (name) document.documentElement.dataset.theme = name;
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  try { theme(localStorage.getItem("theme")); } catch { /* storage may be off */ }
+  const wanted = new URLSearchParams(location.search).get("theme");
+  if (["dark", "light"].includes(wanted)) theme(wanted);
+  $("theme").addEventListener("click", () => {
+    const isDark = getComputedStyle(document.documentElement).getPropertyValue("--bg").trim() === "#10141b";
+    const next = isDark ? "light" : "dark";
+    theme(next);
+    try { localStorage.setItem("theme", next); } catch { /* storage may be off */ }
+  });
+  $("story-close").addEventListener("click", () => $("story").close());
+  $("pause").addEventListener("click", () => control("pause"));
+  $("kill").addEventListener("click", () => control("kill"));
+  $("control").addEventListener("submit", (event) => event.preventDefault());
+  setInterval(tick, 250);
+  follow();
+});
