@@ -13,6 +13,7 @@ from typing import NoReturn
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.ids import BrokerOrderId, ClientOrderId
+from domain.money import ZERO
 from domain.orders import OrderRequest, OrderState, TradeUpdate
 from execution.books import Books
 from execution.cancels import Cancels
@@ -83,22 +84,21 @@ class OrderPath:
         try:
             with self._desk.store.transaction():
                 ids = self.stage(results, run_id)
-                requests = self._in_order(ids)
                 self._desk.journal.mark_sending(*ids)
         except StateError as exc:
             self._desk.halt(f"storage: {exc}")
             raise
-        return await self._post(requests, cutoff)
+        approved = {result.request.client_order_id: result.request for result in results}
+        return await self._post([approved[order_id] for order_id in ids], cutoff)
 
     async def send_staged(
         self, ids: Sequence[ClientOrderId], *, cutoff: dt.datetime | None = None
     ) -> SendReport:
         """Send orders that were staged before, those still unsent."""
         records = [self._desk.journal.get(order_id) for order_id in ids]
-        fresh = [r.client_order_id for r in records if r and r.state is OrderState.APPROVED]
-        requests = self._in_order(fresh)
-        self._desk.journal.mark_sending(*fresh)
-        return await self._post(requests, cutoff)
+        fresh = [r.request for r in records if r and r.state is OrderState.APPROVED]
+        self._desk.journal.mark_sending(*(request.client_order_id for request in fresh))
+        return await self._post(fresh, cutoff)
 
     def skip(self, ids: Iterable[ClientOrderId], reason: str) -> int:
         """Close staged orders that will not be sent; return how many."""
@@ -112,7 +112,8 @@ class OrderPath:
             await self._sender.deliver(request, cutoff=cutoff)
 
         try:
-            await each(requests, deliver, at_most=self._desk.settings.sends_at_once)
+            in_order = self._exits_first(requests)
+            await each(in_order, deliver, at_most=self._desk.settings.sends_at_once)
             await self.resolve_unknown(cutoff=cutoff)
             await self._look_at_refusals(requests)
         except StateError as exc:
@@ -139,15 +140,16 @@ class OrderPath:
         records = [self._desk.journal.get(order_id) for order_id in ids]
         return SendReport(states={r.client_order_id: r.state for r in records if r is not None})
 
-    def _in_order(self, ids: Sequence[ClientOrderId]) -> list[OrderRequest]:
-        """Exits first: they free buying power and lower risk; then as planned."""
-        records = [self._desk.journal.get(order_id) for order_id in ids]
-        requests = [record.request for record in records if record is not None]
-        return sorted(requests, key=lambda request: not self._is_exit(request))
+    def _exits_first(self, requests: Sequence[OrderRequest]) -> list[OrderRequest]:
+        """Exits free buying power and lower risk; the rest stays as planned."""
+        positions = self._desk.ledger.positions()
 
-    def _is_exit(self, request: OrderRequest) -> bool:
-        held = self._desk.ledger.position(request.symbol).quantity
-        return lowers_exposure(request, held=held, working=())
+        def is_entry(request: OrderRequest) -> bool:
+            position = positions.get(request.symbol)
+            held = position.quantity if position is not None else ZERO
+            return not lowers_exposure(request, held=held, working=())
+
+        return sorted(requests, key=is_entry)
 
     # Doubt
 
