@@ -14,9 +14,7 @@ from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import ProviderUnavailable
-from domain.ids import ClientOrderId
 from domain.market import Session
-from domain.orders import OrderState
 from execution.context import Standing, gate_context
 from execution.cycle import Decision, TradingCycle, gate
 from execution.desk import Desk
@@ -150,29 +148,20 @@ class TradingDay:
 
     async def _cutoff(self, due: DueRun, run_id: str) -> str:
         """Cancel the entries that are still open: after the cut-off nothing is opened."""
-        path = self._trade.path
         late = [
             record.client_order_id
             for record in self._trade.desk.journal.working()
             if record.request.leg == ENTRY and not record.is_external
         ]
-        path.skip(
-            [i for i in late if _is_staged(self._trade.desk, i)], reason="past the entry cut-off"
-        )
-        for order_id in late:
-            await path.cancel(order_id, "past the entry cut-off")
+        await self._trade.path.cancel_many(late, "past the entry cut-off")
         return f"{len(late)} open entries canceled"
 
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
-        await self._look(due.session, "end of day")
+        await self._look(due.session, "end of day", is_deep=True)
         self._decision = None
         return await self._trade.report(due.session)
 
-    async def _look(self, session: Session, why: str) -> None:
-        await self._trade.reconciler.run(why)
+    async def _look(self, session: Session, why: str, *, is_deep: bool = False) -> None:
+        # Fees and dividends are posted late: the end of the day reads the whole window.
+        await self._trade.reconciler.run(why, is_deep=is_deep)
         await self._trade.monitor.check(session, snapshot=True)
-
-
-def _is_staged(desk: Desk, order_id: ClientOrderId) -> bool:
-    record = desk.journal.get(order_id)
-    return record is not None and record.state is OrderState.APPROVED
