@@ -8,7 +8,7 @@ an array is made.
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, cast
 
@@ -34,12 +34,17 @@ Parameters = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A request or a response: tensors by name, an id, and text parameters."""
+    """A request or a response: tensors by name, an id, and text parameters.
+
+    ``requested`` names the outputs that a request asks for, true where in binary; empty
+    means all of them, as ``wants_binary`` says.
+    """
 
     message_id: str
     tensors: Mapping[str, Tensor]
     parameters: Parameters = field(default_factory=dict)
     wants_binary: bool = False
+    requested: Mapping[str, bool] = field(default_factory=dict)
 
     def floats(self, name: str, dimensions: int) -> Floats:
         """Return a float tensor.
@@ -86,17 +91,20 @@ def encode_request(message: Message, *, binary: bool) -> Encoded:
     parameters: dict[str, object] = dict(message.parameters)
     if binary:
         parameters["binary_data_output"] = True
-    return _encode(message, document, "inputs", parameters, binary=binary)
+    return _encode(message, document, "inputs", parameters, message.tensors if binary else ())
 
 
-def encode_response(message: Message, *, model: str, version: str, binary: bool) -> Encoded:
-    """Encode a response."""
+def encode_response(
+    message: Message, *, model: str, version: str, binary: bool | Collection[str]
+) -> Encoded:
+    """Encode a response; ``binary`` is for all tensors, or the names of some."""
     document: dict[str, object] = {
         "id": message.message_id,
         "model_name": model,
         "model_version": version,
     }
-    return _encode(message, document, "outputs", dict(message.parameters), binary=binary)
+    raw = (message.tensors if binary else ()) if isinstance(binary, bool) else binary
+    return _encode(message, document, "outputs", dict(message.parameters), raw)
 
 
 def decode_request(body: bytes, header_length: str | None) -> Message:
@@ -134,13 +142,12 @@ def _encode(
     document: dict[str, object],
     key: str,
     parameters: dict[str, object],
-    *,
-    binary: bool,
+    raw: Collection[str],
 ) -> Encoded:
     tails: list[bytes] = []
     entries: list[str] = []
     for name, tensor in message.tensors.items():
-        if binary:
+        if name in raw:
             tail = _raw(tensor)
             tails.append(tail)
             entries.append(_entry(name, tensor, f'"parameters":{{"binary_data_size":{len(tail)}}}'))
@@ -150,7 +157,7 @@ def _encode(
     # The tensors are written by hand: json.dumps would print every float32 in 17 digits.
     head = json.dumps(document, separators=(",", ":"))[:-1]
     text = f'{head},"{key}":[{",".join(entries)}]}}'.encode()
-    if not binary:
+    if not tails:
         return Encoded(body=text, headers={"content-type": "application/json"})
     headers = {"content-type": BINARY_CONTENT_TYPE, HEADER_LENGTH: str(len(text))}
     return Encoded(body=b"".join((text, *tails)), headers=headers)
@@ -184,18 +191,31 @@ def _decode(body: bytes, header_length: str | None, key: str) -> Message:
         if not 0 <= split <= len(body):
             raise ValueError("its header length is wrong")
         document = json.loads(body[:split], parse_constant=_refuse_constant)
+        is_request = key == "inputs"
         tensors, used = _tensors(document[key], memoryview(body)[split:])
         if used != len(body) - split:
             raise ValueError("bytes are left over")
         parameters = document.get("parameters") or {}
+        wants_binary = parameters.get("binary_data_output") is True
         return Message(
             message_id=str(document.get("id", "")),
             tensors=tensors,
             parameters={name: str(value) for name, value in parameters.items()},
-            wants_binary=parameters.get("binary_data_output") is True,
+            wants_binary=wants_binary,
+            requested=_requested(document.get("outputs") or [], wants_binary) if is_request else {},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise DataError(f"not a usable inference message: {exc}") from exc
+
+
+def _requested(entries: list[dict[str, object]], wants_binary: bool) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for entry in entries:
+        chosen = entry.get("parameters") or {}
+        if not isinstance(chosen, dict):
+            raise TypeError("parameters of an output are no object")
+        found[str(entry["name"])] = chosen.get("binary_data", wants_binary) is True
+    return found
 
 
 def _tensors(entries: object, tail: memoryview) -> tuple[dict[str, Tensor], int]:
