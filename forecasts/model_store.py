@@ -8,7 +8,7 @@ carry code (pickle and its relatives) is accepted by any path.
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,8 +135,12 @@ class ModelStore:
         )
 
 
-def publish(root: Path, card: ModelCard, onnx: bytes) -> Path:
+def publish(
+    root: Path, card: ModelCard, onnx: bytes, plots: Mapping[str, bytes] | None = None
+) -> Path:
     """Write a new version; the directory appears complete or not at all.
+
+    ``plots`` are PNG files by name, for people only.
 
     Raises:
         StateError: the version exists already, or the card is not about these bytes.
@@ -150,6 +154,8 @@ def publish(root: Path, card: ModelCard, onnx: bytes) -> Path:
     draft.mkdir(parents=True, exist_ok=True)
     (draft / MODEL_FILE).write_bytes(onnx)
     (draft / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
+    for name, content in (plots or {}).items():
+        (draft / name).write_bytes(content)
     sums = [f"{_sha256(draft / name)}  {name}\n" for name in (CARD_FILE, MODEL_FILE)]
     (draft / SUMS_FILE).write_text("".join(sums), encoding="ascii")
     draft.rename(final)

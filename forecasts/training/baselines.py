@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasts.training.dataset import Samples
-from forecasts.training.fitting import scaled_targets
+from forecasts.training.losses import scaled_targets
 
 Floats = NDArray[np.float64]
 

@@ -56,6 +56,7 @@ class TrainingConfig:
     patience: int = 5
     seed: int = 1
     members: int = 3
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

@@ -13,7 +13,7 @@ from forecasts.distribution import probability_above_zero
 from forecasts.scoring import brier_parts, calibration_error, newey_west_error, pinball
 from forecasts.training.baselines import Baselines, recent_quantiles
 from forecasts.training.dataset import Samples
-from forecasts.training.fitting import scaled_targets
+from forecasts.training.losses import scaled_targets
 
 Floats = NDArray[np.float64]
 Figures = dict[str, float]
@@ -94,7 +94,11 @@ def _distribution(
     recent = recent_quantiles(samples, step, levels) / unit
     recent = np.where(np.isfinite(recent), recent, unconditional)
     inside = (outcomes >= ours[:, 1]) & (outcomes <= ours[:, -2])
-    return {
+    below = {
+        f"share_below_{level:g}": float((outcomes <= ours[:, place]).mean())
+        for place, level in enumerate(levels)
+    }
+    return below | {
         "pinball": _mean_pinball(outcomes, ours, levels),
         "pinball_unconditional": _mean_pinball(outcomes, unconditional, levels),
         "pinball_last_168": _mean_pinball(outcomes, recent, levels),

@@ -27,8 +27,10 @@ from forecasts.training.config import TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
 from forecasts.training.evaluation import figures
 from forecasts.training.export import to_onnx, weights_hash
-from forecasts.training.fitting import Fit, Progress, fit, scaled_targets, shift_and_stretch
+from forecasts.training.fitting import Fit, Progress, fit
+from forecasts.training.losses import scaled_targets, shift_and_stretch
 from forecasts.training.networks import QuantileNetwork
+from forecasts.training.plots import calibration_plot, loss_plot
 
 Floats = NDArray[np.float64]
 _METHOD = "split conformal on |outcome - center| / volatility, center left alone"
@@ -44,7 +46,12 @@ class TrainedModel:
 
 
 def train(
-    config: TrainingConfig, panel: Panel, *, version: str, progress: Progress | None = None
+    config: TrainingConfig,
+    panel: Panel,
+    *,
+    version: str,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> TrainedModel:
     """Train one model.
 
@@ -53,8 +60,10 @@ def train(
         panel: columns of bars by symbol; bars after ``config.spans.end`` are not used.
         version: positive number, as text.
         progress: called after each epoch.
+        checkpoint: file that lets an interrupted run go on; see ``fit``.
 
     Raises:
+        ConfigError: the checkpoint is of another configuration.
         DataError: too little data, or training diverged.
     """
     known = {symbol: panel[symbol].before(config.spans.end) for symbol in sorted(panel)}
@@ -63,7 +72,7 @@ def train(
     training = samples.between(spans.start, spans.validation)
     validation = samples.between(spans.validation, spans.calibration)
     calibration = samples.between(spans.calibration, spans.end)
-    fitted = fit(training, validation, config, progress)
+    fitted = fit(training, validation, config, progress, checkpoint)
     base = fitted.network.base.numpy().astype(np.float64)
     metrics = _held_out_figures(fitted, training, calibration, base, config)
     table = _calibrated(fitted, calibration, base, config)
@@ -82,8 +91,18 @@ def train(
 
 
 def publish_model(model: TrainedModel, root: Path) -> Path:
-    """Write a trained model into a registry; see ``forecasts.model_store``."""
-    return publish(root, model.card, model.onnx)
+    """Write a trained model and its plots into a registry; see ``forecasts.model_store``."""
+    plots = {
+        "losses.png": loss_plot(model.card.title, model.fit.epochs),
+        "calibration.png": calibration_plot(model.card),
+    }
+    return publish(root, model.card, model.onnx, plots)
+
+
+def next_version(root: Path, name: str) -> str:
+    """Return the version after the newest one of a registry."""
+    versions = [int(path.name) for path in (root / name).glob("[0-9]*") if path.name.isdigit()]
+    return str(max(versions, default=0) + 1)
 
 
 def data_hash(panel: Panel) -> str:

@@ -16,7 +16,8 @@ from forecasts.training.baselines import baselines_of
 from forecasts.training.config import Spans, TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
 from forecasts.training.evaluation import figures
-from forecasts.training.fitting import fit, scaled_targets, shift_and_stretch
+from forecasts.training.fitting import fit
+from forecasts.training.losses import scaled_targets, shift_and_stretch
 
 VALIDATION_YEARS = 3
 CALIBRATION_YEARS = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from domain.errors import ConfigError, DataError
+from domain.errors import ConfigError, DataError, StateError
 from forecasts.features import FEATURES, columns_of
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
@@ -14,10 +14,21 @@ from tests.support.forecast_scene import made_up_bars
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from forecasts.training.config import Spans, TrainingConfig
+import torch
+
+from forecasts.training.baselines import recent_quantiles
+from forecasts.training.config import ENSEMBLE, Spans, TrainingConfig
 from forecasts.training.dataset import Panel, build_samples
-from forecasts.training.fitting import Epoch
-from forecasts.training.train import TrainedModel, data_hash, publish_model, train
+from forecasts.training.export import to_onnx
+from forecasts.training.fitting import Epoch, fit
+from forecasts.training.networks import MODELS, build_network
+from forecasts.training.train import (
+    TrainedModel,
+    data_hash,
+    next_version,
+    publish_model,
+    train,
+)
 
 LAST = dt.date(2022, 6, 30)
 SPANS = Spans(
@@ -105,6 +116,113 @@ def test_the_card_tells_the_whole_story(trained: TrainedModel, panel: Panel) -> 
 def test_the_exported_file_names_no_path_of_this_machine(trained: TrainedModel) -> None:
     assert str(Path.cwd()).encode() not in trained.onnx
     assert b"site-packages" not in trained.onnx
+
+
+def test_an_interrupted_run_ends_with_the_weights_it_would_have_ended_with(
+    panel: Panel, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(TINY, max_epochs=4, patience=4)
+    samples = build_samples(panel, lookback=8, horizon=3)
+    training = samples.between(SPANS.start, SPANS.validation)
+    validation = samples.between(SPANS.validation, SPANS.calibration)
+    whole = fit(training, validation, config)
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(training, validation, config, interrupt, tmp_path / "run.safetensors")
+    resumed = fit(training, validation, config, None, tmp_path / "run.safetensors")
+
+    assert resumed.epochs == whole.epochs
+    assert resumed.best_epoch == whole.best_epoch
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(panel: Panel, tmp_path: Path) -> None:
+    samples = build_samples(panel, lookback=8, horizon=3)
+    training = samples.between(SPANS.start, SPANS.validation)
+    validation = samples.between(SPANS.validation, SPANS.calibration)
+    config = dataclasses.replace(TINY, max_epochs=1)
+    path = tmp_path / "run.safetensors"
+    fit(training, validation, config, None, path)
+
+    with pytest.raises(ConfigError, match="of another configuration; remove it"):
+        fit(training, validation, dataclasses.replace(config, seed=9), None, path)
+    path.write_bytes(b"garbage")
+    with pytest.raises(StateError, match="cannot be read; remove it"):
+        fit(training, validation, config, None, path)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_starts_at_its_base_and_learns(model: str, panel: Panel) -> None:
+    config = dataclasses.replace(TINY, model=model, max_epochs=1, members=2)
+    samples = build_samples(panel, lookback=8, horizon=3)
+    training = samples.between(SPANS.start, SPANS.validation)
+    validation = samples.between(SPANS.validation, SPANS.calibration)
+
+    single = "lstm" if model == ENSEMBLE else model
+    base = torch.linspace(-1, 1, 11).repeat(3, 1)
+    fresh = build_network(
+        dataclasses.replace(config, model=single),
+        mean=torch.zeros(20),
+        deviation=torch.ones(20),
+        base=base,
+    ).eval()
+    found = fit(training, validation, config)
+    answer = found.network.scaled_quantiles(torch.from_numpy(training.contexts(np.arange(5))))
+
+    untrained = fresh.scaled_quantiles(torch.randn(4, 8, 20))
+    torch.testing.assert_close(untrained, base.expand(4, 3, 11))
+    assert answer.shape == (5, 3, 11)
+    assert (answer.diff(dim=2) > 0).all()
+    assert not torch.equal(answer[0], answer[1])
+
+
+@pytest.mark.parametrize("model", ["nhits", "tft"])
+def test_models_that_export_otherwise_agree_with_onnx_runtime(model: str) -> None:
+    config = dataclasses.replace(TINY, model=model)
+    torch.manual_seed(3)
+    network = build_network(
+        config,
+        mean=torch.zeros(20),
+        deviation=torch.ones(20),
+        base=torch.linspace(-1, 1, 11).repeat(3, 1),
+    ).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    context = torch.randn(5, 8, 20)
+
+    process = ModelProcess(to_onnx(network, 8))
+    answered = process.run(context.numpy(), 20)
+    process.close()
+
+    with torch.no_grad():
+        np.testing.assert_allclose(answered, network(context).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_plots_are_published_beside_the_card(trained: TrainedModel, tmp_path: Path) -> None:
+    directory = publish_model(trained, tmp_path)
+
+    for name in ("losses.png", "calibration.png"):
+        assert (directory / name).read_bytes().startswith(b"\x89PNG")
+    assert next_version(tmp_path, "lstm") == "2"
+    assert next_version(tmp_path, "gru") == "1"
+
+
+def test_recent_quantiles_are_those_of_the_last_168_returns(panel: Panel) -> None:
+    samples = build_samples({"KO": panel["KO"]}, lookback=8, horizon=3)
+    found = recent_quantiles(samples, 3, (0.1, 0.5, 0.9))
+    level = np.log(panel["KO"].close)
+    end = int(samples.ends[200])
+
+    returns = [level[end - back] - level[end - back - 3] for back in range(168)]
+
+    np.testing.assert_allclose(found[200], np.quantile(returns, (0.1, 0.5, 0.9)))
+    assert np.isnan(found[0]).all()
 
 
 def test_no_outcome_of_one_span_reaches_into_the_next(panel: Panel) -> None:
