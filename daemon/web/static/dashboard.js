@@ -121,7 +121,7 @@ function showMeters() {
 function tick() {
   if (!overview) return;
   const now = daemonNow();
-  put("clock", `${newYork.format(new Date(now))} New York`);
+  put("clock", `${newYork.format(new Date(now))} NY`);
   const next = overview.next_run;
   put("countdown", next ? countdown((new Date(next.at) - now) / 1000) : "–");
   put("next", next ? `${next.kind}, ${day(next.at)}` : "nothing is planned");
