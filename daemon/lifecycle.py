@@ -139,8 +139,7 @@ class Daemon:
             clock=trade.clock,
             tell=lambda line: self._log.warning("kill.stage", line=line),
         )
-        for run in self._life.runs.unfinished():
-            self._finish(run.run_id, RunState.FAILED, "the process ended during this run")
+        self._close_old_runs()
         left = await trade.path.recover()
         trade.path.skip([record.client_order_id for record in left], "left over from a former run")
         report = await trade.reconciler.run("start", is_deep=True)
@@ -148,6 +147,13 @@ class Daemon:
         judged = await trade.monitor.check(self._next_session())
         if judged.account is not None:
             self._log.info("account.read", equity=text(judged.account.equity))
+
+    def _close_old_runs(self) -> None:
+        """Runs of this session are taken up again where a crash left them; older ones failed."""
+        today = self._next_session().date
+        for run in self._life.runs.unfinished():
+            if run.session_date != today:
+                self._finish(run.run_id, RunState.FAILED, "the process ended during this run")
 
     def _next_session(self) -> Session:
         """The session that is running or comes next, until its last run is done."""
@@ -201,12 +207,17 @@ class Daemon:
     async def _do(self, due: DueRun) -> None:
         life, date = self._life, due.session.date
         now = life.trade.clock.now()
-        run_id = life.runs.begin(date, due.kind.value, now)
+        run_id = life.runs.begin(date, due.kind.value, now) or self._cut_off(due)
         if run_id is None:
             return
         life.trade.facts.put(session_phase=due.kind.value)
         with life.timed_run(due.kind.value) as ended:
             ended.append((await self._outcome(due, run_id, now)).value)
+
+    def _cut_off(self, due: DueRun) -> str | None:
+        """The run that a former process left open: doing it again makes the same order ids."""
+        run = self._life.runs.get(due.session.date, due.kind.value)
+        return run.run_id if run is not None and run.state is RunState.RUNNING else None
 
     async def _outcome(self, due: DueRun, run_id: str, now: dt.datetime) -> RunState:
         if now > due.latest:
