@@ -1,0 +1,364 @@
+"""The kill switch against real processes: whatever else is dead, hung, locked, full or broken."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from state.latch import Latch
+from tests.support.processes import Process, World, wait_for
+
+Open = Callable[..., World]
+
+# Orders sent before the open wait there, working: at this pace for half a minute.
+QUEUED = {"start": "2022-11-14T09:20:30", "speed": 20}
+
+
+def with_working_orders(world: World) -> Process:
+    """Run the daemon until its orders are at the broker."""
+    daemon = world.daemon()
+    daemon.wait_event("orders.sent")
+    assert len(world.working()) == 4
+    return daemon
+
+
+def killed(world: World, *arguments: str) -> dict[str, Any]:
+    """Kill, verified."""
+    done = world.openbell("--json", "kill", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert report["latched"] is True
+    assert report["verified"] is True
+    assert report["open_orders"] == 0
+    assert world.working() == []
+    return report
+
+
+def assert_nothing_more_is_sent(world: World, posts: int) -> None:
+    """Start the daemon again: it stays halted."""
+    daemon = world.daemon()
+    assert daemon.wait_event("daemon.started")["latch_engaged"] is True
+    daemon.wait_event("account.read")
+    time.sleep(1)
+    daemon.terminate()
+    assert len(world.posts()) == posts
+    assert world.working() == []
+    assert world.read("status")["kill"]["engaged"] is True
+
+
+def test_k01_k05_kill_with_the_daemon_dead_cancels_queued_orders_and_the_next_start_is_halted(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    posts = len(world.posts())
+
+    report = killed(world)
+
+    assert report["elapsed_seconds"] < 20
+    assert_nothing_more_is_sent(world, posts)
+
+
+def test_k01_kill_with_the_daemon_hung_and_the_thawed_daemon_sends_nothing(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    daemon = with_working_orders(world)
+    posts = len(world.posts())
+    daemon.stop()
+
+    killed(world)
+    daemon.thaw()
+    time.sleep(2)
+
+    assert daemon.child.poll() is None
+    assert daemon.terminate() == 0
+    assert len(world.posts()) == posts
+    assert world.working() == []
+
+
+def test_k01_e04_kill_with_the_database_locked_by_another_process(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    program = (
+        "import sqlite3, sys, time\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('PRAGMA locking_mode = EXCLUSIVE')\n"
+        "db.execute('BEGIN EXCLUSIVE')\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(world.state / "openbell.db")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        killed(world)
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_k01_e06_kill_with_the_database_corrupt_and_the_daemon_refuses_to_start(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    # Both: what a killed process leaves in the log of SQLite would repair the file.
+    for path in world.state.glob("openbell.db*"):
+        path.write_bytes(os.urandom(path.stat().st_size))
+
+    killed(world)
+
+    refused = world.openbell("run")
+    assert refused.returncode == 78
+    assert "backup" in refused.stderr
+
+
+def test_k07_kill_with_the_latch_file_deleted_leaves_it_engaged(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    posts = len(world.posts())
+    (world.state / "KILL").unlink()
+
+    assert_nothing_more_is_sent_but_the_orders_stay(world, posts)
+    killed(world)
+
+
+def assert_nothing_more_is_sent_but_the_orders_stay(world: World, posts: int) -> None:
+    daemon = world.daemon()
+    assert daemon.wait_event("daemon.started")["latch_engaged"] is True
+    daemon.wait_event("account.read")
+    daemon.kill()
+    assert len(world.posts()) == posts
+
+
+def test_k07_e01_kill_where_no_byte_can_be_written(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    assert Latch(world.state).read().is_engaged is False
+    limited = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "sys.argv = ['openbell', '--json', 'kill']\n"
+        "runpy.run_module('daemon', run_name='__main__')\n"
+    )
+
+    done = world.python(limited)
+
+    assert done.returncode in (0, 2), done.stderr
+    report = json.loads(done.stdout)
+    assert report["latched"] is True
+    assert report["open_orders"] == 0
+    assert world.working() == []
+    # The armed file is gone, and missing means engaged.
+    assert Latch(world.state).read().is_engaged is True
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=12m,mode=700", "tmpfs", str(disk)], check=False
+    )
+    if done.returncode:
+        pytest.skip("this machine does not let root mount a disk")
+    yield disk
+    subprocess.run([shutil.which("umount") or "umount", "--lazy", str(disk)], check=True)
+
+
+def test_e01_k07_kill_on_a_full_disk_and_the_running_daemon_sends_nothing(
+    open_world: Open, small_disk: Path
+) -> None:
+    world = open_world(**QUEUED)
+    world.write_config()
+    world.move_state(small_disk / "var")
+    daemon = with_working_orders(world)
+    posts = len(world.posts())
+    with (small_disk / "ballast").open("wb") as ballast:
+        while True:
+            try:
+                ballast.write(b"x" * 4096)
+                ballast.flush()
+            except OSError:
+                break
+
+    killed(world)
+
+    daemon.kill()
+    assert len(world.posts()) == posts
+    (small_disk / "ballast").unlink()
+    assert_nothing_more_is_sent(world, posts)
+
+
+def test_k03_a11_kill_during_an_in_flight_order_leaves_nothing_working(open_world: Open) -> None:
+    world = open_world(**QUEUED, faults=("lose_answer:order=2,mode=hang",))
+    daemon = world.daemon()
+    wait_for("the order whose answer never comes", lambda: len(world.posts()) >= 2)
+
+    killed(world)
+
+    time.sleep(1)
+    assert daemon.terminate() == 0
+    assert world.working() == []
+    posts = world.posts()
+    assert len({post["client_order_id"] for post in posts}) == len(posts)
+
+
+def test_k03_a05_an_order_delivered_after_the_kill_is_refused_or_canceled(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED, faults=("deliver_late:order=2,seconds=60",))
+    daemon = world.daemon()
+    wait_for("the order that comes late", lambda: len(world.posts()) >= 2)
+
+    killed(world)
+
+    late = [post for post in world.posts() if post["fault"] == "deliver_late"]
+    wait_for(
+        "its delivery",
+        lambda: [p for p in world.posts() if p["fault"] == "deliver_late" and p["handled"]],
+    )
+    assert len(late) == 1
+    time.sleep(1)
+    assert daemon.terminate() == 0
+    wait_for("an empty book", lambda: world.working() == [])
+
+
+def test_k02_kill_while_the_broker_is_away_latches_at_once_and_ends_2_then_completes(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    # Stopped, not gone: connections open and nothing ever answers.
+    world.server.stop()
+    kill = world.spawn("--json", "kill")
+    wait_for("the latch", lambda: Latch(world.state).read().is_engaged, seconds=10)
+    kill.child.send_signal(signal.SIGINT)
+    kill.wait()
+    assert Latch(world.state).read().pending is not None
+    world.server.thaw()
+
+    killed(world)
+
+    assert Latch(world.state).read().pending is None
+
+
+@pytest.mark.slow
+def test_k02_kill_with_nobody_listening_ends_2_and_says_so(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    world.server.kill()
+
+    started = time.monotonic()
+    done = world.openbell("--json", "kill", seconds=120)
+
+    assert done.returncode == 2
+    report = json.loads(done.stdout)
+    assert (report["latched"], report["verified"], report["open_orders"]) == (True, False, None)
+    assert report["problems"]
+    assert time.monotonic() - started < 90
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "rate_limit:method=DELETE,count=200,seconds=3",
+        "refuse_before_accept:method=DELETE,count=200,mode=503",
+    ],
+)
+def test_k06_a07_a_kill_that_dies_in_the_middle_is_completed_by_the_next_start(
+    open_world: Open, fault: str
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    posts = len(world.posts())
+    world.arm(fault)
+    kill = world.spawn("--json", "kill")
+    wait_for("the latch", lambda: Latch(world.state).read().is_engaged)
+    wait_for("the first cancel", lambda: world.requests("DELETE"))
+    kill.kill()
+    assert Latch(world.state).read().pending is not None
+    world.order_up("faults", clear=True)
+
+    daemon = world.daemon()
+    daemon.wait_event("account.read")
+
+    assert Latch(world.state).read().pending is None
+    assert world.working() == []
+    assert daemon.terminate() == 0
+    assert len(world.posts()) == posts
+
+
+def test_k08_a18_resume_refuses_the_wrong_account_and_while_anything_is_unreconciled(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).terminate()
+    killed(world)
+
+    wrong = world.openbell("resume", "--reason", "drill", "--confirm", "0000")
+    assert wrong.returncode == 78
+    assert "last four characters" in wrong.stderr
+    ours = next(order_id for order_id in world.truth()["orders"] if "AAPL" in order_id)
+    world.order_up("hand-fills", client_order_id=ours, qty="50", price="150")
+    assert world.openbell("reconcile").returncode == 0
+    # From here on the broker shows no holdings, which is not believed.
+    world.arm("empty_positions_once:count=0")
+
+    dirty = world.openbell("resume", "--reason", "drill", "--confirm", "DED1")
+    assert dirty.returncode == 78
+    assert "AAPL" in dirty.stderr
+    assert Latch(world.state).read().is_engaged
+
+    world.order_up("faults", clear=True)
+    clean = world.openbell("--json", "resume", "--reason", "drill", "--confirm", "DED1")
+    assert clean.returncode == 0, clean.stderr
+    assert Latch(world.state).read().is_engaged is False
+
+
+def test_k09_kill_with_flatten_in_session_ends_flat(open_world: Open) -> None:
+    world = open_world(start="2022-11-14T09:33:00", speed=20)
+    daemon = world.daemon()
+    daemon.wait_event("run.finished", kind="submit")
+    wait_for("positions", lambda: len(world.truth()["positions"]) >= 3)
+    daemon.kill()
+
+    report = killed(world, "--flatten")
+
+    assert report["proof"] == "FLAT"
+    assert report["positions"] == 0
+    assert all(float(text) == 0 for text in world.truth()["positions"].values())
+
+
+def test_k01_kill_with_many_working_orders_leaves_none(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    for number in range(50):
+        world.order_up(
+            "hand-trades",
+            symbol="AAPL",
+            qty="1",
+            side="buy",
+            type="limit",
+            limit_price=str(100 + number),
+        )
+    assert len(world.working()) == 50
+
+    report = killed(world)
+
+    assert report["elapsed_seconds"] < 20
