@@ -12,6 +12,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
+# Callbacks of one moment: far more than any honest flood of work.
+_MOST_ROUNDS = 100_000
+
+
 class Stuck(RuntimeError):
     """Every task waits for something that cannot come."""
 
@@ -24,6 +28,10 @@ class _NoSockets(selectors.SelectSelector):
             raise Stuck("every task waits for something that cannot come")
         if timeout > 0:
             self.loop.moment += timeout
+            self.loop.rounds = 0
+        self.loop.rounds += 1
+        if self.loop.rounds > _MOST_ROUNDS:
+            raise Stuck("the same moment lasts for ever: something does not wait")
         return []
 
 
@@ -41,6 +49,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.moment = 0.0
+        self.rounds = 0
         selector = _NoSockets()
         selector.loop = self
         super().__init__(selector)

@@ -35,7 +35,7 @@ from tests.simulation.daemon_life import (
     second_daemon_is_refused,
 )
 from tests.simulation.faults import Faults
-from tests.simulation.loop import SimClock, SimLoop
+from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.processes import Crash, Process, enter, shims
 from tests.simulation.truth import Refused, Truth
@@ -63,6 +63,7 @@ class Scenario:
     only: frozenset[str] | None = None
     start: dt.date | None = None
     crash_at: tuple[int, ...] = ()
+    outages: tuple[float, ...] = ()
     kill_at_minute: float | None = None
     flatten: bool = False
     look_seconds: float | None = None
@@ -95,13 +96,21 @@ def simulate(scenario: Scenario) -> Outcome:
     )
     memory = Path("/dev/shm")
     parent = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="openbell-sim-", dir=parent) as directory, shims():
+    with (
+        tempfile.TemporaryDirectory(prefix="openbell-sim-", dir=parent) as directory,
+        # Texts name the state directory: the same name in every run, the same trace.
+        contextlib.chdir(directory),
+        shims(),
+    ):
         loop = SimLoop()
         asyncio.set_event_loop(loop)
         loop.set_exception_handler(lambda _loop, _context: None)
         try:
-            simulation = Simulation(scenario, Path(directory) / "state", loop)
-            loop.run_until_complete(simulation.main())
+            simulation = Simulation(scenario, Path("state"), loop)
+            try:
+                loop.run_until_complete(simulation.main())
+            except Stuck as exc:
+                simulation.blame([("X02", str(exc))])
             return simulation.outcome
         finally:
             for task in asyncio.all_tasks(loop):
@@ -150,6 +159,7 @@ class Simulation:
         self._latch_seen = False
         self._is_resuming = 0
         self._crashes = list(scenario.crash_at)
+        self._outages = list(scenario.outages)
         self._deaths = 0
 
     # Judging
@@ -517,6 +527,8 @@ class Simulation:
             self._deaths += 1
             self.truth.write("crash", process.name, process.died_at)
             self._freeze(life)
+            if self._outages:
+                return self._outages.pop(0)
             if self.faults.strikes("process.outage"):
                 return self.faults.span("process.outage", 600, 20_000)
             return self.faults.span("restart", 2, 30)
