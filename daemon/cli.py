@@ -271,6 +271,19 @@ def arm_live(
     command(ctx.obj, account=account, confirm=confirm)
 
 
+@app.command()
+def init(
+    ctx: typer.Context,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Also write the unit files of the service.")
+    ] = False,
+) -> None:
+    """Write a commented configuration for an Alpaca paper account."""
+    from daemon.commands.init import init as command
+
+    command(ctx.obj, systemd=systemd)
+
+
 @app.command("paper-server")
 def paper_server(
     ctx: typer.Context,
@@ -280,6 +293,22 @@ def paper_server(
     from daemon.commands.serving import paper_server as command
 
     command(ctx.obj, port=port)
+
+
+@app.command("serve-models")
+def serve_models(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8500,
+    host: Annotated[
+        str, typer.Option(help="Address; beyond loopback OPENBELL_FORECAST_TOKEN is a must.")
+    ] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Processes per model version.")] = 1,
+    queue: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 32,
+) -> None:
+    """Serve forecasting models by the Open Inference Protocol: the remote GPU half."""
+    from daemon.commands.serve_models import serve_models as command
+
+    command(ctx.obj, host=host, port=port, workers=workers, queue=queue)
 
 
 def hoist(arguments: list[str]) -> list[str]:
