@@ -65,6 +65,7 @@ class Scenario:
     crash_at: tuple[int, ...] = ()
     outages: tuple[float, ...] = ()
     kill_at_minute: float | None = None
+    kill_crash_at: int | None = None
     flatten: bool = False
     look_seconds: float | None = None
 
@@ -86,6 +87,8 @@ class Outcome:
     reconciled: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     steps_of_lives: list[int] = field(default_factory=list)
+    recovery_steps: int = 25
+    kill_steps: int = 0
     violations: Violations = field(default_factory=list)
 
 
@@ -437,7 +440,10 @@ class Simulation:
 
     async def _kill(self, *, flatten: bool) -> None:
         for attempt in range(4):
-            process = Process(f"kill {attempt}", self.faults, crash_at=self._draw_crash(20))
+            crash_at = self.scenario.kill_crash_at if attempt == 0 else None
+            process = Process(
+                f"kill {attempt}", self.faults, crash_at=crash_at or self._draw_crash(20)
+            )
             task = asyncio.create_task(
                 run_kill(self.machine, process, flatten=flatten, reason="a person said so")
             )
@@ -447,6 +453,8 @@ class Simulation:
             except Crash:
                 await asyncio.sleep(5)
                 continue
+            finally:
+                self.outcome.kill_steps += process.steps
             self._look_at_latch()
             if report.verified:
                 self._check_killed(report)

@@ -1,0 +1,164 @@
+"""Run seeds, all crash points of canonical days, or planted bugs; see docs/reliability.md."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from tests.simulation import exhaustive, planted
+from tests.simulation.faults import CLASSES
+from tests.simulation.simulation import Outcome, Scenario, simulate
+
+_TWICE_EVERY = 50
+
+
+def main() -> int:
+    """Return 0 when nothing was violated."""
+    options = _parser().parse_args()
+    if options.planted:
+        return planted.run(options.planted_names, most_seeds=options.seeds)
+    if options.exhaustive:
+        return exhaustive.run(options.exhaustive, is_pairs=options.pairs)
+    if options.seed is not None:
+        return _one(options)
+    return _many(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="how many seeds")
+    parser.add_argument("--days", type=int, default=2, help="sessions of each seed")
+    parser.add_argument("--seed-start", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="replay one seed")
+    parser.add_argument("--drop", default="", help="fault classes to leave out, with commas")
+    parser.add_argument("--shrink", action="store_true", help="find the faults that it takes")
+    parser.add_argument("--stop", action="store_true", help="stop at the first violation")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument(
+        "--exhaustive", metavar="DAY", help=f"all, or one of: {', '.join(exhaustive.DAYS)}"
+    )
+    parser.add_argument("--pairs", action="store_true", help="crash in each recovery as well")
+    parser.add_argument("--planted", action="store_true", help="are planted bugs caught?")
+    parser.add_argument("planted_names", nargs="*", help="only these planted bugs")
+    return parser
+
+
+def _scenario(seed: int, days: int, dropped: Iterable[str] = ()) -> Scenario:
+    return Scenario(seed=seed, days=days, dropped=frozenset(dropped))
+
+
+def _command(seed: int, days: int, dropped: Iterable[str] = ()) -> str:
+    drop = f" --drop {','.join(sorted(dropped))}" if dropped else ""
+    return f".venv/bin/python -m tests.simulation --seed {seed} --days {days}{drop}"
+
+
+def _one(options: argparse.Namespace) -> int:
+    dropped = {name for name in options.drop.split(",") if name}
+    outcome = simulate(_scenario(options.seed, options.days, dropped))
+    _tell(outcome)
+    if options.shrink and outcome.violations:
+        dropped = _shrink(options.seed, options.days, dropped, outcome.violations[0][0])
+        left = [n for n in outcome.faults if n not in dropped]
+        print(f"it takes: {', '.join(left) or 'no fault at all'}")
+        print(_command(options.seed, options.days, dropped))
+    return 1 if outcome.violations else 0
+
+
+def _shrink(seed: int, days: int, dropped: set[str], invariant: str) -> set[str]:
+    """Drop one class after the other, for as long as the same invariant is violated."""
+    for name in sorted(CLASSES):
+        if name in dropped:
+            continue
+        outcome = simulate(_scenario(seed, days, {*dropped, name}))
+        if any(found == invariant for found, _ in outcome.violations):
+            dropped = {*dropped, name}
+    return dropped
+
+
+def _tell(outcome: Outcome) -> None:
+    print(
+        f"seed {outcome.seed}: trace {outcome.trace}, {outcome.lives} lives, {outcome.steps} steps,"
+        f" {outcome.orders} orders sent, {outcome.executions} executions"
+    )
+    for name, count in sorted(outcome.faults.items()):
+        print(f"  {count:6} {name}")
+    for invariant, text in outcome.violations:
+        print(f"  VIOLATION {invariant}: {text}")
+
+
+def _many(options: argparse.Namespace) -> int:
+    started, outcomes, bad, repeated = time.process_time(), [], 0, 0
+    dropped = {name for name in options.drop.split(",") if name}
+    for seed in range(options.seed_start, options.seed_start + options.seeds):
+        outcome = simulate(_scenario(seed, options.days, dropped))
+        outcomes.append(outcome)
+        if seed % _TWICE_EVERY == 0:
+            repeated += 1
+            again = simulate(_scenario(seed, options.days, dropped))
+            if again.trace != outcome.trace:
+                outcome.violations.append(("I21", f"{outcome.trace}, then {again.trace}"))
+        if outcome.violations:
+            bad += 1
+            _tell_violations(outcome, options.days, dropped)
+            if options.stop:
+                break
+        if not options.quiet and len(outcomes) % 10 == 0:
+            _progress(len(outcomes), options, started, bad)
+    _summary(outcomes, options.days, time.process_time() - started, repeated)
+    return 1 if bad else 0
+
+
+def _progress(done: int, options: argparse.Namespace, started: float, bad: int) -> None:
+    rate = done * options.days / max(time.process_time() - started, 0.001)
+    sys.stderr.write(
+        f"\r{done}/{options.seeds} seeds, {rate:.1f} days a second, {bad} with violations "
+    )
+    sys.stderr.flush()
+    if done == options.seeds:
+        sys.stderr.write("\n")
+
+
+def _tell_violations(outcome: Outcome, days: int, dropped: Iterable[str]) -> None:
+    print(f"\nseed {outcome.seed}:")
+    for invariant, text in outcome.violations:
+        print(f"  VIOLATION {invariant}: {text}")
+    print(f"  replay: {_command(outcome.seed, days, dropped)}")
+
+
+def _summary(outcomes: list[Outcome], days: int, seconds: float, repeated: int) -> None:
+    faults: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
+    for outcome in outcomes:
+        faults.update(outcome.faults)
+        broken.update({invariant for invariant, _ in outcome.violations})
+    played = len(outcomes) * days
+    rows = {
+        "seeds": len(outcomes),
+        "simulated days": played,
+        "lives of the daemon": sum(o.lives for o in outcomes),
+        "durable steps and writes": sum(o.steps for o in outcomes),
+        "orders sent": sum(o.orders for o in outcomes),
+        "executions": sum(o.executions for o in outcomes),
+        "kills / resumes": f"{sum(o.kills for o in outcomes)} / {sum(o.resumes for o in outcomes)}",
+        "reports / reconciled": (
+            f"{sum(o.reports for o in outcomes)} / {sum(o.reconciled for o in outcomes)}"
+        ),
+        "faults fired": sum(faults.values()),
+        "seeds played twice": repeated,
+        "CPU seconds": f"{seconds:.1f}",
+        "days per CPU second": f"{(played + repeated * days) / max(seconds, 0.001):.1f}",
+        "seeds with violations": sum(1 for o in outcomes if o.violations),
+    }
+    print("\nfaults by class")
+    for name in CLASSES:
+        print(f"  {faults[name]:8} {name}")
+    print()
+    for name, value in rows.items():
+        print(f"{name:26} {value}")
+    for invariant, count in sorted(broken.items()):
+        print(f"{invariant:26} violated by {count} seeds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

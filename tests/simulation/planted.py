@@ -1,0 +1,1 @@
+def run(names, *, most_seeds): return 0
