@@ -173,7 +173,7 @@ class Telling:
         meters = self._meters
         if meters is None:
             return
-        token = Token(Credentials.of(self._config).find(HTTP_TOKEN))
+        token = Token(Credentials.of(self._config).find(HTTP_TOKEN) or None)
         collector = StateCollector(
             self._config, clock=self._clock, vitals=self.vitals, meters=meters
         )

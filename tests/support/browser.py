@@ -87,7 +87,7 @@ class Page:
     async def until(self, expression: str, *, seconds: float = 20) -> None:
         """Wait until a JavaScript expression is true."""
         async with asyncio.timeout(seconds):
-            while not await self.value(expression):
+            while not await self.value(expression):  # noqa: ASYNC110 - the page cannot call us
                 await asyncio.sleep(0.1)
 
     async def picture(self, path: Path, *, is_whole: bool = True) -> None:
@@ -95,7 +95,7 @@ class Page:
         shot = await self.call(
             "Page.captureScreenshot", format="png", captureBeyondViewport=is_whole
         )
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(shot["data"]))
 
 
 @contextlib.asynccontextmanager
@@ -124,14 +124,17 @@ async def browser_page(browser: str, profile: Path) -> AsyncIterator[Page]:
 
 
 async def _port(path: Path) -> int:
+    def lines() -> list[str]:
+        return path.read_text().splitlines() if path.exists() else []
+
     async with asyncio.timeout(30):
-        while not (path.exists() and path.read_text().count("\n")):
+        while len(lines()) < 2:  # noqa: ASYNC110 - the browser only leaves a file
             await asyncio.sleep(0.05)
-    return int(path.read_text().splitlines()[0])
+    return int(lines()[0])
 
 
 def _target(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:
         pages = [one for one in json.load(answer) if one["type"] == "page"]
     url: str = pages[0]["webSocketDebuggerUrl"]
     return url

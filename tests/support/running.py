@@ -1,4 +1,4 @@
-"""A daemon of this checkout, run as users run it: a process with its configuration in the environment."""
+"""A daemon of this checkout, run as users run it: a process, configured by its environment."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ class Running:
         **headers: str,
     ) -> tuple[int, str]:
         """Make one request; underscores in header names become dashes."""
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
             data=body,
             method=method,

@@ -159,7 +159,12 @@ def test_nothing_over_http_raises_risk(daemon: Running) -> None:
 def test_a_body_that_is_long_or_strange_is_refused(daemon: Running) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}
 
-    for body, status in ((b"x" * 5000, 413), (b"{", 422), (b'{"flatten": true}', 422), (b"[]", 422)):
+    for body, status in (
+        (b"x" * 5000, 413),
+        (b"{", 422),
+        (b'{"flatten": true}', 422),
+        (b"[]", 422),
+    ):
         assert daemon.ask("/api/v1/kill", method="POST", body=body, **headers)[0] == status
     assert daemon.json("/api/v1/status")["kill"]["engaged"] is False
 

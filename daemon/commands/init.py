@@ -1,0 +1,101 @@
+"""``openbell init``: from here to Alpaca paper.  Writes files, and never over an existing one."""
+
+import os
+import sys
+from pathlib import Path
+
+from daemon.cli import Options
+from daemon.commands.output import console, print_json
+from domain.errors import BadArgument, StorageError
+
+_PACKAGE = Path(__file__).parents[1]
+_TEMPLATE = _PACKAGE / "alpaca_paper.toml"
+_UNITS = _PACKAGE / "units"
+_PREFIX = "/opt/openbell/.venv"
+_CONFIG = "/etc/openbell/config.toml"
+_ROOT_PLACES = {".service": Path("/etc/systemd/system"), ".conf": Path("/etc/sysusers.d")}
+_STORE_KEYS = (
+    "for name in APCA_API_KEY_ID APCA_API_SECRET_KEY; do sudo sh -c"
+    ' "umask 077; cat > /etc/openbell/credentials/$name"; done   # paste each, then Ctrl-D'
+)
+
+
+def init(options: Options, *, systemd: bool) -> None:
+    """Write a commented configuration for Alpaca paper, and the unit files if asked.
+
+    Raises:
+        BadArgument: a file is there already.
+        StorageError: a file could not be written.
+    """
+    is_root = systemd and os.geteuid() == 0
+    config = options.config or (Path(_CONFIG) if is_root else Path("config.toml"))
+    files = {config: _TEMPLATE.read_text(encoding="utf-8")}
+    if systemd:
+        files |= _unit_files(config, is_root=is_root)
+    for path in files:
+        if path.exists():
+            raise BadArgument(f"{path} exists already; move it away, or name another with --config")
+    for path, text in files.items():
+        _write(path, text)
+    written = [str(path) for path in files]
+    if options.json:
+        print_json({"written": written})
+        return
+    for line in _next_steps(config, written, systemd=systemd, is_root=is_root):
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _unit_files(config: Path, *, is_root: bool) -> dict[Path, str]:
+    beside = config.absolute().parent / "systemd"
+    found: dict[Path, str] = {}
+    for unit in sorted(_UNITS.iterdir()):
+        place = _ROOT_PLACES[unit.suffix] if is_root else beside
+        name = unit.name.replace(".sysusers.conf", ".conf") if is_root else unit.name
+        found[place / name] = rendered(unit.read_text(encoding="utf-8"), prefix=Path(sys.prefix))
+    return found
+
+
+def rendered(unit: str, *, prefix: Path) -> str:
+    """Return a unit for an installation elsewhere; a home directory has to be let through."""
+    text = unit.replace(_PREFIX, str(prefix))
+    if prefix.is_relative_to("/home") or prefix.is_relative_to("/root"):
+        # The code lies beside its environment when it was installed from a checkout.
+        text = text.replace(
+            "ProtectHome=yes", f"ProtectHome=tmpfs\nBindReadOnlyPaths={prefix.parent}"
+        )
+    return text
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise StorageError(f"{path} could not be written ({exc.strerror}); choose another") from exc
+
+
+def _next_steps(config: Path, written: list[str], *, systemd: bool, is_root: bool) -> list[str]:
+    lines = [f"wrote {name}" for name in written]
+    lines.append("Keys of a paper account: https://app.alpaca.markets (free).  Then:")
+    if not systemd:
+        return [
+            *lines,
+            "  export APCA_API_KEY_ID=...",
+            "  export APCA_API_SECRET_KEY=...",
+            f"  openbell --config {config} doctor",
+            f"  openbell --config {config} run",
+        ]
+    if not is_root:
+        folder = config.absolute().parent / "systemd"
+        lines += [
+            f"  sudo install -D -m 644 {config.absolute()} {_CONFIG}",
+            f"  sudo cp {folder}/*.service /etc/systemd/system/",
+            f"  sudo cp {folder}/openbell.sysusers.conf /etc/sysusers.d/openbell.conf",
+        ]
+    return [
+        *lines,
+        "  sudo systemd-sysusers",
+        "  sudo install -d -m 700 /etc/openbell/credentials",
+        f"  {_STORE_KEYS}",
+        "  sudo systemctl enable --now openbell",
+    ]
