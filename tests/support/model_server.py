@@ -2,8 +2,14 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -53,6 +59,54 @@ async def remote_forecaster(
     forecaster = RemoteForecaster(client, model=model, card=CARD, horizon=horizon)
     yield forecaster
     await forecaster.aclose()
+
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return ours without any openbell setting."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("OPENBELL")}
+    kept.pop("CREDENTIALS_DIRECTORY", None)
+    return {**kept, "PYTHONPATH": str(REPOSITORY), **extra}
+
+
+@contextlib.contextmanager
+def served_by_a_process(cwd: Path, *arguments: str, token: str = TOKEN) -> Iterator[dict[str, Any]]:
+    """Run `openbell serve-models` and yield what it announces; it must end well."""
+    with (
+        (cwd / "serve-models.log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "daemon", "serve-models", "--json", "--port", "0", *arguments],
+            cwd=cwd,
+            env=environment(OPENBELL_FORECAST_TOKEN=token),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        ) as child,
+    ):
+        try:
+            yield _document(child.stdout)
+        finally:
+            child.send_signal(signal.SIGTERM)
+            try:
+                status = child.wait(30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise
+        if status != 0:
+            raise AssertionError(f"serve-models ended with {status}")
+
+
+def _document(stream: IO[str] | None) -> dict[str, Any]:
+    lines: list[str] = []
+    while stream is not None and (line := stream.readline()):
+        lines.append(line)
+        if line.rstrip() == "}":
+            return dict(json.loads("".join(lines)))
+    raise AssertionError(f"serve-models announced nothing: {lines}")
 
 
 def contexts(rows: int, *, seed: int = 1) -> np.ndarray:
