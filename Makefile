@@ -54,8 +54,8 @@ simulate: setup-dev ## play whole days under faults: make simulate SEEDS=20 DAYS
 
 lock: setup-dev ## rewrite requirements/*.txt from pyproject.toml (UPGRADE=--upgrade moves the pins)
 	$(COMPILE) pyproject.toml --output-file requirements/core.txt
-	$(COMPILE) --constraint requirements/core.txt --extra dev pyproject.toml \
-		--output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/core.txt --override requirements/overrides.in \
+		--extra dev pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/core.txt --override requirements/overrides.in \
 		--extra train requirements/train.in pyproject.toml --output-file requirements/train.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
