@@ -19,6 +19,8 @@ BROKER_SECRET_KEY = "APCA_API_SECRET_KEY"  # noqa: S105 - the name, not the secr
 CLOUDFLARE_TOKEN = "CLOUDFLARE_API_TOKEN"  # noqa: S105
 FORECAST_TOKEN = "OPENBELL_FORECAST_TOKEN"  # noqa: S105
 HTTP_TOKEN = "OPENBELL_HTTP_TOKEN"  # noqa: S105
+MQTT_USER = "OPENBELL_MQTT_USER"
+MQTT_PASSWORD = "OPENBELL_MQTT_PASSWORD"  # noqa: S105
 
 # The embedded broker checks keys like the real one; these open nothing else.
 _EMBEDDED = {BROKER_KEY_ID: "PKEMBEDDED", BROKER_SECRET_KEY: "embedded-broker-on-loopback"}
@@ -73,7 +75,14 @@ class Credentials:
 
     def known(self) -> tuple[str, ...]:
         """Return every secret's text, for the log to blot out."""
-        names = (BROKER_KEY_ID, BROKER_SECRET_KEY, CLOUDFLARE_TOKEN, FORECAST_TOKEN, HTTP_TOKEN)
+        names = (
+            BROKER_KEY_ID,
+            BROKER_SECRET_KEY,
+            CLOUDFLARE_TOKEN,
+            FORECAST_TOKEN,
+            HTTP_TOKEN,
+            MQTT_PASSWORD,
+        )
         return tuple(secret.reveal() for name in names if (secret := self.find(name)))
 
 

@@ -36,7 +36,7 @@ class Meters:
 
     def __init__(self, *, mode: str) -> None:
         # A second series per counter, which nobody asks for.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(namespace="openbell", registry=self.registry)
         PlatformCollector(registry=self.registry)

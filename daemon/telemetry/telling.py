@@ -13,12 +13,13 @@ import structlog
 
 from brokers.base import Broker, TradeStream
 from daemon.config import Config, state_directory
-from daemon.credentials import HTTP_TOKEN, Credentials
+from daemon.credentials import HTTP_TOKEN, MQTT_PASSWORD, MQTT_USER, Credentials
 from daemon.service import Notifier
 from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
+from domain.errors import ConfigError
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
@@ -26,8 +27,10 @@ from sentiment.base import SentimentScorer
 from state.store import Store
 
 if TYPE_CHECKING:
+    from daemon.telemetry.alerts import AlertSender
     from daemon.telemetry.controls import Controls
     from daemon.telemetry.metrics import Meters
+    from daemon.telemetry.mqtt import MqttBridge
 
 
 class Telling:
@@ -125,7 +128,13 @@ class Telling:
         async with contextlib.AsyncExitStack() as stack:
             if self._config.http.enabled:
                 await stack.enter_async_context(self._web(controls))
-            stack.enter_context(_in_background(tasks))
+            if self._config.mqtt.enabled:
+                bridge = self._mqtt(desk, controls)
+                tasks.append(bridge.run())
+                stack.push_async_callback(bridge.farewell)
+            if self._config.alerts.urls:
+                tasks.append(self._alerts().run())
+            await stack.enter_async_context(_in_background(tasks))
             yield
             await controls.settled()
 
@@ -159,6 +168,37 @@ class Telling:
             meters=self._meters,
             notifier=self._notifier,
             time_scale=self._scale,
+        )
+
+    def _mqtt(self, desk: Desk, controls: "Controls") -> "MqttBridge":
+        from daemon.telemetry.mqtt import MqttBridge, MqttParts
+
+        if self._meters is None:
+            raise ConfigError("mqtt.enabled: needs the meters")
+        credentials = Credentials.of(self._config)
+        return MqttBridge(
+            MqttParts(
+                config=self._config,
+                account=desk.store.account() or "",
+                user=credentials.find(MQTT_USER),
+                password=credentials.find(MQTT_PASSWORD),
+                controls=controls,
+                hub=self.hub,
+                meters=self._meters,
+                clock=self._clock,
+                time_scale=self._scale,
+            )
+        )
+
+    def _alerts(self) -> "AlertSender":
+        from daemon.telemetry.alerts import AlertSender
+
+        return AlertSender(
+            self._config.alerts.urls,
+            hub=self.hub,
+            clock=self._clock,
+            time_scale=self._scale,
+            meters=self._meters,
         )
 
     @contextlib.asynccontextmanager
@@ -211,14 +251,15 @@ class Telling:
             yield
 
 
-@contextlib.contextmanager
-def _in_background(tasks: list[Coroutine[Any, Any, None]]) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _in_background(tasks: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     running = [asyncio.create_task(_surviving(task)) for task in tasks]
     try:
         yield
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def _surviving(task: Coroutine[Any, Any, None]) -> None:

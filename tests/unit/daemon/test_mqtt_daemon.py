@@ -1,0 +1,204 @@
+"""A daemon beside a real Mosquitto: what it tells, whom it obeys, and what it does without one."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from daemon.telemetry.commands import to_sign
+from tests.support.mosquitto import find_mosquitto, mosquitto
+from tests.support.running import TOKEN, Running, free_port, running_daemon
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
+TOPIC = "openbell/command"
+
+
+@pytest.fixture
+def program() -> str:
+    found = find_mosquitto()
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("mosquitto is not installed")
+        pytest.skip("mosquitto is not installed")
+    return found
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def broker(program: str, tmp_path: Path, port: int) -> Iterator[int]:
+    with mosquitto(program, tmp_path, port):
+        yield port
+
+
+@contextlib.contextmanager
+def daemon(directory: Path, port: int, *arguments: str, speed: float = 600) -> Iterator[Running]:
+    with running_daemon(
+        directory,
+        *arguments,
+        speed=speed,
+        OPENBELL__MQTT__ENABLED="true",
+        OPENBELL__MQTT__PORT=str(port),
+        OPENBELL__MQTT__COMMAND_PUBLIC_KEYS=json.dumps([PUBLIC]),
+    ) as one:
+        yield one
+
+
+@contextlib.asynccontextmanager
+async def listening(port: int, topics: str = "openbell/#") -> AsyncIterator[aiomqtt.Client]:
+    async with aiomqtt.Client("127.0.0.1", port, max_queued_incoming_messages=50_000) as client:
+        await client.subscribe(topics, qos=1)
+        yield client
+
+
+async def next_of(client: aiomqtt.Client, name: str, *, seconds: float = 30) -> Any:
+    async with asyncio.timeout(seconds):
+        async for message in client.messages:
+            if str(message.topic) == f"openbell/{name}":
+                return json.loads(message.payload)
+    raise AssertionError(f"{name} never came")
+
+
+def command(one: Running, *, key: Ed25519PrivateKey = KEY, **changes: Any) -> bytes:
+    document = {
+        "v": 1,
+        "account": one.json("/api/v1/status")["account"],
+        "verb": "kill",
+        "reason": "drill",
+        # The replay's own time: it runs faster than ours.
+        "issued_at": one.json("/api/v1/overview")["now"],
+        "nonce": os.urandom(12).hex(),
+        **changes,
+    }
+    signature = base64.b64encode(key.sign(to_sign(TOPIC, document))).decode()
+    return json.dumps({**document, "sig": signature}).encode()
+
+
+async def test_it_tells_every_topic_and_no_secret(broker: int, tmp_path: Path) -> None:
+    seen: dict[str, list[bytes]] = {}
+    with daemon(tmp_path, broker, "run", "--once", "--then-wait", speed=0) as one:
+        async with listening(broker) as client:
+            async with asyncio.timeout(90):
+                async for message in client.messages:
+                    seen.setdefault(str(message.topic), []).append(bytes(message.payload))
+                    if b'"kind":"eod","state":"DONE"' in bytes(message.payload):
+                        break
+        number = one.json("/api/v1/status")["account"]
+
+    names = ("status", "heartbeat", "signals", "orders", "fills", "positions", "pnl", "runs")
+    assert {f"openbell/{name}" for name in names} <= set(seen)
+    everything = b"".join(payload for payloads in seen.values() for payload in payloads)
+    # M11: nothing of this may leave.
+    for secret in (TOKEN, number, "PKEMBEDDED", "embedded-broker-on-loopback"):
+        assert secret.encode() not in everything
+    assert json.loads(seen["openbell/status"][-1])["account"] == number[-4:]
+
+
+async def test_m12_the_status_is_retained_and_the_last_will_says_offline(
+    broker: int, tmp_path: Path
+) -> None:
+    with daemon(tmp_path, broker) as one:
+        one.wait_for("mqtt.connected")
+        async with listening(broker) as client:
+            assert (await next_of(client, "status"))["state"] == "online"
+            first = await next_of(client, "heartbeat")
+            second = await next_of(client, "heartbeat")
+            assert second["seq"] > first["seq"]
+            one.process.kill()
+            status = await next_of(client, "status")
+            while status["state"] == "online":
+                status = await next_of(client, "status")
+            assert status == {"state": "offline"}
+
+
+async def test_m12_a_clean_end_says_offline_too(broker: int, tmp_path: Path) -> None:
+    with daemon(tmp_path, broker) as one:
+        one.wait_for("mqtt.connected")
+        one.stop()
+        async with listening(broker) as client:
+            assert await next_of(client, "status") == {"state": "offline"}
+
+
+async def test_m13_a_signed_kill_latches_within_a_quarter_second_in_a_flood(
+    broker: int, tmp_path: Path
+) -> None:
+    with daemon(tmp_path, broker, speed=1) as one:
+        one.wait_for("mqtt.connected")
+        async with listening(broker, "openbell/command/result") as client:
+            await flood(broker, 10_000)
+            payload = command(one)
+            began = time.monotonic()
+            await client.publish(TOPIC, payload, qos=1)
+            while not json.loads((one.state / "KILL").read_text())["is_engaged"]:
+                assert time.monotonic() - began < 10
+                await asyncio.sleep(0.002)
+            took = time.monotonic() - began
+
+        assert took <= 0.25 * slack()
+        assert one.json("/api/v1/status")["trading_state"] == "HALTED"
+
+
+def slack() -> float:
+    """Return how much longer a span may take where other work shares the processors."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) * 2
+
+
+async def flood(port: int, count: int) -> None:
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        for number in range(count):
+            await client.publish(TOPIC, b'{"junk": %d}' % number, qos=0)
+
+
+async def test_m03_m05_m06_m09_only_the_first_delivery_of_a_signed_command_is_obeyed(
+    broker: int, tmp_path: Path
+) -> None:
+    stranger = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    with daemon(tmp_path, broker, speed=1) as one:
+        one.wait_for("mqtt.connected")
+        async with listening(broker, "openbell/command/result") as client:
+            await client.publish(TOPIC, command(one, key=stranger), qos=1)
+            assert "no known key" in (await next_of(client, "command/result"))["problem"]
+            await client.publish(TOPIC, command(one, verb="resume"), qos=1)
+            assert "is no verb" in (await next_of(client, "command/result"))["problem"]
+            assert one.json("/api/v1/status")["trading_state"] == "ACTIVE"
+
+            pause = command(one, verb="reduce_only")
+            await client.publish(TOPIC, pause, qos=1)
+            assert (await next_of(client, "command/result"))["accepted"] is True
+            assert one.json("/api/v1/status")["trading_state"] == "REDUCING"
+            await client.publish(TOPIC, pause, qos=1)
+            assert "obeyed before" in (await next_of(client, "command/result"))["problem"]
+
+
+async def test_m03_a_retained_kill_waiting_at_the_broker_does_nothing(
+    broker: int, tmp_path: Path
+) -> None:
+    async with aiomqtt.Client("127.0.0.1", broker) as client:
+        await client.publish(TOPIC, b"whatever", qos=1, retain=True)
+    with daemon(tmp_path, broker, speed=1) as one:
+        one.wait_for("command.refused")
+        assert "retained" in one.log
+        assert one.json("/api/v1/status")["trading_state"] == "ACTIVE"
+
+
+async def test_m01_without_a_broker_a_day_is_traded_all_the_same(
+    port: int, program: str, tmp_path: Path
+) -> None:
+    with daemon(tmp_path, port, "run", "--once", "--then-wait", speed=0) as one:
+        one.wait_for("daemon.waiting", seconds=120)
+        assert one.json("/api/v1/fills")
+        assert one.json("/api/v1/reports")[0]["is_reconciled"] is True
+        assert "openbell_mqtt_connected 0.0" in one.ask("/metrics")[1]
