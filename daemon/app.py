@@ -12,7 +12,7 @@ from daemon.config import Config, state_directory
 from daemon.connection import Connection, connect
 from daemon.credentials import Credentials
 from daemon.embedded import recording_end, running_endpoint
-from daemon.engines import bar_source, news_source, sentiment_scorer
+from daemon.engines import Engines, open_engines
 from daemon.forecasting import forecast_engine, local_engine
 from daemon.lifecycle import Daemon, Ending, Life
 from daemon.live_mode import check_account
@@ -34,7 +34,6 @@ from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from execution.stream import StreamFollower
 from forecasts.base import Forecaster
-from marketdata.base import SessionCalendar
 from marketdata.session_calendar import NyseCalendar
 from state.decisions import Decisions
 from state.equity import EquityCurve
@@ -93,17 +92,15 @@ async def run_daemon(
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
             desk = await open_books(config, connection, store, telling)
-            async with forecast_engine(
-                config, store, connection.clock, time_scale=connection.time_scale
-            ) as forecaster:
-                life = _build(
-                    config,
-                    connection,
-                    desk,
-                    telling.forecaster(forecaster),
-                    cycle_settings,
-                    telling,
-                )
+            clock, scale = connection.clock, connection.time_scale
+            async with (
+                forecast_engine(config, store, clock, time_scale=scale) as forecaster,
+                open_engines(
+                    config, store, clock=clock, calendar=NyseCalendar(), time_scale=scale
+                ) as engines,
+            ):
+                sources = _sources(desk, engines, telling.forecaster(forecaster), telling)
+                life = _build(config, connection, desk, sources, cycle_settings, telling)
                 daemon = Daemon(life)
                 async with telling.open(desk, life.trade.reconciler), _obeying(stop, daemon):
                     return await daemon.run(sessions=sessions, is_waiting=is_waiting)
@@ -179,11 +176,11 @@ def _build(
     config: Config,
     connection: Connection,
     desk: Desk,
-    forecaster: Forecaster,
+    sources: Sources,
     cycle_settings: CycleSettings,
     telling: Telling,
 ) -> Life:
-    store, calendar = desk.store, NyseCalendar()
+    store, calendar = desk.store, sources.calendar
     path = OrderPath(desk)
     reconciler = Reconciler(desk, path)
     monitor = Monitor(
@@ -194,7 +191,13 @@ def _build(
         limits=config.risk,
     )
     trade = Trade(
-        cycle=_cycle(config, connection, desk, forecaster, cycle_settings, calendar, telling),
+        cycle=TradingCycle(
+            sources=sources,
+            settings=cycle_settings,
+            decisions=Decisions(store),
+            journal=desk.journal,
+            clock=connection.clock,
+        ),
         desk=desk,
         path=path,
         reconciler=reconciler,
@@ -221,29 +224,16 @@ def _build(
     )
 
 
-def _cycle(
-    config: Config,
-    connection: Connection,
-    desk: Desk,
-    forecaster: Forecaster,
-    settings: CycleSettings,
-    calendar: SessionCalendar,
-    telling: Telling,
-) -> TradingCycle:
-    sources = Sources(
+def _sources(desk: Desk, engines: Engines, forecaster: Forecaster, telling: Telling) -> Sources:
+    return Sources(
         broker=desk.broker,
-        calendar=calendar,
-        bars=bar_source(config, clock=connection.clock, calendar=calendar),
-        news=news_source(config),
+        calendar=NyseCalendar(),
+        bars=engines.feed.bars,
+        actions=engines.feed.actions,
+        earnings=engines.feed.earnings,
+        news=engines.news,
         forecaster=forecaster,
-        scorer=telling.scorer(sentiment_scorer(config)),
-    )
-    return TradingCycle(
-        sources=sources,
-        settings=settings,
-        decisions=Decisions(desk.store),
-        journal=desk.journal,
-        clock=connection.clock,
+        scorer=telling.scorer(engines.scorer),
     )
 
 

@@ -17,6 +17,7 @@ from risk.settings import RiskLimits
 
 DEFAULT_PATHS = (Path("config.toml"), Path("/etc/openbell/config.toml"))
 MAX_SYMBOLS = 1000
+BAR_PROVIDERS = ("sample", "alpaca", "yahoo", "csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +103,10 @@ class CsvDataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketDataConfig:
-    """Where bars come from."""
+    """Where bars come from; ``events_file`` tells earnings dates, empty when there is none."""
 
-    provider: str = setting("sample", choices=("sample", "alpaca", "yahoo", "csv"))
+    provider: str = setting("sample", choices=BAR_PROVIDERS)
+    events_file: str = setting("")
     alpaca: AlpacaDataConfig = section(AlpacaDataConfig)
     csv: CsvDataConfig = section(CsvDataConfig)
 
@@ -113,8 +115,9 @@ class MarketDataConfig:
 class NewsConfig:
     """Where headlines come from."""
 
-    provider: str = setting("sample", choices=("sample", "alpaca", "rss", "none"))
+    provider: str = setting("sample", choices=("sample", "alpaca", "rss", "alpaca+rss", "none"))
     rss_urls: tuple[str, ...] = ()
+    deadline_seconds: float = setting(30.0, low=1, high=300)
     look_back_hours: float = setting(72.0, low=1, high=720)
 
 
@@ -156,7 +159,15 @@ class CloudflareConfig:
     account_id: str = setting("")
     model: str = setting("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
     timeout_seconds: float = setting(8.0, low=0.1, high=60)
+    run_timeout_seconds: float = setting(30.0, low=1, high=300)
     daily_neuron_budget: int = setting(10_000, low=0, high=100_000_000)
+    # Rates of the model above: they change with it.
+    neurons_per_million_tokens_in: float = setting(26_668.0, low=0, high=10_000_000)
+    neurons_per_million_tokens_out: float = setting(204_805.0, low=0, high=10_000_000)
+    usd_per_thousand_neurons: float = setting(0.011, low=0, high=100)
+    max_headlines: int = setting(200, low=1, high=5_000)
+    breaker_failures: int = setting(1, low=1, high=100)
+    breaker_reset_seconds: float = setting(300.0, low=1, high=3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +253,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse combinations that no single key shows."""
+        if "rss" in self.news.provider and not self.news.rss_urls:
+            raise ConfigError(
+                f'news.provider = "{self.news.provider}": news.rss_urls must name the feeds'
+            )
         if self.mode == "live" and self.clock.kind == "replay":
             raise ConfigError('clock.kind = "replay": live mode trades on the system clock only')
         if self.mode == "live" and self.broker.kind == "embedded":

@@ -1,24 +1,40 @@
-"""Choose the sources of the configuration: bars, news, sentiment."""
+"""The sources of the configuration: bars, events, news, sentiment; opened and closed together."""
 
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from daemon.bar_feed import BarFeed, open_bar_feed
 from daemon.config import Config
+from daemon.news_feed import open_news
+from daemon.scoring import open_scorer
 from domain.clock import Clock
-from marketdata.base import BarSource, SessionCalendar
-from marketdata.sample import SampleBars
+from marketdata.base import SessionCalendar
 from sentiment.base import NewsSource, SentimentScorer
-from sentiment.lexicon import LexiconScorer
-from sentiment.news import NoNews, SampleNews
+from state.store import Store
 
 
-def bar_source(config: Config, *, clock: Clock, calendar: SessionCalendar) -> BarSource:
-    """Return the source of ``marketdata.provider``."""
-    return SampleBars(clock=clock, calendar=calendar)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What a decision is fed from, besides the broker and the forecasts."""
+
+    feed: BarFeed
+    news: NewsSource
+    scorer: SentimentScorer
 
 
-def news_source(config: Config) -> NewsSource:
-    """Return the source of ``news.provider``."""
-    return SampleNews() if config.news.provider == "sample" else NoNews()
+@contextlib.asynccontextmanager
+async def open_engines(
+    config: Config, store: Store, *, clock: Clock, calendar: SessionCalendar, time_scale: float
+) -> AsyncIterator[Engines]:
+    """Open every source; all connections close with the block.
 
-
-def sentiment_scorer(config: Config) -> SentimentScorer:
-    """Return the scorer."""
-    return LexiconScorer()
+    Raises:
+        ConfigError: a key, a file or a package is missing.
+    """
+    async with (
+        open_bar_feed(config, clock=clock, calendar=calendar, time_scale=time_scale) as feed,
+        open_news(config, clock=clock, time_scale=time_scale) as news,
+        open_scorer(config, store, clock=clock, time_scale=time_scale) as scorer,
+    ):
+        yield Engines(feed=feed, news=news, scorer=scorer)

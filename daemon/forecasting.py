@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
 
+from daemon.breaker_memory import RememberedBreaker
 from daemon.budget import ForecastBudget
 from daemon.config import Config, state_directory
 from daemon.credentials import FORECAST_TOKEN, Credentials
@@ -18,9 +19,9 @@ from forecasts.fallback import FallbackForecaster, Source
 from forecasts.local import LocalForecaster
 from forecasts.model_store import SHIPPED, ModelStore
 from forecasts.remote import RemoteForecaster
-from state.breakers import BreakerRecord, Breakers
+from state.breakers import Breakers
 from state.store import Store
-from transport.breaker import Breaker, BreakerSettings, BreakerSnapshot, BreakerState
+from transport.breaker import BreakerSettings
 from transport.http import BoundedClient, Deadlines, HttpSettings
 
 REMOTE = "forecasts.remote"
@@ -32,13 +33,9 @@ class WatchedForecaster:
 
     name = "forecasts"
 
-    def __init__(
-        self, chain: FallbackForecaster, breaker: Breaker | None, memory: Breakers, clock: Clock
-    ) -> None:
+    def __init__(self, chain: FallbackForecaster, remembered: RememberedBreaker | None) -> None:
         self._chain = chain
-        self._breaker = breaker
-        self._memory = memory
-        self._clock = clock
+        self._remembered = remembered
         self._log = structlog.get_logger("forecasts")
 
     async def forecast(
@@ -48,30 +45,15 @@ class WatchedForecaster:
         try:
             return await self._chain.forecast(history, as_of)
         finally:
-            self._remember()
+            if self._remembered is not None:
+                self._remembered.remember()
             if self._chain.last.is_degraded:
                 self._log.warning(
                     "forecast.fell_back",
                     reason="; ".join(self._chain.last.reasons.values()),
                     source=self._chain.last.source.value,
-                    breaker=self._breaker.state.value if self._breaker else "none",
+                    breaker=self._remembered.breaker.state.value if self._remembered else "none",
                 )
-
-    def _remember(self) -> None:
-        if self._breaker is None:
-            return
-        now, shot = self._clock.now(), self._breaker.snapshot()
-        is_open = shot.state is not BreakerState.CLOSED
-        self._memory.put(
-            BreakerRecord(
-                name=shot.name,
-                state=shot.state.value,
-                failures=shot.failures,
-                opened_at=now if is_open else None,
-                updated_at=now,
-                reason=shot.reason,
-            )
-        )
 
 
 def model_store(config: Config) -> ModelStore:
@@ -107,16 +89,18 @@ async def forecast_engine(
     settings, models = config.forecasts, model_store(config)
     local = local_engine(config)
     sources = [Source(kind=ForecastSource.LOCAL, engine=local)]
-    memory = Breakers(store)
-    breaker: Breaker | None = None
+    remembered: RememberedBreaker | None = None
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(local.aclose)
         if settings.remote.url:
             remote = _remote(config, store, clock, models, time_scale)
             stack.push_async_callback(remote.aclose)
-            breaker = _breaker(config, clock, memory)
-            sources.insert(0, Source(kind=ForecastSource.REMOTE, engine=remote, breaker=breaker))
-        yield WatchedForecaster(FallbackForecaster(sources), breaker, memory, clock)
+            remembered = _breaker(config, store, clock)
+            sources.insert(
+                0,
+                Source(kind=ForecastSource.REMOTE, engine=remote, breaker=remembered.breaker),
+            )
+        yield WatchedForecaster(FallbackForecaster(sources), remembered)
 
 
 def _remote(
@@ -146,23 +130,9 @@ def _remote(
     )
 
 
-def _breaker(config: Config, clock: Clock, memory: Breakers) -> Breaker:
+def _breaker(config: Config, store: Store, clock: Clock) -> RememberedBreaker:
     remote = config.forecasts.remote
     settings = BreakerSettings(
         failures_to_open=remote.breaker_failures, open_seconds=remote.breaker_reset_seconds
     )
-    breaker = Breaker(REMOTE, settings, clock=clock)
-    stored = memory.get(REMOTE)
-    if stored is not None and stored.opened_at is not None:
-        retry_at = stored.opened_at + dt.timedelta(seconds=settings.open_seconds)
-        breaker.restore(
-            BreakerSnapshot(
-                name=REMOTE,
-                state=BreakerState.OPEN,
-                failures=stored.failures,
-                openings=1,
-                retry_at=retry_at,
-                reason=stored.reason,
-            )
-        )
-    return breaker
+    return RememberedBreaker(REMOTE, settings, memory=Breakers(store), clock=clock)

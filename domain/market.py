@@ -88,7 +88,8 @@ class MarketView:
     """Everything one decision may know, frozen at ``as_of``.
 
     ``history`` holds bars that were complete before ``as_of``, oldest first;
-    ``excluded`` names the symbols that sit out, with the reason.
+    ``excluded`` names the symbols that sit out, with the reason; ``reporting`` those that
+    report earnings so soon, or may, that nothing should be opened in them.
     """
 
     as_of: dt.datetime
@@ -100,6 +101,7 @@ class MarketView:
     positions: Mapping[Symbol, Position]
     assets: Mapping[Symbol, Asset]
     excluded: Mapping[Symbol, str] = field(default_factory=dict)
+    reporting: Mapping[Symbol, str] = field(default_factory=dict)
 
     def last_close(self, symbol: Symbol) -> Decimal | None:
         """Last known close in USD, or None."""

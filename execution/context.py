@@ -78,6 +78,7 @@ def gate_context(
         confidences={signal.symbol: signal.confidence for signal in combined},
         forecast_sources={symbol: f.source for symbol, f in view.forecasts.items()},
         average_volumes=average_volumes(view.history),
+        reporting=view.reporting,
         known_ids=frozenset(record.client_order_id for record in sent),
         orders_today=len(sent),
         opened_notional_today=opened_notional(orders),

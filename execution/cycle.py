@@ -91,6 +91,7 @@ class TradingCycle:
             clock=self._clock,
             min_history=settings.min_history,
             news_look_back=settings.news_look_back,
+            earnings_sessions_ahead=settings.limits.earnings_sessions_ahead,
         )
         signals = run_strategies(gathered.view, settings.allocations)
         combined = self._combine(gathered.view, signals)

@@ -20,18 +20,27 @@ from domain.market import Bar, MarketView, NewsItem, Session
 from domain.signals import SentimentScore
 from forecasts.base import Forecaster
 from marketdata.base import BarSource, SessionCalendar
+from marketdata.events import CorporateEvent, EventSource, explained_jumps, reporting_soon
 from marketdata.validation import BarRules, Validated, validate
 from sentiment.base import NewsSource, SentimentScorer
 
 # Enough for the longest look-back of any feature or strategy, with room for closures.
 HISTORY_DAYS = 800
+# Corporate actions explain jumps inside the look-back of validation: some 60 sessions.
+_ACTION_DAYS = 120
+# Sessions looked through for earnings, whatever the limit asks for.
+_EVENTS_AHEAD_DAYS = 40
 
 _log = structlog.get_logger("gathering")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The ports that a decision is fed from."""
+    """The ports that a decision is fed from.
+
+    ``actions`` are splits and mergers as a vendor tells them; ``earnings`` is what the
+    user keeps, and what it does not tell keeps entries out.
+    """
 
     broker: Broker
     calendar: SessionCalendar
@@ -39,6 +48,8 @@ class Sources:
     news: NewsSource
     forecaster: Forecaster
     scorer: SentimentScorer
+    actions: EventSource | None = None
+    earnings: EventSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +69,18 @@ async def gather(
     clock: Clock,
     min_history: int,
     news_look_back: dt.timedelta,
+    earnings_sessions_ahead: int = 1,
 ) -> Gathered:
     """Read everything as of now.
+
+    Args:
+        sources: the ports.
+        symbols: the universe.
+        session: the session to be traded.
+        clock: tells the moment that nothing may be newer than.
+        min_history: bars that a symbol needs.
+        news_look_back: how old a headline may be.
+        earnings_sessions_ahead: how many sessions after this one count as soon.
 
     Raises:
         BrokerUnavailable: account, positions or assets could not be read.
@@ -71,11 +92,13 @@ async def gather(
             account = group.create_task(sources.broker.account())
             positions = group.create_task(sources.broker.positions())
             assets = group.create_task(sources.broker.assets(symbols))
-            bars = group.create_task(_bars(sources, symbols, session, min_history))
+            bars = group.create_task(_bars(sources, symbols, session))
+            events = group.create_task(_events(sources, symbols, session))
             news = group.create_task(_headlines(sources, symbols, as_of, news_look_back))
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from failures
-    validated, (headlines, shortfalls) = bars.result(), news.result()
+    known, (headlines, shortfalls) = events.result(), news.result()
+    validated = _validated(sources, bars.result(), known, session, min_history, symbols)
     forecasts, missing = await _forecasts(sources.forecaster, validated.bars, as_of)
     scores, unscored = await _scores(sources.scorer, headlines, as_of)
     view = MarketView(
@@ -88,18 +111,73 @@ async def gather(
         positions={position.symbol: position for position in positions.result()},
         assets=assets.result(),
         excluded=validated.excluded,
+        reporting=_reporting(sources, symbols, known, session, earnings_sessions_ahead),
     )
-    return Gathered(view=view, headlines=headlines, shortfalls=shortfalls + missing + unscored)
+    return Gathered(
+        view=view,
+        headlines=headlines,
+        shortfalls=known.shortfalls + shortfalls + missing + unscored,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Events:
+    """``earnings`` is None when the file that tells them could not be read."""
+
+    actions: tuple[CorporateEvent, ...]
+    earnings: tuple[CorporateEvent, ...] | None
+    shortfalls: tuple[str, ...]
+
+
+def _span(sources: Sources, session: Session) -> tuple[dt.date, dt.date]:
+    last = sources.calendar.previous_session(session.date).date
+    return last - dt.timedelta(days=HISTORY_DAYS), last
 
 
 async def _bars(
-    sources: Sources, symbols: Sequence[Symbol], session: Session, min_history: int
+    sources: Sources, symbols: Sequence[Symbol], session: Session
+) -> Mapping[Symbol, Sequence[Bar]]:
+    return await sources.bars.daily_bars(symbols, *_span(sources, session))
+
+
+async def _events(sources: Sources, symbols: Sequence[Symbol], session: Session) -> _Events:
+    start = session.date - dt.timedelta(days=_ACTION_DAYS)
+    end = session.date + dt.timedelta(days=_EVENTS_AHEAD_DAYS)
+    shortfalls: list[str] = []
+
+    async def ask(source: EventSource | None) -> tuple[CorporateEvent, ...] | None:
+        if source is None:
+            return ()
+        try:
+            return tuple(await source.events(symbols, start, end))
+        except (ProviderUnavailable, DataError) as exc:
+            shortfalls.append(f"events: {exc}")
+            return None
+
+    actions, earnings = await asyncio.gather(ask(sources.actions), ask(sources.earnings))
+    return _Events(
+        actions=(*(actions or ()), *(earnings or ())),
+        earnings=earnings,
+        shortfalls=tuple(sorted(shortfalls)),
+    )
+
+
+def _validated(
+    sources: Sources,
+    bars: Mapping[Symbol, Sequence[Bar]],
+    events: _Events,
+    session: Session,
+    min_history: int,
+    symbols: Sequence[Symbol],
 ) -> Validated:
-    last = sources.calendar.previous_session(session.date).date
-    first = last - dt.timedelta(days=HISTORY_DAYS)
-    bars = await sources.bars.daily_bars(symbols, first, last)
-    sessions = sources.calendar.sessions(first, last)
-    validated = validate(bars, sessions, symbols=symbols, rules=BarRules(min_history=min_history))
+    first, last = _span(sources, session)
+    validated = validate(
+        bars,
+        sources.calendar.sessions(first, last),
+        symbols=symbols,
+        rules=BarRules(min_history=min_history),
+        actions=explained_jumps(events.actions),
+    )
     _log.info(
         "bars.read",
         source=sources.bars.name,
@@ -111,6 +189,21 @@ async def _bars(
     return validated
 
 
+def _reporting(
+    sources: Sources,
+    symbols: Sequence[Symbol],
+    events: _Events,
+    session: Session,
+    sessions_ahead: int,
+) -> Mapping[Symbol, str]:
+    if events.earnings is None:
+        return dict.fromkeys(sorted(symbols), "unknown: the events file could not be read")
+    end = session.date + dt.timedelta(days=_EVENTS_AHEAD_DAYS)
+    following = sources.calendar.sessions(session.date, end)
+    soon = reporting_soon(events.earnings, following, sessions_ahead=sessions_ahead)
+    return {symbol: f"reports on {date}" for symbol, date in sorted(soon.items())}
+
+
 async def _headlines(
     sources: Sources, symbols: Sequence[Symbol], as_of: dt.datetime, look_back: dt.timedelta
 ) -> tuple[tuple[NewsItem, ...], tuple[str, ...]]:
@@ -119,7 +212,8 @@ async def _headlines(
     except (ProviderUnavailable, DataError) as exc:
         return (), (f"news: {exc}",)
     # The port promises this; a source that breaks it must not show us the future.
-    return tuple(item for item in items if item.published_at < as_of), ()
+    known = tuple(item for item in items if item.published_at < as_of)
+    return known, tuple(f"news: {text}" for text in getattr(sources.news, "shortfalls", ()))
 
 
 async def _forecasts(

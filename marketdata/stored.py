@@ -37,7 +37,9 @@ class StoredBars:
         clock: Clock,
         calendar: SessionCalendar,
         adjustment: str = "split",
+        is_strict: bool = False,
     ) -> None:
+        self._is_strict = is_strict
         self._store = store
         self._upstream = upstream
         self._clock = clock
@@ -50,11 +52,11 @@ class StoredBars:
     ) -> Mapping[Symbol, Sequence[Bar]]:
         """Return the complete daily bars of the dates ``start`` to ``end``, oldest first.
 
-        When ``upstream`` does not answer, what is stored is given; validation tells
-        whether it is fresh enough.
+        When ``upstream`` does not answer, what is stored is given, unless this source is
+        strict; validation tells whether it is fresh enough.
 
         Raises:
-            ProviderUnavailable: no answer, and nothing is stored.
+            ProviderUnavailable: no answer, and nothing is stored or the source is strict.
         """
         wanted = sorted(set(symbols))
         last = min(end, last_complete(self._calendar, self._clock.now()).date)
@@ -62,7 +64,7 @@ class StoredBars:
         try:
             held |= await self._top_up(wanted, held, start, last)
         except ProviderUnavailable as exc:
-            if not held:
+            if not held or self._is_strict:
                 raise
             _LOG.warning("bars.not_refreshed", source=self.name, reason=str(exc))
         found = {symbol: _between(held[symbol].bars, start, last) for symbol in sorted(held)}

@@ -279,6 +279,16 @@ def self_cross(request: OrderRequest, context: GateContext) -> LimitCheck:
     return _check("self_cross", passed, opposite[0] if opposite else "none", "none")
 
 
+def earnings(request: OrderRequest, context: GateContext) -> LimitCheck:
+    """Nothing is opened into an earnings report, unless that is allowed."""
+    told = context.reporting.get(request.symbol)
+    is_exit = context.lowers_exposure(request)
+    is_allowed = context.limits.allow_earnings_entries is True
+    passed = told is None or is_exit or is_allowed
+    detail = EXIT if is_exit else "allowed by allow_earnings_entries" if is_allowed else ""
+    return _check("earnings", passed, told or "no report near", "no report near", detail)
+
+
 LIMITS: tuple[Limit, ...] = (
     trading_state,
     latch,
@@ -306,6 +316,7 @@ LIMITS: tuple[Limit, ...] = (
     drawdown,
     duplicate_intent,
     self_cross,
+    earnings,
 )
 
 

@@ -33,6 +33,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_order_notional_usd": (1, 100_000_000),
     "max_notional_per_day_usd": (1, 1_000_000_000),
     "max_orders_per_day": (1, 10_000),
+    "earnings_sessions_ahead": (0, 20),
     "price_collar_pct": (0.01, 20),
     "exit_collar_pct": (0.01, 50),
     "stale_after_seconds": (1, 10 * 86_400),
@@ -65,6 +66,9 @@ class RiskLimits:
     max_adv_pct: Decimal = Decimal(1)
     require_known_volume: bool = True
     allow_short: bool = False
+    # earnings
+    allow_earnings_entries: bool = False
+    earnings_sessions_ahead: int = 1
     # orders
     max_order_notional_usd: Decimal = Decimal(25_000)
     max_notional_per_day_usd: Decimal = Decimal(200_000)

@@ -15,12 +15,19 @@ class NewsDesk:
     """A NewsSource that asks all of its sources at once and prints each story once.
 
     A source that fails or is late is left out, and named in ``shortfalls``; the desk
-    fails only when all do.
+    fails only when all do.  ``time_scale`` is the number of loop seconds in a real one.
     """
 
-    def __init__(self, sources: Sequence[NewsSource], *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        sources: Sequence[NewsSource],
+        *,
+        deadline_seconds: float,
+        time_scale: float = 1.0,
+    ) -> None:
         self._sources = tuple(sources)
         self._deadline_seconds = deadline_seconds
+        self._time_scale = time_scale
         self.name = "+".join(source.name for source in sources)
         self.shortfalls: tuple[str, ...] = ()
 
@@ -52,7 +59,7 @@ class NewsDesk:
         end: dt.datetime,
     ) -> Sequence[NewsItem] | str:
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout(self._deadline_seconds * self._time_scale):
                 return await source.headlines(symbols, start, end)
         except TimeoutError:
             return f"{source.name}: no answer within {self._deadline_seconds:g} s"

@@ -76,7 +76,14 @@ def _parts(view: MarketView) -> Iterable[bytes]:
     for symbol, bars in sorted(view.history.items()):
         yield symbol.encode()
         yield b"".join(_packed(bar) for bar in bars)
-    for named in (view.forecasts, view.sentiment, view.positions, view.assets, view.excluded):
+    for named in (
+        view.forecasts,
+        view.sentiment,
+        view.positions,
+        view.assets,
+        view.excluded,
+        view.reporting,
+    ):
         # Values are frozen dataclasses of plain fields, so repr() is complete and stable.
         yield repr(sorted(named.items(), key=lambda item: item[0])).encode()
 

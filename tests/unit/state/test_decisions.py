@@ -146,6 +146,7 @@ def test_second_decision_of_a_run_replaces_the_first(store: Store) -> None:
         {"positions": {}},
         {"assets": {}},
         {"excluded": {MSFT: "other reason"}},
+        {"reporting": {AAPL: "reports on 2022-11-15"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
