@@ -120,7 +120,7 @@ def _refuse_different_windows(cards: Sequence[ModelCard], step: int) -> None:
     first = cards[0]
     for card in cards:
         if str(step) not in card.metrics:
-            known = ", ".join(card.metrics)
+            known = ", ".join(sorted(card.metrics, key=int))
             raise ConfigError(f"model {card.title} was measured at {known} sessions, not {step}")
         same = (card.data_sha256, card.calibration_span) == (
             first.data_sha256,
