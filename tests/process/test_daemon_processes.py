@@ -1,10 +1,13 @@
 """The daemon's life as a process: stopped, killed, frozen, doubled; and traded beside."""
 
 import fcntl
+import json
+import resource
 import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +166,29 @@ def test_e04_a_reader_that_holds_the_database_does_not_stop_trading(open_world: 
     assert daemon.terminate() == 0
 
 
+def test_d10_without_a_free_file_descriptor_the_books_stay_whole_and_kill_works(
+    open_world: Open,
+) -> None:
+    world = open_world(start="2022-11-14T09:31:00", speed=30)
+    daemon = world.daemon()
+    daemon.wait_event("run.finished", kind="submit")
+    used = len(list(Path(f"/proc/{daemon.child.pid}/fd").iterdir()))
+    before = resource.prlimit(daemon.child.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.child.pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    world.arm("drop_stream:event=1,seconds=1")
+    world.order_up("hand-trades", symbol="META", qty="7", side="buy")
+    daemon.wait_event("stream.lost")
+    time.sleep(2)
+
+    assert daemon.child.poll() is None
+    done = world.openbell("--json", "kill")
+    assert json.loads(done.stdout)["verified"] is True
+    resource.prlimit(daemon.child.pid, resource.RLIMIT_NOFILE, before)
+    world.wait_for_agreement()
+    assert world.working() == []
+    assert daemon.terminate() == 0
+
+
 def test_n13_another_account_behind_the_same_address_is_refused(open_world: Open) -> None:
     world = open_world(**QUEUED)
     daemon = world.daemon()
@@ -180,7 +206,7 @@ def test_n13_another_account_behind_the_same_address_is_refused(open_world: Open
     assert len(world.posts()) == posts
 
 
-def test_n05_a12_refused_keys_end_78_before_any_order(open_world: Open) -> None:
+def test_n05_refused_keys_end_78_before_any_order(open_world: Open) -> None:
     world = open_world(**QUEUED)
 
     refused = world.openbell("run", APCA_API_SECRET_KEY="wrong")

@@ -107,7 +107,7 @@ def test_a04_a05_a26_a32_orders_seen_late_twice_or_strangely_are_one_order(
     assert "AAPL" in world.truth()["positions"]
 
 
-def test_a14_a15_b06_refused_and_rejected_orders_end_and_the_others_go_on(
+def test_b06_an_order_rejected_by_the_market_ends_and_the_others_go_on(
     open_world: Open,
 ) -> None:
     world = open_with(open_world, "reject_after_accept:match=GOOG")

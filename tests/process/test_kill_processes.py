@@ -127,6 +127,15 @@ def test_k01_e06_kill_with_the_database_corrupt_and_the_daemon_refuses_to_start(
     assert "backup" in refused.stderr
 
 
+def test_k16_the_latch_holds_when_a_person_clears_the_brokers_lock(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    killed(world)
+
+    world.order_up("account", is_suspended=False)
+
+    assert_nothing_more_is_sent(world, posts=0)
+
+
 def test_k07_kill_with_the_latch_file_deleted_leaves_it_engaged(open_world: Open) -> None:
     world = open_world(**QUEUED)
     with_working_orders(world).kill()
@@ -203,7 +212,7 @@ def test_e01_k07_kill_on_a_full_disk_and_the_running_daemon_sends_nothing(
     assert_nothing_more_is_sent(world, posts)
 
 
-def test_k03_a11_kill_during_an_in_flight_order_leaves_nothing_working(open_world: Open) -> None:
+def test_k03_kill_during_an_in_flight_order_leaves_nothing_working(open_world: Open) -> None:
     world = open_world(**QUEUED, faults=("lose_answer:order=2,mode=hang",))
     daemon = world.daemon()
     wait_for("the order whose answer never comes", lambda: len(world.posts()) >= 2)
