@@ -37,11 +37,12 @@ def main() -> int:
     names = [field.name.replace("_", " ") for field in fields(PriceScores)]
     sys.stdout.write(f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n")
     for scores in run_experiment(book, seed=asked.seed, max_epochs=asked.epochs):
-        cells = [
-            f"{value:.5g}" if isinstance(value, float) else f"{value}" for value in astuple(scores)
-        ]
-        sys.stdout.write(f"| {' | '.join(cells)} |\n")
+        sys.stdout.write(f"| {' | '.join(map(_cell, astuple(scores)))} |\n")
     return 0
+
+
+def _cell(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else f"{value}"
 
 
 if __name__ == "__main__":

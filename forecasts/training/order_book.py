@@ -7,6 +7,7 @@ a model scores on them says nothing about money.
 
 import csv
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -108,7 +109,7 @@ def read_csv(path: Path) -> tuple[BookSnapshot, ...]:
     """
     with path.open(newline="", encoding="utf-8") as file:
         found = tuple(_snapshot(path, line) for line in csv.DictReader(file))
-    if any(later.at <= earlier.at for earlier, later in zip(found, found[1:], strict=False)):
+    if any(later.at <= earlier.at for earlier, later in itertools.pairwise(found)):
         raise DataError(f"{path}: times do not rise; sort it and remove doubles")
     return found
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from domain.errors import DataError
+from forecasts.training.losses import batches
 from forecasts.training.order_book import BOOK_FEATURES, LONGEST_WINDOW, BookSnapshot, book_features
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,11 @@ WINDOW = 12
 HIDDEN, LAYERS, DROPOUT = 64, 2, 0.2
 BATCH, RATE, DECAY, CLIP, PATIENCE = 32, 1e-3, 1e-5, 1.0, 15
 TRAINING_SHARE, VALIDATION_SHARE = 0.70, 0.15
-CELLS: Mapping[str, type[nn.RNNBase]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+CELLS: Mapping[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
+    "RNN": nn.RNN,
+    "GRU": nn.GRU,
+    "LSTM": nn.LSTM,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,7 @@ class PriceScores:
 class NextChange(nn.Module):
     """A recurrent network and one number out."""
 
-    def __init__(self, cell: type[nn.RNNBase]) -> None:
+    def __init__(self, cell: Cell) -> None:
         super().__init__()
         self.recurrent = cell(len(BOOK_FEATURES), HIDDEN, LAYERS, batch_first=True, dropout=DROPOUT)
         self.linear = nn.Linear(HIDDEN, 1)
@@ -117,8 +122,8 @@ def _fit(network: NextChange, data: _Data, seed: int, max_epochs: int) -> None:
     best, best_loss, since = copy.deepcopy(network.state_dict()), np.inf, 0
     for _ in range(max_epochs):
         network.train()
-        order = torch.from_numpy(generator.permutation(first))
-        for batch in order.split(BATCH):
+        for drawn in batches(generator.permutation(first), BATCH):
+            batch = torch.from_numpy(drawn)
             loss = nn.functional.mse_loss(network(data.windows[batch]), data.changes[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

