@@ -25,11 +25,8 @@ WINDOW = 12
 HIDDEN, LAYERS, DROPOUT = 64, 2, 0.2
 BATCH, RATE, DECAY, CLIP, PATIENCE = 32, 1e-3, 1e-5, 1.0, 15
 TRAINING_SHARE, VALIDATION_SHARE = 0.70, 0.15
-CELLS: Mapping[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
-    "RNN": nn.RNN,
-    "GRU": nn.GRU,
-    "LSTM": nn.LSTM,
-}
+Cell = type[nn.RNN | nn.GRU | nn.LSTM]
+CELLS: Mapping[str, Cell] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
