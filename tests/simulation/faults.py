@@ -40,6 +40,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "cancel.stuck": (0.05, 0.30),
     # B: orders and fills
     "fill.partial": (0.1, 0.8),  # B01 B02
+    "fill.slow": (0.1, 0.9),  # B02: it rests until somebody cancels it, or the close
     "fill.while_canceling": (0.1, 0.6),  # A29
     "fill.after_cancel": (0.05, 0.4),  # B03 B04
     "fill.twins": (0.1, 0.5),  # B11
@@ -105,8 +106,11 @@ class Faults:
                 self.rates[name] = rate
 
     def has(self, name: str) -> bool:
-        """Tell whether a class is in this seed's swarm."""
-        return name in self.rates
+        """Tell whether a class that needs no dice is in this seed's swarm."""
+        if name not in self.rates:
+            return False
+        self.counts[name] += 1
+        return True
 
     def strikes(self, name: str) -> bool:
         """Throw the dice of one class."""

@@ -57,8 +57,10 @@ class Market:
             level = list(self._closes[symbol].values())[-1]
             drift = -0.02 if is_slump else 0.0
             nodes = []
-            for _ in range(_NODES):
-                level = max(1.5, level * math.exp(draw.gauss(drift, 0.006)))
+            for node in range(_NODES):
+                # Some openings jump beyond every limit price, so that orders rest.
+                width = 0.018 if node == 0 else 0.006
+                level = max(1.5, level * math.exp(draw.gauss(drift, width)))
                 nodes.append(round(level, 2))
             self._nodes[symbol, session.date] = nodes
             self._closes[symbol][session.date] = nodes[-1]

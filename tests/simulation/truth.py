@@ -220,7 +220,7 @@ class Truth:
 
     def _check(self, client_id: str, symbol: Symbol, side: Side, quantity: Decimal) -> None:
         twins = self.of_client(client_id)
-        if self.faults.has("broker.forgets_ids"):
+        if twins and self.faults.has("broker.forgets_ids"):
             twins = [order for order in twins if order.is_open]
         if twins:
             raise Refused(422, "client_order_id must be unique")
@@ -252,7 +252,7 @@ class Truth:
         is_crossed = order.limit is None or (
             price <= order.limit if order.side is Side.BUY else price >= order.limit
         )
-        if not is_crossed:
+        if not is_crossed or self.faults.strikes("fill.slow"):
             self._later("match", 60, 240, self._match, order)
             return
         if self.faults.strikes("order.odd_status"):
