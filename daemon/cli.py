@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daemon.commands.models import app as models
 from domain.errors import (
     AuthRefused,
     BadArgument,
@@ -37,6 +38,9 @@ app = typer.Typer(
     help="A trading daemon that has your book ready before the opening bell, "
     "and that can always be stopped.",
 )
+
+
+app.add_typer(models, name="models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,25 @@ def report(
 
 
 @app.command()
+def fetch(
+    ctx: typer.Context,
+    symbols: Annotated[
+        list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="[universe.symbols]")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First date [5 years ago].")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="sample, alpaca, yahoo or csv [marketdata.provider].")
+    ] = None,
+) -> None:
+    """Download market data into the local store and validate it; type it again to resume."""
+    from daemon.commands.fetching import fetch_bars as command
+
+    raise typer.Exit(command(ctx.obj, symbols=symbols or [], start=start, provider=provider))
+
+
+@app.command()
 def doctor(ctx: typer.Context) -> None:
     """Check everything the daemon relies on; each problem names its fix.  Reads only."""
     from daemon.commands.doctor import doctor as command
@@ -293,6 +316,21 @@ def paper_server(
     from daemon.commands.serving import paper_server as command
 
     command(ctx.obj, port=port)
+
+
+@app.command()
+def train(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="rnn, gru, lstm, attention-lstm, nhits, tft ...")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
+) -> None:
+    """Train a forecasting model on the recorded prices, calibrated out of sample."""
+    from daemon.commands.training import train as command
+
+    command(ctx.obj, model=model, seed=seed, epochs=epochs, device=device, resume=resume)
 
 
 @app.command("serve-models")
