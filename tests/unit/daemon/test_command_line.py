@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 def openbell(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OPENBELL__")}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "daemon", *arguments],
         cwd=cwd,
         env={**inherited, "PYTHONPATH": str(REPOSITORY), **environ},
@@ -127,7 +127,7 @@ def test_help_and_reading_start_without_heavy_packages() -> None:
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
 
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
 

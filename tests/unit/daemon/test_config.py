@@ -125,7 +125,7 @@ def test_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, content:
     path = tmp_path / "config.toml"
     path.write_bytes(content)
 
-    with pytest.raises(ConfigError, match="config.toml"):
+    with pytest.raises(ConfigError, match=r"config\.toml"):
         load(path, {})
 
 
