@@ -102,9 +102,7 @@ async def _embedded(
         broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
         try:
             with published(config, server):
-                yield Connection(
-                    broker=broker, stream=stream, clock=clock, time_scale=_time_scale()
-                )
+                yield Connection(broker=broker, stream=stream, clock=clock, time_scale=loop_scale())
         finally:
             await broker.aclose()
 
@@ -120,15 +118,21 @@ async def _remote(
 ) -> AsyncIterator[Connection]:
     clock: Clock = SystemClock()
     if config.clock.kind == "replay" and not is_beside:
-        clock = await _replay_clock(config, credentials)
+        clock = await replay_clock(config, credentials)
     broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
     try:
-        yield Connection(broker=broker, stream=stream, clock=clock, time_scale=_time_scale())
+        yield Connection(broker=broker, stream=stream, clock=clock, time_scale=loop_scale())
     finally:
         await broker.aclose()
 
 
-async def _replay_clock(config: Config, credentials: Credentials) -> Clock:
+async def replay_clock(config: Config, credentials: Credentials) -> Clock:
+    """Return the clock of a replay; a start of "broker" asks the broker for the time.
+
+    Raises:
+        ConfigError: ``clock.start`` is no moment.
+        BrokerUnavailable: the broker does not tell the time.
+    """
     if config.clock.start != "broker":
         return start_clock(config)
     probe, _ = _adapters(config, config.broker.alpaca, credentials, SystemClock(), is_urgent=False)
@@ -147,7 +151,7 @@ def _adapters(
     is_urgent: bool,
 ) -> tuple[AlpacaBroker, AlpacaTradeStream]:
     key_id, secret_key = credentials.require(BROKER_KEY_ID), credentials.require(BROKER_SECRET_KEY)
-    scale = _time_scale()
+    scale = loop_scale()
     broker = AlpacaBroker.connect(
         AlpacaSettings(
             trading_url=urls.trading_url,
@@ -174,7 +178,7 @@ def _adapters(
     return broker, stream
 
 
-def _time_scale() -> float:
+def loop_scale() -> float:
     """Loop seconds in one real second, for deadlines on the wire; a stepping loop has none."""
     loop = asyncio.get_running_loop()
     return max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0

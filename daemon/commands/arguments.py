@@ -6,8 +6,8 @@ from domain.errors import BadArgument
 from domain.ids import Symbol, is_symbol
 
 
-def session_date(text: str | None) -> dt.date | None:
-    """Parse ``--date``.
+def session_date(text: str | None, *, option: str = "--date") -> dt.date | None:
+    """Parse ``--date``, or another option that takes a date.
 
     Raises:
         BadArgument: it is not a date.
@@ -17,7 +17,7 @@ def session_date(text: str | None) -> dt.date | None:
     try:
         return dt.date.fromisoformat(text)
     except ValueError:
-        raise BadArgument(f"--date {text}: not a date; write it as 2022-12-14") from None
+        raise BadArgument(f"{option} {text}: not a date; write it as 2022-12-14") from None
 
 
 def symbol(text: str) -> Symbol:
