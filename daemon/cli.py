@@ -259,13 +259,14 @@ def report(
 def fetch(
     ctx: typer.Context,
     symbols: Annotated[
-        list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="[universe.symbols]")
+        list[str] | None, typer.Argument(metavar="SYMBOL...", help="Without any: the universe.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First date [5 years ago].")
+        str | None,
+        typer.Option("--from", metavar="YYYY-MM-DD", help="First date; else 5 years ago."),
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="sample, alpaca, yahoo or csv [marketdata.provider].")
+        str | None, typer.Option(metavar="NAME", help="Instead of marketdata.provider.")
     ] = None,
 ) -> None:
     """Download market data into the local store and validate it; type it again to resume."""
