@@ -1,0 +1,203 @@
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import cli
+from forecasts.card import ModelCard
+from forecasts.model_store import SHIPPED, ModelStore, publish
+from tests.support.model_server import CARD
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory without a configuration, with models of its own."""
+    shutil.copytree(SHIPPED, tmp_path / "var" / "models")
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OPENBELL")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def openbell(_: Path, *arguments: str) -> Done:
+    """Run a command in this process: a new one would take a second each time."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        status = cli._run(cli.hoist(["models", *arguments]))
+    return Done(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def document(home: Path, *arguments: str) -> Any:
+    done = openbell(home, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def registry(home: Path) -> ModelStore:
+    return ModelStore([home / "var" / "models"])
+
+
+def add_version(home: Path, version: str, *, pinball: float = 0.0, **changes: Any) -> ModelCard:
+    """Publish a candidate whose losses are ``pinball`` lower."""
+    stored = registry(home).load("lstm", "1")
+    metrics = {
+        step: {**figures, "pinball": figures["pinball"] - pinball}
+        for step, figures in stored.card.metrics.items()
+    }
+    card = dataclasses.replace(stored.card, version=version, metrics=metrics, **changes)
+    publish(home / "var" / "models", card, stored.onnx)
+    return card
+
+
+def fits(text: str) -> bool:
+    return all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_the_list_names_every_version_and_the_one_in_use(home: Path) -> None:
+    add_version(home, "2")
+
+    rows = document(home)
+    assert rows == document(home, "list")
+    assert [(row["name"], row["version"], row["in_use"]) for row in rows] == [
+        ("lstm", "1", True),
+        ("lstm", "2", False),
+    ]
+    assert rows[0]["model_hash"] == CARD.sha256
+    assert rows[0]["data_cutoff"] == "2022-05-31"
+    told = openbell(home).stdout
+    assert "lstm/1" in told
+    assert fits(told)
+
+
+def test_a_damaged_version_is_in_the_list_with_its_problem(home: Path) -> None:
+    add_version(home, "2")
+    (home / "var" / "models" / "lstm" / "2" / "model.onnx").write_bytes(b"damaged")
+
+    rows = document(home, "list")
+    told = openbell(home, "list").stdout
+
+    assert rows[0]["problem"] is None
+    assert "does not match its card" in rows[1]["problem"]
+    assert "lstm/2" in told
+    assert fits(told)
+
+
+def test_show_tells_what_a_model_eats_and_how_good_it_was(home: Path) -> None:
+    shown = document(home, "show", "lstm")
+    told = openbell(home, "show", "lstm").stdout
+
+    assert shown["levels"] == list(CARD.levels)
+    assert list(shown["metrics"]) == ["1", "5", "20", "40"]
+    assert CARD.sha256 in told
+    assert "calibrated on" in told
+    assert fits(told)
+
+
+def test_compare_sets_models_beside_their_baselines_and_names_the_verdict(home: Path) -> None:
+    add_version(home, "2", pinball=0.01)
+
+    (table,) = document(home, "compare", "lstm/1", "lstm/2", "--step", "20")
+    told = openbell(home, "compare", "lstm/1", "lstm/2").stdout
+
+    assert table["step"] == 20
+    assert [row["name"] for row in table["rows"] if not row["is_baseline"]] == ["lstm/1", "lstm/2"]
+    assert [row["name"] for row in table["rows"] if row["is_baseline"]]
+    assert "No edge found" in table["verdict"]
+    assert "No edge found in the direction 40 sessions ahead" in told
+    assert "pinball" in told
+    assert fits(told)
+
+
+def test_models_measured_on_other_windows_stand_in_another_table(home: Path) -> None:
+    add_version(home, "2", data_sha256="0" * 64)
+
+    tables = document(home, "compare", "lstm/1", "lstm/2")
+    told = openbell(home, "compare", "lstm/1", "lstm/2").stdout
+
+    assert len(tables) == 2
+    assert "different windows" in told
+
+
+def test_a_better_version_is_promoted_and_an_older_one_comes_back_at_once(home: Path) -> None:
+    add_version(home, "2", pinball=0.01)
+
+    assert document(home, "promote", "lstm", "2") == {
+        "name": "lstm",
+        "version": "2",
+        "before": "1",
+        "overruled": [],
+    }
+    assert registry(home).current("lstm") == "2"
+    assert "lstm/1 is in use; before it 2" in openbell(home, "promote", "lstm", "1").stdout
+    assert registry(home).current("lstm") == "1"
+
+
+def test_a_worse_version_is_promoted_only_regardless(home: Path) -> None:
+    add_version(home, "2", pinball=-0.01)
+
+    refused = openbell(home, "promote", "lstm", "2")
+    assert refused.returncode == 1
+    assert "is not promoted: pinball" in refused.stderr
+    assert "--regardless overrules the rule" in refused.stderr
+    assert registry(home).current("lstm") == "1"
+
+    overruled = document(home, "promote", "lstm", "2", "--regardless")["overruled"]
+    assert len(overruled) == 1
+    assert registry(home).current("lstm") == "2"
+
+
+def test_a_damaged_pointer_is_mended_by_a_promotion(home: Path) -> None:
+    (home / "var" / "models" / "lstm" / "current").write_text("latest")
+
+    assert document(home, "promote", "lstm", "1")["before"] is None
+    assert registry(home).current("lstm") == "1"
+
+
+@pytest.mark.parametrize("form", ["onnx", "triton", "modelscope"])
+def test_an_export_tells_its_files_and_overwrites_nothing(home: Path, form: str) -> None:
+    exported = document(home, "export", "lstm", "--format", form, "--out", "there")
+    again = openbell(home, "export", "lstm", "--format", form, "--out", "there")
+
+    assert exported["model"] == "lstm/1"
+    assert all((home / "there" / file).is_file() for file in exported["files"])
+    assert any(file.endswith("model.onnx") for file in exported["files"])
+    assert again.returncode == 78
+    assert "there exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (("show", "nhits"), 78, "no model is called 'nhits'"),
+        (("show", "lstm", "--version", "9"), 78, "has no version 9"),
+        (("promote", "lstm", "9"), 78, "has no version 9"),
+        (("compare", "--step", "3"), 78, "not 3"),
+        (("export", "lstm", "--format", "zip", "--out", "x"), 64, "choose from modelscope, onnx"),
+        (("export", "lstm"), 64, "--format"),
+        (("burn",), 64, "burn"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    home: Path, arguments: tuple[str, ...], status: int, text: str
+) -> None:
+    done = openbell(home, *arguments)
+
+    assert done.returncode == status
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
