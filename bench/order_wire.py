@@ -168,7 +168,7 @@ async def _send_all(broker: AlpacaBroker) -> None:
 
     async def worker() -> None:
         while queue:
-            await broker.submit(_order(queue.pop()), guard=lambda: None)
+            await broker.submit(limit_order(queue.pop()), guard=lambda: None)
 
     await asyncio.gather(*(worker() for _ in range(CONNECTIONS)))
 
@@ -221,7 +221,8 @@ def _bare_request(number: int) -> bytes:
     return b"POST /v2/orders HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-def _order(number: int) -> orders.OrderRequest:
+def limit_order(number: int) -> orders.OrderRequest:
+    """Return one order of the measurement."""
     return orders.OrderRequest(
         client_order_id=ClientOrderId(f"ob-{number}"),
         strategy="bench",
