@@ -5,16 +5,16 @@ import datetime as dt
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from brokers.exchange.daily_path import DailyPath
-from brokers.exchange.settings import ExchangeSettings
-from brokers.paper_server import Keys, PaperServer, ServerOptions, parse_fault
 from daemon.config import Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from domain.clock import Clock
 from domain.ids import Symbol
 from marketdata.base import SessionCalendar
-from marketdata.recording import recording
+
+if TYPE_CHECKING:
+    from brokers.paper_server import PaperServer
 
 DIRECTORY = "paper"
 _ENDPOINT = "endpoint"
@@ -29,13 +29,19 @@ def embedded_broker(
     calendar: SessionCalendar,
     credentials: Credentials,
     port: int = 0,
-) -> PaperServer:
+) -> "PaperServer":
     """Build the server; its account lives in ``{state.directory}/paper``.  Nothing listens yet.
 
     Raises:
         DataError: the recorded prices are not installed.
         ConfigError: a fault is not known.
     """
+    # A kill, and any command for a real account, must not wait for a web server to load.
+    from brokers.exchange.daily_path import DailyPath
+    from brokers.exchange.settings import ExchangeSettings
+    from brokers.paper_server import Keys, PaperServer, ServerOptions, parse_fault
+    from marketdata.recording import recording
+
     start = clock.now().date() - dt.timedelta(days=_DAYS_BEFORE)
     recorded = recording()
     last = max(coverage.last for coverage in recorded.coverage().values())
@@ -67,6 +73,8 @@ def recording_end(config: Config) -> dt.date | None:
     """Return the last date on which the embedded broker has prices; None with another broker."""
     if config.broker.kind != "embedded":
         return None
+    from marketdata.recording import recording
+
     coverage = recording().coverage()
     ends = [
         coverage[Symbol(symbol)].last
@@ -77,7 +85,7 @@ def recording_end(config: Config) -> dt.date | None:
 
 
 @contextlib.contextmanager
-def published(config: Config, server: PaperServer) -> Iterator[None]:
+def published(config: Config, server: "PaperServer") -> Iterator[None]:
     """Leave word where the server listens, for commands typed beside the daemon."""
     path = state_directory(config) / DIRECTORY / _ENDPOINT
     path.write_text(str(server.port), encoding="ascii")

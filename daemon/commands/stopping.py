@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from daemon import event_loop
-from daemon.app import open_books
 from daemon.cli import EXIT_NOT_VERIFIED, Options
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, load_for_kill, state_directory
@@ -13,13 +12,8 @@ from domain.clock import SystemClock
 from domain.errors import OpenbellError
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
-from execution.orders import OrderPath
-from execution.reconcile import Reconciler
-from execution.resume import books_agree
-from execution.resume import resume as resume_trading
 from state.latch import KillAction, Latch
 from state.pause import Pause
-from state.store import Store
 
 
 def kill(options: Options, *, flatten: bool, reason: str) -> int:
@@ -109,6 +103,14 @@ def resume(options: Options, *, reason: str, confirm: str) -> None:
 
 
 async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
+    # Not above: the kill switch starts without all this.
+    from daemon.app import open_books
+    from execution.orders import OrderPath
+    from execution.reconcile import Reconciler
+    from execution.resume import books_agree
+    from execution.resume import resume as resume_trading
+    from state.store import Store
+
     latch = Latch(state_directory(config))
     # What the person saw when typing: a kill that comes after this wins.
     seen = latch.read()
