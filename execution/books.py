@@ -18,6 +18,7 @@ from execution.desk import Desk
 from execution.matching import mismatches
 from state.journal import ApplyOutcome
 from state.ledger import FillOutcome
+from state.risk_state import RiskState
 from state.rows import OrderRecord
 
 _log = structlog.get_logger("books")
@@ -83,7 +84,12 @@ class Books:
         Raises:
             DataError: a field that its kind needs is missing.
         """
-        is_new = self._desk.ledger.apply_activity(activity)
+        with self._desk.store.transaction():
+            is_new = self._desk.ledger.apply_activity(activity)
+            if is_new and activity.kind is ActivityKind.TRANSFER:
+                # Money that came or went is neither a gain nor a loss.
+                flows = RiskState(self._desk.store)
+                flows.record_cash_flow(activity.net_amount, activity.activity_id)
         if is_new and activity.kind is ActivityKind.FILL and activity.symbol is not None:
             _log.info("fill.booked", symbol=activity.symbol, origin="activities")
             self._check_short(activity.symbol)

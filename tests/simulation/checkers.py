@@ -246,23 +246,32 @@ def never_invented(truth: Truth, db: sqlite3.Connection) -> Violations:
 
 
 def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
-    """I04: share for share."""
+    """I04: share for share; where shares came without a word the symbol is locked."""
+    locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
+    unlocked = sorted(truth.unexplained - locked)
+    if unlocked:
+        return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]
     ours = {
         row["symbol"]: Decimal(row["quantity"])
         for row in db.execute("SELECT symbol, quantity FROM positions")
-        if Decimal(row["quantity"])
+        if Decimal(row["quantity"]) and row["symbol"] not in truth.unexplained
     }
-    theirs = {str(symbol): quantity for symbol, quantity in truth.positions.items() if quantity}
+    theirs = {
+        str(symbol): quantity
+        for symbol, quantity in truth.positions.items()
+        if quantity and symbol not in truth.unexplained
+    }
     if ours == theirs:
         return []
     return [("I04", f"the ledger holds {_told(ours)}, the broker {_told(theirs)}")]
 
 
-def no_lock_left(db: sqlite3.Connection) -> Violations:
+def no_lock_left(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I16: once the books agree, no symbol stays locked."""
     return [
         ("I16", f"{row['symbol']} is still locked: {row['reason']}")
         for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
+        if row["symbol"] not in truth.unexplained
     ]
 
 
@@ -293,6 +302,64 @@ def runs_once(db: sqlite3.Connection, dates: list[str]) -> Violations:
             elif states[0] == "RUNNING":
                 found.append(("I11", f"{date} {kind} never ended"))
     return found
+
+
+def flows_named(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I09: the high-water mark knows every deposit and withdrawal, and nothing else."""
+    ours = sum((Decimal(row["amount"]) for row in db.execute("SELECT * FROM cash_flows")), _ZERO)
+    paid = [entry for entry in truth.log if entry[1] == "paid"]
+    theirs = sum((Decimal(e[3]) for e in paid if e[2].startswith("transfer")), _ZERO)
+    # What came before the books were opened is in their opening balance.
+    early = sum(
+        (Decimal(e[3]) for e in paid if e[2].startswith("transfer") and e[0] == 0.0), _ZERO
+    )
+    if ours in {theirs, theirs - early}:
+        return []
+    return [("I09", f"flows of {ours} are named, {theirs} happened")]
+
+
+def paused(directory: Path, request: OrderRequest) -> Violations:
+    """I09: no entry leaves while a person has paused entries."""
+    if request.side is Side.SELL or not (directory / "PAUSE").exists():
+        return []
+    return [("I09", f"{request.client_order_id} left while entries are paused")]
+
+
+class OrderHistory:
+    """I03: what an order reached is never taken back."""
+
+    _ENDED = frozenset({"filled", "canceled", "expired"})
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, Decimal]] = {}
+
+    def check(self, db: sqlite3.Connection) -> Violations:
+        """Compare with what was seen before."""
+        found: Violations = []
+        for row in db.execute("SELECT client_order_id, state, filled_quantity FROM orders"):
+            name, state = row["client_order_id"], row["state"]
+            filled = Decimal(row["filled_quantity"])
+            before = self._seen.get(name)
+            if before is not None:
+                if before[0] in self._ENDED and state not in self._ENDED:
+                    found.append(("I03", f"{name} went back from {before[0]} to {state}"))
+                if filled < before[1]:
+                    found.append(("I03", f"{name} fell from {before[1]} to {filled} filled"))
+            self._seen[name] = (state, filled)
+        return found
+
+
+def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) -> Violations:
+    """I09: what the daemon read for minutes beyond a loss limit has engaged the latch."""
+    read = [Decimal(e[2]) for e in truth.log[-200:] if e[1] == "equity" and e[0] > since]
+    row = db.execute("SELECT high_water_mark FROM risk_state").fetchone()
+    if len(read) < 3 or row["high_water_mark"] is None:
+        return []
+    mark = Decimal(row["high_water_mark"])
+    least = min((mark - equity) * 100 / mark for equity in read)
+    if least < limits.max_drawdown_pct + Decimal("0.1"):
+        return []
+    return [("I09", f"a drawdown of {least:.2f} % was read and the latch is not engaged")]
 
 
 def settled(db: sqlite3.Connection) -> Violations:

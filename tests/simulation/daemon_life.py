@@ -66,11 +66,13 @@ class Machine:
     look_seconds: float = 30.0
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
     reports: list[EndOfDayReport] = field(default_factory=list)
-    report_seen: Callable[[EndOfDayReport], None] = lambda _report: None
+    report_seen: Callable[[EndOfDayReport], None]
+    alerted: Callable[[str], None]
 
     def alert(self, kind: str, text: str, symbol: object) -> None:
         """Take what the operator is told."""
         self.alerts.append((self.clock.monotonic(), kind, text))
+        self.alerted(kind)
 
     def desk(self, store: Store, broker: SimBroker) -> Desk:
         """Lay out what the order path works with, as the daemon does."""

@@ -158,6 +158,9 @@ class SimBroker:
 
     async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
         await self._wait(is_read=False)
+        if self._faults.strikes("send.slow"):
+            await asyncio.sleep(self._faults.span("send.slow", 1, 10))
+            self._process.alive()
         if self._faults.strikes("send.not_sent"):
             raise NotSent("no connection")
         if self._truth.is_down and self._faults.dice("down").random() < 0.5:

@@ -148,6 +148,7 @@ class Simulation:
             on_wire=self._on_wire,
             look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
             report_seen=self._report_seen,
+            alerted=self._alerted,
         )
         self.life: DaemonLife | None = None
         self._daemon: asyncio.Task[None] | None = None
@@ -160,8 +161,12 @@ class Simulation:
         self._events = checkers.EventLog()
         self._mark: Decimal | None = None
         self._latch_seen = False
+        self._must_be_engaged = False
         self._is_resuming = 0
         self._crashes = list(scenario.crash_at)
+        self._history = checkers.OrderHistory()
+        self._paused_at = 0.0
+        self._restarted_at = 0.0
         self._outages = list(scenario.outages)
         self._deaths = 0
 
@@ -178,13 +183,18 @@ class Simulation:
     def _on_wire(self, process: Process, request: OrderRequest) -> None:
         self.truth.write("wire", process.name, request.client_order_id, str(request.quantity))
         self.outcome.orders += 1
-        if process.name.startswith("kill"):
+        if request.leg == "flatten":
+            # A kill's own closing orders, also where the next start completes it.
+            if request.quantity > abs(self.truth.positions.get(request.symbol, Decimal(0))):
+                self.blame([("I06", f"{request.client_order_id} closes more than is held")])
             return
         truth = self.truth
         with checkers.reading(self.machine.directory) as db:
             self.blame(checkers.durable_intent(db, request))
             self.blame(checkers.latch_allows(self.machine.directory, db, request))
             self.blame(checkers.state_allows(truth, db, request))
+            if self.loop.moment - self._paused_at > 300:
+                self.blame(checkers.paused(self.machine.directory, request))
             self.blame(checkers.within_limits(truth, db, request, LIMITS))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
         self.blame(checkers.sane_order(truth, request, LIMITS))
@@ -199,9 +209,23 @@ class Simulation:
 
     def _look_at_latch(self) -> None:
         engaged = checkers.latch_is_engaged(self.machine.directory)
+        if self._must_be_engaged and not engaged and not self._is_resuming:
+            self.blame([("I06", "the daemon said that it halts, and the latch is not engaged")])
+            self._must_be_engaged = False
         if self._latch_seen and not engaged and not self._is_resuming:
             self.blame([("I06", "the latch was released and nobody resumed")])
         self._latch_seen = engaged
+
+    def _alerted(self, kind: str) -> None:
+        if kind == "kill.engaged":
+            # The next step may be its death; whoever survives it must have engaged.
+            process = self.life.process if self.life is not None else None
+
+            def judge() -> None:
+                is_alive = process is not None and not process.is_dead
+                self._must_be_engaged = is_alive and not process.disk_faults  # type: ignore[union-attr]
+
+            self.loop.call_later(1.0, judge)
 
     def _report_seen(self, report: EndOfDayReport) -> None:
         self.outcome.reports += 1
@@ -225,10 +249,28 @@ class Simulation:
             self.blame(self._events.check(db))
             self.blame(checkers.never_invented(self.truth, db))
             self.blame(checkers.intents_match(self.truth, db))
+            self.blame(self._history.check(db))
+            if self._is_watching():
+                since = self.loop.moment - 3 * self.machine.look_seconds
+                self.blame(checkers.loss_halts(self.truth, db, LIMITS, since))
             mark = checkers.mark_of(db)
         if self._mark is not None and (mark is None or mark < self._mark):
             self.blame([("I09", f"the high-water mark fell from {self._mark} to {mark}")])
         self._mark = mark
+
+    def _is_watching(self) -> bool:
+        """Tell whether the daemon has been up, in the session, and able to see its equity."""
+        session, now = self.truth.session, self.truth.now()
+        quiet = 4 * self.machine.look_seconds
+        return (
+            session is not None
+            and session.open + dt.timedelta(seconds=quiet) < now < session.close
+            and self.loop.moment - self._restarted_at > quiet
+            and self._daemon is not None
+            and not self._daemon.done()
+            and not self.machine.clock.offset
+            and not checkers.latch_is_engaged(self.machine.directory)
+        )
 
     def check_calm(self) -> None:
         """Judge what must hold once everything has been quiet for ten minutes."""
@@ -238,7 +280,8 @@ class Simulation:
             self.blame(checkers.same_holdings(self.truth, db))
             self.blame(checkers.same_cash(self.truth, db))
             self.blame(checkers.settled(db))
-            self.blame(checkers.no_lock_left(db))
+            self.blame(checkers.no_lock_left(self.truth, db))
+            self.blame(checkers.flows_named(self.truth, db))
         if self._daemon is None or self._daemon.done():
             self.blame([("I16", "the daemon does not run")])
 
@@ -322,8 +365,9 @@ class Simulation:
         await self._until(session.open)
         # Prices move at the open: no order fills before.
         calm = session.close - CALM_BEFORE_CLOSE
-        await self._until(calm)
-        self.check_always()
+        while self.truth.now() < calm:
+            await self._until(min(calm, self.truth.now() + dt.timedelta(minutes=25)))
+            self.check_always()
         if is_last:
             await self._calm_down(session)
         await self._until(session.close)
@@ -377,6 +421,10 @@ class Simulation:
             self._at(self._moment("kill", session), self._kill(flatten=False))
         if faults.strikes("operator.flatten"):
             self._at(self._moment("flatten", session), self._kill(flatten=True))
+        if faults.strikes("books.broken"):
+            self._at(self._moment("broken", session), self._break_books())
+        if faults.strikes("disk.latch_lost"):
+            self._at(self._moment("latch", session), self._lose_latch())
         if faults.strikes("operator.pause"):
             self._at(self._moment("pause", session), self._pause())
         if self.scenario.kill_at_minute is not None and session is self.sessions[0]:
@@ -387,6 +435,11 @@ class Simulation:
         # Half of what happens, happens while orders are sent and filled.
         dice = self.faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
+        if low < 0 and dice.random() < 0.3:
+            # While the orders of the day leave.
+            minutes = SCHEDULE.submit_minutes_before_open
+            start = session.open - dt.timedelta(minutes=minutes)
+            return start + dt.timedelta(seconds=dice.uniform(0, 8))
         minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
         return session.open + dt.timedelta(minutes=minutes)
 
@@ -414,6 +467,17 @@ class Simulation:
                 f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
             )
 
+    async def _break_books(self) -> None:
+        self.truth.slip_in(self.faults.pick("broken", list(SYMBOLS)), Decimal(3))
+
+    async def _lose_latch(self) -> None:
+        path = self.machine.directory / "KILL"
+        if path.exists():
+            if self.faults.dice("latch").random() < 0.5:
+                path.unlink()
+            else:
+                path.write_bytes(b"{")
+
     async def _second(self) -> None:
         is_running = self._daemon is not None and not self._daemon.done()
         if self.life is not None and self.life.store is not None and is_running:
@@ -435,6 +499,7 @@ class Simulation:
         pause = Pause(self.machine.directory)
         with contextlib.suppress(StateError):
             pause.set("looking at something")
+            self._paused_at = self.loop.moment
             await asyncio.sleep(self.faults.span("operator.pause", 60, 7200))
             pause.clear()
 
@@ -491,6 +556,7 @@ class Simulation:
         except (OpenbellError, Crash):
             pass
         self._latch_seen = checkers.latch_is_engaged(self.machine.directory)
+        self._must_be_engaged = False
         self._is_resuming -= 1
         self._wanted.set()
 
@@ -515,6 +581,7 @@ class Simulation:
             process = Process(f"daemon {self.outcome.lives}", self.faults)
             process.crash_at = self._next_crash()
             self.life = DaemonLife(self.machine, process)
+            self._restarted_at = self.loop.moment
             self.outcome.lives += 1
             self._daemon = asyncio.create_task(self.life.run())
             await asyncio.wait([self._daemon])

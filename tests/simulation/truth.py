@@ -133,6 +133,7 @@ class Truth:
         self.cash = START_CASH
         self.activities: list[tuple[float, Activity]] = []
         self.hand_trades: list[tuple[float, Symbol]] = []
+        self.unexplained: set[Symbol] = set()
         self.is_suspended = False
         self.is_blocked = False
         self.is_down = False
@@ -420,6 +421,12 @@ class Truth:
                 quantity=added,
             )
         )
+
+    def slip_in(self, symbol: Symbol, quantity: Decimal) -> None:
+        """Move shares into the account without any activity that says so."""
+        self._move(symbol, quantity, self.price(symbol))
+        self.unexplained.add(symbol)
+        self.write("slipped in", symbol, str(quantity))
 
     def suspend(self, *, is_suspended: bool) -> None:
         """Set the lock on new orders."""
