@@ -400,4 +400,9 @@ def _run(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
+    except OSError as error:
+        typer.echo(
+            f"openbell: the system refused ({error}); check disk, memory and open files", err=True
+        )
+        return EXIT_FAILED
     return result if isinstance(result, int) else 0

@@ -76,7 +76,7 @@ class _Lives:
                 return Ending.DONE
             except BaseExceptionGroup as group:
                 cause = first_cause(group)
-                if isinstance(cause, OpenbellError):
+                if isinstance(cause, OpenbellError | OSError):
                     raise cause from group
                 raise
 

@@ -53,11 +53,12 @@ def test_d13_a_lock_file_left_by_a_killed_process_does_not_hinder_the_next(
     assert second.terminate() == 0
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("ending", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_d03_a20_a_stop_with_a_request_in_flight_ends_well_and_the_next_start_finds_the_order(
     open_world: Open, ending: str
 ) -> None:
     world = open_world(**QUEUED, faults=("lose_answer:order=3,mode=hang",))
+    world.be_impatient()
     daemon = world.daemon()
     wait_for("the request without an answer", lambda: len(world.posts()) >= 3)
 
@@ -79,6 +80,7 @@ def test_d04_a03_sigkill_with_a_request_in_flight_is_settled_by_reading_not_by_s
     open_world: Open,
 ) -> None:
     world = open_world(**QUEUED, faults=("lose_answer:order=1,mode=hang",))
+    world.be_impatient()
     daemon = world.daemon()
     wait_for("the request without an answer", world.posts)
     daemon.child.send_signal(signal.SIGTERM)
@@ -187,6 +189,26 @@ def test_d10_without_a_free_file_descriptor_the_books_stay_whole_and_kill_works(
     world.wait_for_agreement()
     assert world.working() == []
     assert daemon.terminate() == 0
+
+
+def test_d10_a_start_without_enough_file_descriptors_is_one_sentence_and_no_traceback(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    limited = (
+        "import resource, runpy, sys\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (9, hard))\n"
+        "sys.argv = ['openbell', 'run', '--once']\n"
+        "runpy.run_module('daemon', run_name='__main__')\n"
+    )
+
+    done = world.python(limited)
+
+    assert done.returncode in (1, 75, 78)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("openbell: ")
+    assert world.posts() == []
 
 
 def test_n13_another_account_behind_the_same_address_is_refused(open_world: Open) -> None:

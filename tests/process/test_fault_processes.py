@@ -14,8 +14,6 @@ from tests.support.processes import World, wait_for
 Open = Callable[..., World]
 
 PACE = {"start": "2022-11-14T09:24:00", "speed": 60}
-# Real seconds: a hanging answer is given up before the test gets slow.
-PATIENCE = "connect_timeout_seconds = 1\nread_timeout_seconds = 1.5\ntotal_timeout_seconds = 2\n"
 
 
 def lived(world: World) -> dict[str, int]:
@@ -31,8 +29,7 @@ def lived(world: World) -> dict[str, int]:
 
 def open_with(open_world: Open, *faults: str) -> World:
     world = open_world(**PACE, faults=faults)
-    path = world.home / "config.toml"
-    path.write_text(path.read_text().replace("[broker.alpaca]\n", f"[broker.alpaca]\n{PATIENCE}"))
+    world.be_impatient()
     return world
 
 

@@ -285,7 +285,9 @@ def test_k02_kill_with_nobody_listening_ends_2_and_says_so(open_world: Open) -> 
     "fault",
     [
         "rate_limit:method=DELETE,count=200,seconds=3",
-        "refuse_before_accept:method=DELETE,count=200,mode=503",
+        pytest.param(
+            "refuse_before_accept:method=DELETE,count=200,mode=503", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_k06_a07_a_kill_that_dies_in_the_middle_is_completed_by_the_next_start(

@@ -24,6 +24,7 @@ KEYS = {
 }
 SYMBOLS = ("AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA")
 PATIENCE_SECONDS = 60.0
+IMPATIENT = "connect_timeout_seconds = 1\nread_timeout_seconds = 1.5\ntotal_timeout_seconds = 2\n"
 
 Answer = TypeVar("Answer")
 
@@ -220,6 +221,13 @@ class World:
             text=True,
             timeout=PATIENCE_SECONDS,
             check=False,
+        )
+
+    def be_impatient(self) -> None:
+        """Let the daemon give a hanging answer up before the test gets slow; real seconds."""
+        path = self.home / "config.toml"
+        path.write_text(
+            path.read_text().replace("[broker.alpaca]\n", f"[broker.alpaca]\n{IMPATIENT}")
         )
 
     def move_state(self, directory: Path) -> None:
