@@ -40,7 +40,7 @@ class _ReplaySelector(selectors.DefaultSelector):
         if ready := super().select(0):
             return ready
         if self.loop.is_held:
-            if ready := super().select(_LONGEST_HOLD_SECONDS):
+            if ready := super().select(self.loop.patience_seconds):
                 return ready
         elif ready := super().select(_GRACE_SECONDS):
             return ready
@@ -59,6 +59,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         self._simulated = 0.0
         self._real_start = time.monotonic()
         self._holds = 0
+        self._held_until: list[float] = []
         super().__init__(selector)
 
     def time(self) -> float:
@@ -75,16 +76,28 @@ class ReplayLoop(asyncio.SelectorEventLoop):
     @property
     def is_held(self) -> bool:
         """True while work that no socket shows is in flight."""
-        return self._holds > 0
+        return self._holds > 0 or self.patience_seconds > 0
+
+    @property
+    def patience_seconds(self) -> float:
+        """How many real seconds time may stand still before it steps all the same."""
+        if self._holds > 0:
+            return _LONGEST_HOLD_SECONDS
+        return max(0.0, max(self._held_until, default=0.0) - time.monotonic())
 
     @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keep time from stepping, for work outside this loop (a child process)."""
-        self._holds += 1
+    def hold(self, longest_seconds: float = _LONGEST_HOLD_SECONDS) -> Iterator[None]:
+        """Keep time from stepping, for work outside this loop (another process).
+
+        Args:
+            longest_seconds: real seconds after which time steps again.
+        """
+        until = time.monotonic() + longest_seconds
+        self._held_until.append(until)
         try:
             yield
         finally:
-            self._holds -= 1
+            self._held_until.remove(until)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
@@ -101,3 +114,9 @@ class ReplayLoop(asyncio.SelectorEventLoop):
 
     def _release(self, _: asyncio.Future[Any]) -> None:
         self._holds -= 1
+
+
+def is_stepping() -> bool:
+    """Tell whether the running loop jumps from one timer to the next."""
+    loop = asyncio.get_running_loop()
+    return isinstance(loop, ReplayLoop) and loop.speed == 0

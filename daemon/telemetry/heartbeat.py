@@ -10,7 +10,7 @@ from domain.errors import StateError
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from state.facts import Facts
-from transport.replay_loop import ReplayLoop
+from transport.replay_loop import is_stepping
 
 if TYPE_CHECKING:
     from daemon.telemetry.metrics import Meters
@@ -57,8 +57,7 @@ class Heartbeat:
 
     async def _pause(self) -> None:
         loop = asyncio.get_running_loop()
-        is_stepping = isinstance(loop, ReplayLoop) and loop.speed == 0
-        span = _STEPPING_BEAT_SECONDS if is_stepping else _BEAT_SECONDS * self._scale
+        span = _STEPPING_BEAT_SECONDS if is_stepping() else _BEAT_SECONDS * self._scale
         due = loop.time() + span
         await self._desk.clock.sleep(span)
         lag = max(0.0, loop.time() - due) / self._scale

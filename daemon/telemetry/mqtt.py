@@ -34,7 +34,10 @@ _REFUSALS_TOLD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttParts:
-    """What the client works with."""
+    """What the client works with.
+
+    ``patience`` is the number of loop seconds in a real second of waiting for the wire.
+    """
 
     config: Config
     account: str
@@ -45,6 +48,7 @@ class MqttParts:
     meters: Meters
     clock: Clock
     time_scale: float
+    patience: float
 
 
 class MqttBridge:
@@ -90,7 +94,7 @@ class MqttBridge:
     async def farewell(self) -> None:
         """Say that the daemon ends, if somebody listens; for the end, after ``run``."""
         try:
-            async with asyncio.timeout(_PUBLISH_SECONDS * self._parts.time_scale):
+            async with asyncio.timeout(_PUBLISH_SECONDS * self._parts.patience):
                 async with self._client(is_brief=True) as client:
                     await client.publish(self.topic("status"), _OFFLINE, qos=1, retain=True)
         except (aiomqtt.MqttError, TimeoutError):
@@ -121,7 +125,7 @@ class MqttBridge:
             password=parts.password.reveal() if parts.password else None,
             tls_context=ssl.create_default_context() if self._settings.tls else None,
             will=None if is_brief else aiomqtt.Will(self.topic("status"), _OFFLINE, 1, True),
-            timeout=_PUBLISH_SECONDS * parts.time_scale,
+            timeout=_PUBLISH_SECONDS * parts.patience,
             max_queued_incoming_messages=_MOST_INCOMING,
         )
 

@@ -25,6 +25,10 @@ from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
 from sentiment.base import SentimentScorer
 from state.store import Store
+from transport.replay_loop import is_stepping
+
+# A loop that steps would be at any deadline before another process could answer.
+_STEPPING_PATIENCE = 100_000.0
 
 if TYPE_CHECKING:
     from daemon.telemetry.alerts import AlertSender
@@ -187,6 +191,7 @@ class Telling:
                 meters=self._meters,
                 clock=self._clock,
                 time_scale=self._scale,
+                patience=_STEPPING_PATIENCE if is_stepping() else self._scale,
             )
         )
 

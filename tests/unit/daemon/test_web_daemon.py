@@ -12,10 +12,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.browser import browser_page, find_browser
-from tests.support.running import TOKEN, Running, openbell_json, running_daemon
+from tests.support.running import REPOSITORY, TOKEN, Running, openbell_json, running_daemon
 
 LISTINGS = ("orders", "fills", "positions", "forecasts", "signals", "runs", "costs", "reports")
-UNITS = ("seconds", "bytes", "ratio", "usd", "bps", "info", "total", "created")
+RULES = REPOSITORY / "deploy" / "prometheus" / "openbell.rules.yml"
+DEPLOYED = [RULES, *sorted((REPOSITORY / "deploy" / "grafana").glob("*.json"))]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,50 @@ def test_promtool_finds_nothing_to_say_about_the_metrics(daemon: Running) -> Non
     )
 
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def exported(daemon: Running) -> set[str]:
+    """Return every metric name, with the suffixes of its samples."""
+    text = daemon.ask("/metrics")[1]
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    histograms = {line.split()[2] for line in text.splitlines() if line.endswith(" histogram")}
+    return names | {f"{name}{end}" for name in histograms for end in ("_bucket", "_count", "_sum")}
+
+
+def used_in(path: Path) -> set[str]:
+    return set(re.findall(r"openbell_[a-z0-9_]+", path.read_text()))
+
+
+# Without alert targets and MQTT these have no sample yet, but they are described.
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.name)
+def test_boards_and_alerts_use_only_names_that_are_exported(daemon: Running, path: Path) -> None:
+    used = used_in(path)
+
+    assert used
+    assert used - exported(daemon) == set()
+
+
+def test_there_are_four_boards_and_enough_alerts_each_with_an_action() -> None:
+    rules = RULES.read_text()
+
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    boards = [json.loads(path.read_text()) for path in DEPLOYED if path.suffix == ".json"]
+    assert len(boards) == len({board["uid"] for board in boards}) == 4
+    assert len(alerts) == len(set(alerts)) >= 15
+    assert rules.count("action:") == len(alerts)
+    assert rules.count("severity:") == len(alerts)
+
+
+def test_promtool_accepts_and_plays_the_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+
+    for arguments in (["check", "rules", RULES.name], ["test", "rules", "openbell.rules_test.yml"]):
+        done = subprocess.run(
+            [promtool, *arguments], cwd=RULES.parent, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_answer_forbids_inline_script_and_framing(daemon: Running) -> None:
