@@ -34,8 +34,13 @@ class _Session(Protocol):
 
 
 def main() -> int:
-    """Serve frames until the input ends."""
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    """Serve the standard input and output."""
+    serve(sys.stdin.buffer, sys.stdout.buffer)
+    return 0
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer frames until the input ends or one of them fails."""
     session: _Session | None = None
     while header := source.read(HEADER.size):
         kind, number, *shape = HEADER.unpack(header)
@@ -43,13 +48,16 @@ def main() -> int:
             if kind == MODEL:
                 session = _load(_exactly(source, shape[0]), _exactly(source, shape[1]))
                 _write(sink, READY, number, (0, 0, 0), b"")
-            elif session is not None:
+            elif kind == CONTEXT and session is not None:
                 answer = _infer(session, source, shape)
                 _write(sink, QUANTILES, number, answer.shape, answer.tobytes())
+            else:
+                raise ValueError("a frame that has no place here")
         except Exception as exc:  # noqa: BLE001 -- the answer to anything is a FAILED frame
             text = f"{type(exc).__name__}: {exc}".encode()[:2000]
             _write(sink, FAILED, number, (len(text), 0, 0), text)
-    return 0
+            # Where the next frame begins is not known any more.
+            return
 
 
 def _load(model: bytes, digest: bytes) -> _Session:

@@ -29,6 +29,7 @@ from forecasts.training.train import (
     publish_model,
     train,
 )
+from forecasts.training.walkforward import spans_before, walk_forward
 
 LAST = dt.date(2022, 6, 30)
 SPANS = Spans(
@@ -202,6 +203,27 @@ def test_models_that_export_otherwise_agree_with_onnx_runtime(model: str) -> Non
 
     with torch.no_grad():
         np.testing.assert_allclose(answered, network(context).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_walk_forward_tests_each_block_on_years_its_model_has_not_seen(panel: Panel) -> None:
+    config = dataclasses.replace(TINY, spans=SPANS, max_epochs=1)
+    spans = spans_before(2030)
+
+    assert (spans.validation.year, spans.calibration.year, spans.end.year) == (2024, 2027, 2030)
+    with pytest.raises(DataError, match="holds no sample"):
+        list(walk_forward(config, panel, [2010]))
+
+
+def test_walk_forward_gives_the_figures_of_each_block() -> None:
+    names = ("AAPL", "KO")
+    long = {name: columns_of(made_up_bars(name, 2600, last=LAST)) for name in names}
+    config = dataclasses.replace(TINY, max_epochs=1)
+
+    (block,) = walk_forward(config, long, [2021], block_years=1)
+
+    assert (block.start, block.end) == (dt.date(2021, 1, 1), dt.date(2022, 1, 1))
+    assert block.figures["1"]["samples"] == pytest.approx(2 * 261, abs=4)
+    assert block.figures["1"]["coverage_of_80_band"] == pytest.approx(0.8, abs=0.1)
 
 
 def test_plots_are_published_beside_the_card(trained: TrainedModel, tmp_path: Path) -> None:
