@@ -1,5 +1,6 @@
 """The forecast engines of the configuration, with their breaker remembered and their falls told."""
 
+import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from state.breakers import Breakers
 from state.store import Store
 from transport.breaker import BreakerSettings
 from transport.http import BoundedClient, Deadlines, HttpSettings
+from transport.replay_loop import ReplayLoop
 
 REMOTE = "forecasts.remote"
 _LONGEST_ANSWER_BYTES = 32 * 1024 * 1024
@@ -74,6 +76,28 @@ def local_engine(config: Config) -> LocalForecaster:
         horizon=settings.horizon,
         timeout_seconds=settings.local.timeout_seconds,
     )
+
+
+class OutsideForecaster:
+    """A Forecaster in another process, which answers in real time whatever the clock here.
+
+    Without this a replay that steps would take the time of its answer for silence.
+    """
+
+    def __init__(self, engine: Forecaster, *, longest_seconds: float) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._longest_seconds = longest_seconds
+
+    async def forecast(
+        self, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
+    ) -> Mapping[Symbol, Forecast]:
+        """Forecast while simulated time stands still, but no longer than it may."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, ReplayLoop):
+            return await self._engine.forecast(history, as_of)
+        with loop.hold(self._longest_seconds):
+            return await self._engine.forecast(history, as_of)
 
 
 @contextlib.asynccontextmanager

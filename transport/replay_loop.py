@@ -86,12 +86,19 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         return max(0.0, max(self._held_until, default=0.0) - time.monotonic())
 
     @contextlib.contextmanager
-    def hold(self, longest_seconds: float = _LONGEST_HOLD_SECONDS) -> Iterator[None]:
+    def hold(self, longest_seconds: float | None = None) -> Iterator[None]:
         """Keep time from stepping, for work outside this loop (another process).
 
         Args:
-            longest_seconds: real seconds after which time steps again.
+            longest_seconds: real seconds after which time steps again all the same.
         """
+        if longest_seconds is None:
+            self._holds += 1
+            try:
+                yield
+            finally:
+                self._holds -= 1
+            return
         until = time.monotonic() + longest_seconds
         self._held_until.append(until)
         try:
