@@ -1,0 +1,158 @@
+"""A whole day on vendors outside: bars and news from Alpaca's API, sentiment from Workers AI."""
+
+import asyncio
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.app import run_daemon
+from daemon.bar_feed import open_bar_feed
+from daemon.config import Config
+from daemon.lifecycle import Ending
+from domain.clock import LoopClock
+from domain.ids import Symbol
+from marketdata.fetch import fetch
+from marketdata.session_calendar import NyseCalendar
+from state.reader import Reader
+from tests.support.scripted_server import reset
+from tests.support.vendor_day import (
+    ENVIRON,
+    START,
+    SYMBOLS,
+    VendorDay,
+    on_replay_loop,
+    story,
+    vendor_day,
+)
+from tests.support.workers_ai import knows_canaries, llama, path
+
+NEWS = (
+    story(1, "Apple beats estimates", "AAPL"),
+    story(2, "Apple raises guidance", "AAPL", source="ticker"),
+    story(3, "Netflix shares plunge after warning", "NFLX"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in ENVIRON.items():
+        monkeypatch.setenv(name, text)
+
+
+def opinion(text: str) -> float:
+    return -0.8 if "Netflix" in text else 0.8
+
+
+async def lived_until(day: VendorDay, config: Config, kind: str) -> Reader:
+    """Live until a run is written down; the rest of the day is another test's."""
+    stop = asyncio.Event()
+    life = asyncio.create_task(run_daemon(config, stop=stop))
+    while not finished(day, kind):
+        await asyncio.sleep(300)
+        assert not life.done(), life.result()
+    stop.set()
+    assert await life is Ending.STOPPED
+    return Reader(day.directory / "state")
+
+
+def finished(day: VendorDay, kind: str) -> list[dict[str, Any]]:
+    if not (day.directory / "state" / "openbell.db").exists():
+        return []
+    with Reader(day.directory / "state") as reader:
+        return [run for run in reader.runs() if run["kind"] == kind and run["finished_at"]]
+
+
+def test_bars_news_and_sentiment_of_vendors_reach_the_decision(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path, *NEWS) as day:
+            day.cloudflare.on("POST", path(), llama(knows_canaries(opinion)))
+            with await lived_until(day, day.config(), "premarket") as reader:
+                (run,) = finished(day, "premarket")
+                assert (run["state"], run["reason"].split(",")[0]) == ("DONE", "6 symbols judged")
+                found = {row["symbol"]: row for row in reader.sentiment()}
+                assert {symbol: row["source"] for symbol, row in found.items()} == {
+                    "AAPL": "cloudflare",
+                    "NFLX": "cloudflare",
+                }
+                assert found["AAPL"]["label"] == "BULLISH"
+                assert found["NFLX"]["label"] == "BEARISH"
+                tilts = {row["symbol"]: row["sentiment_tilt"] for row in reader.signals()}
+                assert set(tilts) == set(SYMBOLS)
+                assert tilts["AAPL"] != 1
+                assert all(0.8 <= tilt <= 1.2 for tilt in tilts.values())
+                assert reader.status()["breakers"]["sentiment"] == "closed"
+
+    on_replay_loop(main())
+
+
+def test_a_dead_scorer_and_a_dead_feed_cost_quality_and_not_the_run(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path, *NEWS) as day:
+            day.cloudflare.on("POST", path(), reset)
+            config = day.config(
+                OPENBELL__NEWS__PROVIDER="alpaca+rss",
+                OPENBELL__NEWS__RSS_URLS='["http://127.0.0.1:9/{symbol}.xml"]',
+            )
+            with await lived_until(day, config, "premarket") as reader:
+                assert [run["state"] for run in finished(day, "premarket")] == ["DONE"]
+                assert {row["source"] for row in reader.sentiment()} == {"lexicon"}
+                assert reader.status()["breakers"]["sentiment"] == "open"
+                assert len(reader.forecasts()) == len(SYMBOLS)
+
+    on_replay_loop(main())
+
+
+async def fetched(config: Config) -> None:
+    """Fill the store as `openbell fetch` does."""
+    clock, calendar = LoopClock(START, asyncio.get_running_loop()), NyseCalendar()
+    start = START.date() - dt.timedelta(days=850)
+    async with open_bar_feed(
+        config, clock=clock, calendar=calendar, time_scale=1.0, is_strict=True
+    ) as feed:
+        symbols = [Symbol(name) for name in SYMBOLS]
+        done = await fetch(feed.bars, symbols, start, clock=clock, calendar=calendar)
+    assert {one.problem for one in done} == {""}
+
+
+NOBODY = {"OPENBELL__MARKETDATA__ALPACA__DATA_URL": "http://127.0.0.1:9"}
+
+
+def test_stored_bars_stand_in_for_a_vendor_that_is_gone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path, *NEWS) as day:
+            await fetched(day.config())
+            with await lived_until(day, day.config(**NOBODY), "premarket") as reader:
+                assert [run["state"] for run in finished(day, "premarket")] == ["DONE"]
+                assert len(reader.forecasts()) == len(SYMBOLS)
+                assert reader.sentiment() == []
+
+    on_replay_loop(main())
+
+
+def test_without_any_bars_the_run_fails_by_name_and_the_daemon_lives_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            with await lived_until(day, day.config(**NOBODY), "premarket") as reader:
+                (run,) = finished(day, "premarket")
+                assert run["state"] == "FAILED"
+                assert "127.0.0.1" in run["reason"]
+                assert reader.status()["trading_state"] == "ACTIVE"
+
+    on_replay_loop(main())
+
+
+def test_nothing_is_opened_into_an_earnings_report(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            events = tmp_path / "events.csv"
+            events.write_text("symbol,date,kind\nAAPL,2022-11-14,earnings\n", encoding="utf-8")
+            config = day.config(OPENBELL__MARKETDATA__EVENTS_FILE=str(events))
+            with await lived_until(day, config, "submit") as reader:
+                states = {row["symbol"]: row["state"].lower() for row in reader.orders()}
+                (denied,) = [symbol for symbol, state in states.items() if state == "denied"]
+                assert denied == "AAPL"
+                assert len(states) > 1
+
+    on_replay_loop(main())
