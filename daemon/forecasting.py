@@ -120,9 +120,11 @@ async def forecast_engine(
             remote = _remote(config, store, clock, models, time_scale)
             stack.push_async_callback(remote.aclose)
             remembered = _breaker(config, store, clock)
+            # Two exchanges at most: what the server can do, and the forecasts.
+            outside = OutsideForecaster(remote, longest_seconds=2 * settings.remote.timeout_seconds)
             sources.insert(
                 0,
-                Source(kind=ForecastSource.REMOTE, engine=remote, breaker=remembered.breaker),
+                Source(kind=ForecastSource.REMOTE, engine=outside, breaker=remembered.breaker),
             )
         yield WatchedForecaster(FallbackForecaster(sources), remembered)
 
