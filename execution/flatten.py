@@ -181,8 +181,8 @@ class Flattener:
         self._tell(f"{request.side.value} {request.quantity} {request.symbol} at market")
         try:
             await self._broker.submit(request, guard=_always)
-        except (DuplicateOrder, NotSent):
-            # It exists, or it was never written: the next round looks it up.
+        except NotSent:
+            # Never written: the next round sends it again.
             return 0.0
         except RateLimited as exc:
             return retry_after(exc.retry_after_seconds)
@@ -192,9 +192,14 @@ class Flattener:
             self.problems[request.symbol] = str(exc)
             self._tell(f"{request.symbol} was refused: {exc}")
             attempt.revision += 1
+        except DuplicateOrder:
+            attempt.unknown_since = self._clock.monotonic()
         except BrokerError as exc:
             attempt.unknown_since = self._clock.monotonic()
             self._tell(f"{request.symbol}: no clear answer, looking it up: {exc}")
+        else:
+            # Taken, and perhaps not shown for a while: no licence to send it again.
+            attempt.unknown_since = self._clock.monotonic()
         return 0.0
 
     def _request(self, order_id: ClientOrderId, revision: int, position: Position) -> OrderRequest:

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command prints its figures
 """Run seeds, all crash points of canonical days, or planted bugs; see docs/reliability.md."""
 
 import argparse

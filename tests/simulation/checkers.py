@@ -78,9 +78,7 @@ def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest)
     return []
 
 
-def state_allows(
-    truth: Truth, db: sqlite3.Connection, request: OrderRequest
-) -> Violations:
+def state_allows(truth: Truth, db: sqlite3.Connection, request: OrderRequest) -> Violations:
     """I04, I09: only what lowers exposure leaves for a locked symbol or while reducing."""
     state = db.execute("SELECT trading_state FROM risk_state").fetchone()["trading_state"]
     lock = db.execute(
@@ -121,9 +119,9 @@ def within_limits(
     order_id = request.client_order_id
     price = request.limit_price or request.decision_price
     notional = request.quantity * price
-    if request.side is Side.SELL and request.quantity > truth.positions.get(request.symbol, _ZERO):
-        if not _hand_traded(truth, request.symbol):
-            found.append(("I08", f"{order_id} sells more than is held"))
+    is_over = request.quantity > truth.positions.get(request.symbol, _ZERO)
+    if request.side is Side.SELL and is_over and not hand_traded(truth, request.symbol):
+        found.append(("I08", f"{order_id} sells more than is held"))
     if request.side is Side.SELL:
         return found
     if not notional <= limits.max_order_notional_usd:
@@ -135,7 +133,7 @@ def within_limits(
     room = Decimal("1.01")
     close = truth.market.close_before(request.symbol, request.session_date)
     held = truth.positions.get(request.symbol, _ZERO) * close
-    if not held + mine <= equity * limits.max_position_pct / 100 * room and not _hand_traded(
+    if not held + mine <= equity * limits.max_position_pct / 100 * room and not hand_traded(
         truth, request.symbol
     ):
         found.append(("I08", f"{order_id} may take {request.symbol} to {held + mine} of {equity}"))
@@ -152,11 +150,9 @@ def within_limits(
     return found
 
 
-def _hand_traded(truth: Truth, symbol: str) -> bool:
+def hand_traded(truth: Truth, symbol: str) -> bool:
     # A person who trades in the same minutes races the gate; that is named, not ours.
-    return any(
-        name == symbol and truth.loop.moment - at < 1200 for at, name in truth.hand_trades
-    )
+    return any(name == symbol and truth.loop.moment - at < 1200 for at, name in truth.hand_trades)
 
 
 def _worst_case(truth: Truth, db: sqlite3.Connection) -> dict[str, Decimal]:
@@ -196,9 +192,7 @@ def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:
 def one_chain(truth: Truth) -> Violations:
     """I01: at most one accepted order for each id of ours, and never more shares than meant."""
     ids = Counter(
-        order.client_id
-        for order in truth.orders.values()
-        if order.client_id.startswith("ob-")
+        order.client_id for order in truth.orders.values() if order.client_id.startswith("ob-")
     )
     found = [("I01", f"{name} was accepted {n} times") for name, n in ids.items() if n > 1]
     for order in truth.orders.values():
@@ -310,9 +304,7 @@ def flows_named(truth: Truth, db: sqlite3.Connection) -> Violations:
     paid = [entry for entry in truth.log if entry[1] == "paid"]
     theirs = sum((Decimal(e[3]) for e in paid if e[2].startswith("transfer")), _ZERO)
     # What came before the books were opened is in their opening balance.
-    early = sum(
-        (Decimal(e[3]) for e in paid if e[2].startswith("transfer") and e[0] == 0.0), _ZERO
-    )
+    early = sum((Decimal(e[3]) for e in paid if e[2].startswith("transfer") and e[0] == 0.0), _ZERO)
     if ours in {theirs, theirs - early}:
         return []
     return [("I09", f"flows of {ours} are named, {theirs} happened")]
@@ -420,7 +412,7 @@ class EventLog:
 def dump(db: sqlite3.Connection, tables: tuple[str, ...]) -> dict[str, list[tuple[Any, ...]]]:
     """Return the content of tables."""
     return {
-        table: sorted((tuple(row) for row in db.execute(f"SELECT * FROM {table}")), key=repr)
+        table: sorted((tuple(row) for row in db.execute(f"SELECT * FROM {table}")), key=repr)  # noqa: S608
         for table in tables
     }
 

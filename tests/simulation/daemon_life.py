@@ -201,9 +201,7 @@ class DaemonLife:
             self.store.close()
 
 
-async def run_kill(
-    machine: Machine, process: Process, *, flatten: bool, reason: str
-) -> KillReport:
+async def run_kill(machine: Machine, process: Process, *, flatten: bool, reason: str) -> KillReport:
     """Run the kill command: it needs the broker and the latch file, nothing else."""
     enter(process)
     return await kill(

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command prints its figures
 """Crash at every durable step and every network write of a day; none is left to chance."""
 
 import dataclasses
@@ -29,15 +30,11 @@ DAYS: Mapping[str, Scenario] = {
         only=_LIVELY | {"send.lost_after", "send.lost_before", "order.hidden"},
         look_seconds=_LOOKS,
     ),
-    "kill": Scenario(
-        seed=8, days=1, only=_LIVELY, kill_at_minute=0.1, look_seconds=_LOOKS
-    ),
+    "kill": Scenario(seed=8, days=1, only=_LIVELY, kill_at_minute=0.1, look_seconds=_LOOKS),
     "flatten": Scenario(
         seed=8, days=1, only=_LIVELY, kill_at_minute=90, flatten=True, look_seconds=_LOOKS
     ),
-    "split": Scenario(
-        seed=8, days=2, only=_LIVELY | {"corporate.split"}, look_seconds=_LOOKS
-    ),
+    "split": Scenario(seed=8, days=2, only=_LIVELY | {"corporate.split"}, look_seconds=_LOOKS),
 }
 
 

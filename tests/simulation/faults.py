@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 # Class -> (lowest, highest) chance at each opportunity.  The rows are of the fault matrix.
 CLASSES: Mapping[str, tuple[float, float]] = {
-    # A: requests
+    # Requests to the broker
     "send.lost_before": (0.02, 0.30),  # A01 A10 A11
     "send.lost_after": (0.02, 0.30),  # A02 A16 A17 A22
     "send.late": (0.02, 0.20),  # A05
@@ -39,7 +39,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "cancel.lost_after": (0.05, 0.40),
     "cancel.refused": (0.05, 0.30),  # A28
     "cancel.stuck": (0.05, 0.30),
-    # B: orders and fills
+    # Orders and fills: B
     "fill.partial": (0.1, 0.8),  # B01 B02
     "fill.slow": (0.1, 0.9),  # B02: it rests until somebody cancels it, or the close
     "fill.while_canceling": (0.1, 0.6),  # A29
@@ -72,7 +72,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "disk.latch_lost": (0.05, 0.2),  # K07, a chance per day
     # F: the clock
     "clock.jumped": (0.05, 0.3),  # F01 F02 F08, a chance per day
-    # G: data
+    # Market data and forecasts
     "data.missing_symbol": (0.05, 0.5),  # G01
     "data.stale": (0.05, 0.3),  # G04
     "data.down": (0.05, 0.3),

@@ -11,7 +11,6 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-
 # Callbacks of one moment: far more than any honest flood of work.
 _MOST_ROUNDS = 100_000
 

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command prints its figures
 """Does the simulator notice?  Bugs are planted in a copy of the tree, never in the product.
 
 Each is an exact replacement of a line or two; one that does not fit any more is an error,
@@ -15,11 +16,25 @@ from pathlib import Path
 
 from tests.simulation.planted_bugs import BUGS, Bug
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = (
-    "backtest brokers daemon domain execution forecasts marketdata modelserver reports risk"
-    " sentiment state strategies transport"
-).split()
+__all__ = ["BUGS", "ROOT", "plant", "run", "try_bug"]
+
+ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = [
+    "backtest",
+    "brokers",
+    "daemon",
+    "domain",
+    "execution",
+    "forecasts",
+    "marketdata",
+    "modelserver",
+    "reports",
+    "risk",
+    "sentiment",
+    "state",
+    "strategies",
+    "transport",
+]
 _SEEDS_AT_ONCE = 10
 
 
@@ -52,15 +67,15 @@ def run(names: Sequence[str], *, most_seeds: int, days: int = 2) -> int:
 
 def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
     """Run seeds on a copy with the bug until one of them objects."""
-    memory = Path("/dev/shm")
+    memory = Path("/dev/shm")  # noqa: S108 - in memory where the machine has it
     parent = memory if memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="openbell-planted-", dir=parent) as directory:
         copy = Path(directory)
         copy_tree(copy)
         plant(copy, bug)
-        for first in range(0, most_seeds, _SEEDS_AT_ONCE):
+        for first in range(1, most_seeds + 1, _SEEDS_AT_ONCE):
             done = subprocess.run(
-                _command(min(_SEEDS_AT_ONCE, most_seeds - first), first, days),
+                _command(min(_SEEDS_AT_ONCE, most_seeds - first + 1), first, days),
                 cwd=copy,
                 capture_output=True,
                 text=True,
@@ -74,7 +89,7 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
             if seeds:
                 number = int(seeds[0].removeprefix("seed ").removesuffix(":"))
                 why = next(line for line in said if line.startswith("VIOLATION"))
-                return Verdict(bug=bug, seeds=number + 1, said=why[10:110])
+                return Verdict(bug=bug, seeds=number, said=why[10:110])
             if done.returncode:
                 return Verdict(bug=bug, seeds=None, said=done.stderr.strip()[-300:])
     return Verdict(bug=bug, seeds=None, said="")
@@ -95,9 +110,9 @@ def copy_tree(copy: Path) -> None:
     """Copy the packages and the simulation."""
     for name in _PACKAGES:
         ignore = shutil.ignore_patterns("__pycache__", "data", "registry")
-        shutil.copytree(_ROOT / name, copy / name, ignore=ignore)
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
     shutil.copytree(
-        _ROOT / "tests" / "simulation",
+        ROOT / "tests" / "simulation",
         copy / "tests" / "simulation",
         ignore=shutil.ignore_patterns("__pycache__"),
     )

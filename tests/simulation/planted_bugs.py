@@ -1,3 +1,4 @@
+# ruff: noqa: ISC004, E501 - the text of other files, as it is
 """The bugs that are planted: what somebody might really write, one at a time."""
 
 from dataclasses import dataclass
@@ -123,7 +124,11 @@ BUGS = (
     ),
     _bug(
         "pause-ignored",
-        ("state/pause.py", "            return self.path.read_text(", "            return None\n            return self.path.read_text("),
+        (
+            "state/pause.py",
+            "            return self.path.read_text(",
+            "            return None\n            return self.path.read_text(",
+        ),
     ),
     _bug(
         "schedule-in-utc",
@@ -276,7 +281,11 @@ BUGS = (
             "            if journal.mark_unknown(order_id, str(exc)):\n",
             "            if journal.mark_rejected(order_id, str(exc)):\n",
         ),
-        (_STATES, "    return current is OrderState.REJECTED and not has_broker_id\n", "    return False\n"),
+        (
+            _STATES,
+            "    return current is OrderState.REJECTED and not has_broker_id\n",
+            "    return False\n",
+        ),
     ),
     _bug(
         "crossed-answer-adopted",
@@ -309,6 +318,14 @@ BUGS = (
         ),
     ),
     _bug(
+        "closing-order-sent-again",
+        (
+            "execution/flatten.py",
+            "        if attempt.unknown_since is None:\n            return True\n",
+            "        return True\n",
+        ),
+    ),
+    _bug(
         "no-single-writer",
         (
             "state/files.py",
@@ -322,10 +339,16 @@ BUGS = (
     ),
     _bug(
         "collar-too-wide",
-        ("risk/book.py", "    return round_price(bound, is_buy=side is Side.BUY)\n",
-         "    return round_price(bound * Decimal(\"1.03\"), is_buy=side is Side.BUY)\n"),
-        ("risk/limits.py", "    adverse = request.side.sign * (request.limit_price - mark.price) * HUNDRED",
-         "    adverse = 0 * (request.limit_price - mark.price) * HUNDRED"),
+        (
+            "risk/book.py",
+            "    return round_price(bound, is_buy=side is Side.BUY)\n",
+            '    return round_price(bound * Decimal("1.03"), is_buy=side is Side.BUY)\n',
+        ),
+        (
+            "risk/limits.py",
+            "    adverse = request.side.sign * (request.limit_price - mark.price) * HUNDRED",
+            "    adverse = 0 * (request.limit_price - mark.price) * HUNDRED",
+        ),
     ),
     _bug(
         "stream-event-swallowed-on-error",
@@ -334,7 +357,11 @@ BUGS = (
             "            self._read_instead(item)\n",
             "            pass\n",
         ),
-        (_VIEW, "        activities = await broker.activities(since)\n", "        activities = []\n"),
+        (
+            _VIEW,
+            "        activities = await broker.activities(since)\n",
+            "        activities = []\n",
+        ),
     ),
     _bug(
         "rollback-of-the-log",

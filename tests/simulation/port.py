@@ -99,9 +99,7 @@ class SimBroker:
     async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
         await self._read()
         return {
-            symbol: Asset(
-                symbol=symbol, is_tradable=True, is_shortable=True, is_fractionable=False
-            )
+            symbol: Asset(symbol=symbol, is_tradable=True, is_shortable=True, is_fractionable=False)
             for symbol in symbols
             if symbol in SYMBOLS
         }
@@ -205,9 +203,7 @@ class SimBroker:
         self._process.alive()
         raise OutcomeUnknown("no answer in time")
 
-    def _deliver(
-        self, request: OrderRequest, answer: "asyncio.Future[BrokerOrder] | None"
-    ) -> None:
+    def _deliver(self, request: OrderRequest, answer: "asyncio.Future[BrokerOrder] | None") -> None:
         try:
             order = self._truth.accept(
                 request.client_order_id,

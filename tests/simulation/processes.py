@@ -13,7 +13,7 @@ from typing import Any
 
 import state.latch
 import state.store
-
+from state.database import connect as _plain_connect
 from tests.simulation.faults import Faults
 
 
@@ -109,9 +109,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         return _plain_connect(path)
     finally:
         sqlite3.connect = connect
-
-
-_plain_connect = state.store.connect
 
 
 @contextmanager

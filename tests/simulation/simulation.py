@@ -8,9 +8,10 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from domain.orders import OrderRequest, Side
 from execution.kill import KillReport
 from reports.model import EndOfDayReport
 from state.pause import Pause
+from state.store import Store
 from tests.simulation import checkers
 from tests.simulation.checkers import Violations
 from tests.simulation.daemon_life import (
@@ -37,7 +39,7 @@ from tests.simulation.daemon_life import (
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
-from tests.simulation.processes import Crash, Process, enter, shims
+from tests.simulation.processes import Crash, Process, shims
 from tests.simulation.truth import Refused, Truth
 
 # Ordinary weeks, Thanksgiving's half day, both changes of daylight saving, year's end.
@@ -97,7 +99,7 @@ def simulate(scenario: Scenario) -> Outcome:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
     )
-    memory = Path("/dev/shm")
+    memory = Path("/dev/shm")  # noqa: S108 - in memory where the machine has it
     parent = memory if memory.is_dir() else None
     with (
         tempfile.TemporaryDirectory(prefix="openbell-sim-", dir=parent) as directory,
@@ -185,7 +187,8 @@ class Simulation:
         self.outcome.orders += 1
         if request.leg == "flatten":
             # A kill's own closing orders, also where the next start completes it.
-            if request.quantity > abs(self.truth.positions.get(request.symbol, Decimal(0))):
+            held = abs(self.truth.positions.get(request.symbol, Decimal(0)))
+            if request.quantity > held and not checkers.hand_traded(self.truth, request.symbol):
                 self.blame([("I06", f"{request.client_order_id} closes more than is held")])
             return
         truth = self.truth
@@ -294,8 +297,6 @@ class Simulation:
 
     def check_rebuild(self) -> None:
         """I23: the tables made anew from the log are the tables."""
-        from state.store import Store
-
         with checkers.reading(self.machine.directory) as db:
             before = checkers.dump(db, _REBUILT)
         store = Store.open(self.machine.directory, clock=self.clock)
@@ -403,30 +404,25 @@ class Simulation:
 
     def _plan(self, session: Session) -> None:
         """Draw what happens to this day."""
-        faults = self.faults
-        if faults.strikes("broker.down"):
-            self._at(self._moment("down", session), self._down())
-        if faults.strikes("account.blocked"):
-            self._at(self._moment("blocked", session), self._block())
-        for _ in range(3):
-            if faults.strikes("hand.trade"):
-                self._at(self._moment("hand", session, low=1), self._trade_by_hand())
-        if faults.strikes("process.stop"):
-            self._at(self._moment("stop", session), self._restart())
-        if faults.strikes("process.second"):
-            self._at(self._moment("second", session), self._second())
-        if faults.strikes("clock.jumped"):
-            self._at(self._moment("clock", session), self._jump())
-        if faults.strikes("operator.kill"):
-            self._at(self._moment("kill", session), self._kill(flatten=False))
-        if faults.strikes("operator.flatten"):
-            self._at(self._moment("flatten", session), self._kill(flatten=True))
-        if faults.strikes("books.broken"):
-            self._at(self._moment("broken", session), self._break_books())
-        if faults.strikes("disk.latch_lost"):
-            self._at(self._moment("latch", session), self._lose_latch())
-        if faults.strikes("operator.pause"):
-            self._at(self._moment("pause", session), self._pause())
+        events: tuple[tuple[str, str, int, Callable[[], Coroutine[Any, Any, None]]], ...] = (
+            ("broker.down", "down", 1, self._down),
+            ("account.blocked", "blocked", 1, self._block),
+            ("hand.trade", "hand", 3, self._trade_by_hand),
+            ("process.stop", "stop", 1, self._stop_daemon),
+            ("process.second", "second", 1, self._second),
+            ("clock.jumped", "clock", 1, self._jump),
+            ("operator.kill", "kill", 1, partial(self._kill, flatten=False)),
+            ("operator.flatten", "flatten", 1, partial(self._kill, flatten=True)),
+            ("books.broken", "broken", 1, self._break_books),
+            ("disk.latch_lost", "latch", 1, self._lose_latch),
+            ("operator.pause", "pause", 1, self._pause),
+        )
+        for fault, name, times, happen in events:
+            for _ in range(times):
+                if self.faults.strikes(fault):
+                    # A person trades while the market is open, everything else at any time.
+                    low = 1 if fault == "hand.trade" else -15
+                    self._at(self._moment(name, session, low=low), happen())
         if self.scenario.kill_at_minute is not None and session is self.sessions[0]:
             moment = session.open + dt.timedelta(minutes=self.scenario.kill_at_minute)
             self._at(moment, self._kill(flatten=self.scenario.flatten))
@@ -437,8 +433,8 @@ class Simulation:
         length = (session.close - session.open).total_seconds() / 60 - 60
         if low < 0 and dice.random() < 0.3:
             # While the orders of the day leave.
-            minutes = SCHEDULE.submit_minutes_before_open
-            start = session.open - dt.timedelta(minutes=minutes)
+            before = dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)
+            start = session.open - before
             return start + dt.timedelta(seconds=dice.uniform(0, 8))
         minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
         return session.open + dt.timedelta(minutes=minutes)
@@ -480,9 +476,9 @@ class Simulation:
 
     async def _second(self) -> None:
         is_running = self._daemon is not None and not self._daemon.done()
-        if self.life is not None and self.life.store is not None and is_running:
-            if not second_daemon_is_refused(self.machine):
-                self.blame([("I15", "a second daemon opened the same store")])
+        is_open = is_running and self.life is not None and self.life.store is not None
+        if is_open and not second_daemon_is_refused(self.machine):
+            self.blame([("I15", "a second daemon opened the same store")])
 
     async def _jump(self) -> None:
         minutes = self.faults.pick("clock", [-1440, -90, -1, 1, 7, 120])
@@ -645,16 +641,8 @@ class Simulation:
         await asyncio.wait([task])
         await self._stopped.wait()
 
-    async def _restart(self) -> None:
-        await self._stop_daemon()
-
 
 def _cause(exc: BaseException | None) -> BaseException | None:
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return exc
-
-
-def replay_scenario(seed: int, days: int, dropped: Collection[str] = ()) -> Scenario:
-    """Return the scenario that one command replays."""
-    return Scenario(seed=seed, days=days, dropped=frozenset(dropped))

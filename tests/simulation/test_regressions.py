@@ -23,3 +23,12 @@ def test_a_deposit_or_withdrawal_moves_the_high_water_mark_by_its_amount() -> No
     ]
     assert any(outcome.faults["money.transfer"] for outcome in outcomes)
     assert [outcome.violations for outcome in outcomes] == [[], [], []]
+
+
+def test_a_closing_order_that_was_taken_is_not_sent_again_while_it_does_not_show() -> None:
+    # Found as seed 1: the accepted order was hidden for seconds and had filled meanwhile, so
+    # the next round of the flatten wrote it a second time.
+    only = frozenset({"order.hidden", "operator.flatten", "broker.forgets_ids"})
+    outcomes = [simulate(Scenario(seed=seed, days=2, only=only)) for seed in range(21, 29)]
+    assert sum(outcome.kills for outcome in outcomes) > 0
+    assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
