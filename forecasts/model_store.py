@@ -38,43 +38,43 @@ class StoredModel:
 
 
 class ModelStore:
-    """Models under some roots; the first root that has a name wins.
+    """Models under some roots, which together hold the versions of a model.
 
-    A user's own models (``{state.directory}/models``) come before the shipped ones.
+    A user's own root (``{state.directory}/models``) comes before the shipped one: its pointer
+    decides, wherever the version is that it names, and promotion writes there.
     """
 
     def __init__(self, roots: Sequence[Path] = (SHIPPED,)) -> None:
         self._roots = tuple(roots)
 
     def names(self) -> tuple[str, ...]:
-        """Return every model that has a version in use."""
-        found = {
-            path.parent.name for root in self._roots for path in root.glob(f"*/{CURRENT_FILE}")
-        }
-        return tuple(sorted(found))
+        """Return every model that has a version."""
+        cards = [path for root in self._roots for path in root.glob(f"*/*/{CARD_FILE}")]
+        return tuple(sorted({path.parent.parent.name for path in cards}))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions of a model, oldest first."""
-        directory = self._home(name)
-        found = [path.parent.name for path in directory.glob(f"*/{CARD_FILE}")]
-        return tuple(sorted(found, key=lambda version: (len(version), version)))
+        cards = [path for home in self._homes(name) for path in home.glob(f"*/{CARD_FILE}")]
+        found = {path.parent.name for path in cards if _VERSION.fullmatch(path.parent.name)}
+        return tuple(sorted(found, key=int))
 
     def current(self, name: str) -> str:
         """Return the version in use.
 
         Raises:
             ConfigError: no such model.
-            StateError: the pointer is damaged.
+            StateError: none of its versions is in use, or the pointer is damaged.
         """
-        path = self._home(name) / CURRENT_FILE
+        pointers = [home / CURRENT_FILE for home in self._homes(name)]
+        path = next((pointer for pointer in pointers if pointer.exists()), None)
+        if path is None:
+            raise StateError(f"no version of model {name} is in use; {_promote(name)}")
         try:
             version = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as exc:
-            raise StateError(
-                f"{path} cannot be read; run `openbell models promote {name}`"
-            ) from exc
+            raise StateError(f"{path} cannot be read; {_promote(name)}") from exc
         if _VERSION.fullmatch(version) is None:
-            raise StateError(f"{path} holds no version; run `openbell models promote {name}`")
+            raise StateError(f"{path} holds no version; {_promote(name)}")
         return version
 
     def card(self, name: str, version: str | None = None) -> ModelCard:
@@ -106,7 +106,8 @@ class ModelStore:
     def promote(self, name: str, version: str) -> None:
         """Put a version in use; one atomic step, so a reader sees the old or the new one."""
         self.load(name, version)
-        pointer = self._home(name) / CURRENT_FILE
+        pointer = self._roots[0] / name / CURRENT_FILE
+        pointer.parent.mkdir(parents=True, exist_ok=True)
         draft = pointer.with_suffix(".new")
         with draft.open("w", encoding="ascii") as file:
             file.write(f"{version}\n")
@@ -118,21 +119,21 @@ class ModelStore:
         chosen = self.current(name) if version is None else version
         if _VERSION.fullmatch(chosen) is None:
             raise ConfigError(f"model version {chosen!r} is not a number; see `openbell models`")
-        directory = self._home(name) / chosen
-        if not directory.is_dir():
-            raise ConfigError(f"model {name} has no version {chosen}; see `openbell models`")
-        return directory
+        for home in self._homes(name):
+            if (home / chosen).is_dir():
+                return home / chosen
+        raise ConfigError(f"model {name} has no version {chosen}; see `openbell models`")
 
-    def _home(self, name: str) -> Path:
+    def _homes(self, name: str) -> tuple[Path, ...]:
         if _NAME.fullmatch(name) is None:
             raise ConfigError(f"{name!r} is not the name of a model; see `openbell models`")
-        for root in self._roots:
-            if (root / name).is_dir():
-                return root / name
-        raise ConfigError(
-            f"no model is called {name!r}; known: {', '.join(self.names()) or 'none'}; "
-            f"run `openbell train {name}`"
-        )
+        found = tuple(root / name for root in self._roots if (root / name).is_dir())
+        if not found:
+            raise ConfigError(
+                f"no model is called {name!r}; known: {', '.join(self.names()) or 'none'}; "
+                f"run `openbell train {name}`"
+            )
+        return found
 
 
 def publish(
@@ -177,6 +178,10 @@ def _verified_bytes(directory: Path, card: ModelCard) -> bytes:
     if f"{_sha256(directory / CARD_FILE)}  {CARD_FILE}" not in lines:
         raise StateError(f"card {directory / CARD_FILE} does not match {SUMS_FILE}; {advice}")
     return onnx
+
+
+def _promote(name: str) -> str:
+    return f"run `openbell models promote {name} VERSION`"
 
 
 def _refuse_unsafe_types(directory: Path) -> None:

@@ -184,10 +184,34 @@ def test_a_damaged_version_is_not_promoted(root: Path) -> None:
     assert ModelStore([root]).current("lstm") == "1"
 
 
-def test_a_users_model_comes_before_the_shipped_one(root: Path) -> None:
-    stored = ModelStore([root]).load("lstm")
-    publish(root, dataclasses.replace(stored.card, version="7"), stored.onnx)
-    ModelStore([root]).promote("lstm", "7")
+def test_a_users_version_is_used_only_once_promoted_and_can_be_rolled_back(tmp_path: Path) -> None:
+    stored = ModelStore().load("lstm")
+    publish(tmp_path, dataclasses.replace(stored.card, version="7"), stored.onnx)
+    store = ModelStore([tmp_path, SHIPPED])
 
-    assert ModelStore([root, SHIPPED]).load("lstm").card.version == "7"
-    assert ModelStore([root / "nothing", SHIPPED]).load("lstm").card.version == "1"
+    assert store.versions("lstm") == ("1", "7")
+    assert store.load("lstm").card.version == "1"
+    store.promote("lstm", "7")
+    assert store.load("lstm").card.version == "7"
+    store.promote("lstm", "1")
+    assert store.load("lstm").card.version == "1"
+    assert (tmp_path / "lstm" / "current").read_text() == "1\n"
+
+
+def test_a_shipped_model_is_promoted_in_the_users_own_root(tmp_path: Path) -> None:
+    before = (SHIPPED / "lstm" / "current").read_bytes()
+
+    ModelStore([tmp_path / "models", SHIPPED]).promote("lstm", "1")
+
+    assert (tmp_path / "models" / "lstm" / "current").read_text() == "1\n"
+    assert (SHIPPED / "lstm" / "current").read_bytes() == before
+
+
+def test_a_model_of_which_no_version_is_in_use_is_a_sentence(tmp_path: Path) -> None:
+    stored = ModelStore().load("lstm")
+    publish(tmp_path, stored.card, stored.onnx)
+
+    with pytest.raises(StateError, match="no version of model lstm is in use; run `openbell"):
+        ModelStore([tmp_path]).load("lstm")
+    assert ModelStore([tmp_path]).names() == ("lstm",)
+    assert ModelStore([tmp_path]).load("lstm", "1").card == stored.card
