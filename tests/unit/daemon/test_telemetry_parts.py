@@ -6,6 +6,8 @@ import datetime as dt
 import http.server
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -54,6 +56,24 @@ async def test_whoever_shows_the_state_is_woken_by_a_change_and_not_before() -> 
         hub.changed()
         assert waker.is_set()
     hub.changed()
+
+
+def test_a_daemon_that_tells_nobody_imports_nothing_to_tell_with() -> None:
+    code = (
+        "import sys, daemon.app; heavy = {'aiomqtt', 'apprise', 'fastapi', 'prometheus_client'};"
+        " sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # Signs of life
@@ -212,7 +232,7 @@ class _Sink(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def sink() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     pytest.importorskip("apprise")
-    handler = type("Sink", (_Sink,), {"seen": []})
+    handler: Any = type("Sink", (_Sink,), {"seen": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -180,7 +181,7 @@ def test_every_answer_forbids_inline_script_and_framing(daemon: Running) -> None
     ],
 )
 def test_another_host_or_page_is_refused_even_for_reading(
-    daemon: Running, headers: dict[str, str], status: int
+    daemon: Running, headers: dict[str, Any], status: int
 ) -> None:
     assert daemon.ask("/api/v1/status", **headers)[0] == status
 
