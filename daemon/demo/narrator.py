@@ -21,6 +21,7 @@ class Narrator:
         self._lost_symbol = ""
         self.is_stream_lost = False
         self._by_event: Mapping[str, Callable[[Event], str | None]] = {
+            "session.began": self._began,
             "reconcile.finished": self._reconciled,
             "bars.read": self._bars,
             "forecast.fell_back": self._fell_back,
@@ -49,6 +50,12 @@ class Narrator:
         self._told.add(key)
         return is_first
 
+    def _began(self, event: Event) -> str | None:
+        # The first day is in the title.
+        if self._once("began"):
+            return None
+        return f"{dt.date.fromisoformat(str(event['date'])):%A, %d %B %Y}"
+
     def _reconciled(self, event: Event) -> str | None:
         if not self._once("reconciled"):
             return None
@@ -72,7 +79,7 @@ class Narrator:
         counts = ", ".join(f"{actions.count(name)} {name}" for name in ("BUY", "SELL", "HOLD"))
         return (
             f"{event['forecasts']} forecasts, {event['confident']} of them at 60 % or more;"
-            f" {counts}; {event['orders']} orders"
+            f" {counts}; {_orders(event['orders'])}"
         )
 
     def _denied(self, event: Event) -> str:
@@ -90,7 +97,7 @@ class Narrator:
         return f"{event['symbol']}: found at the broker by its own id; one order, not two"
 
     def _sent(self, event: Event) -> str:
-        return f"{event['sent']} orders at the broker before the open, {event['denied']} denied"
+        return f"{_orders(event['sent'])} at the broker before the open, {event['denied']} denied"
 
     def _filled(self, event: Event) -> str | None:
         self._fills += 1
@@ -108,9 +115,13 @@ class Narrator:
     def _reported(self, event: Event) -> str:
         verdict = "balances" if event["reconciled"] else "NOT RECONCILED"
         return (
-            f"report: {event['fills']} fills, equity {event['equity_end']},"
+            f"report: {event['fills']} {'fill' if event['fills'] == 1 else 'fills'}, equity {event['equity_end']},"
             f" P&L {event['pnl']}, residual {event['residual']} ({verdict})"
         )
+
+
+def _orders(count: int) -> str:
+    return "1 order" if count == 1 else f"{count} orders"
 
 
 def _shortly(reason: str) -> str:
