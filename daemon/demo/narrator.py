@@ -79,7 +79,7 @@ class Narrator:
         counts = ", ".join(f"{actions.count(name)} {name}" for name in ("BUY", "SELL", "HOLD"))
         return (
             f"{event['forecasts']} forecasts, {event['confident']} of them at 60 % or more;"
-            f" {counts}; {_orders(event['orders'])}"
+            f" {counts}; {_count(event['orders'], 'order')}"
         )
 
     def _denied(self, event: Event) -> str:
@@ -97,7 +97,7 @@ class Narrator:
         return f"{event['symbol']}: found at the broker by its own id; one order, not two"
 
     def _sent(self, event: Event) -> str:
-        return f"{_orders(event['sent'])} at the broker before the open, {event['denied']} denied"
+        return f"{_count(event['sent'], 'order')} at the broker before the open, {event['denied']} denied"
 
     def _filled(self, event: Event) -> str | None:
         self._fills += 1
@@ -115,13 +115,13 @@ class Narrator:
     def _reported(self, event: Event) -> str:
         verdict = "balances" if event["reconciled"] else "NOT RECONCILED"
         return (
-            f"report: {event['fills']} {'fill' if event['fills'] == 1 else 'fills'}, equity {event['equity_end']},"
+            f"report: {_count(event['fills'], 'fill')}, equity {event['equity_end']},"
             f" P&L {event['pnl']}, residual {event['residual']} ({verdict})"
         )
 
 
-def _orders(count: int) -> str:
-    return "1 order" if count == 1 else f"{count} orders"
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _shortly(reason: str) -> str:
