@@ -107,12 +107,20 @@ def test_all_limits_run_even_when_the_first_one_denies() -> None:
         ({"drawdown_pct": None}, "drawdown"),
         ({"known_ids": frozenset({request().client_order_id})}, "duplicate_intent"),
         ({"reservations": (reservation(side=Side.SELL),)}, "self_cross"),
+        ({"reporting": {AAA: "reports on 2022-12-14"}}, "earnings"),
     ],
 )
 def test_an_entry_is_denied_by_exactly_the_limit_it_breaks(
     changes: dict[str, Any], limit: str
 ) -> None:
     assert limit in denied(check(request(), context(**changes)))
+
+
+def test_an_entry_into_earnings_passes_where_the_user_allows_it() -> None:
+    soon = {"reporting": {AAA: "reports on 2022-12-14"}}
+
+    assert check(request(), context(**soon, **limits(allow_earnings_entries=True))).is_approved
+    assert check(request(), context(reporting={BBB: "reports on 2022-12-14"})).is_approved
 
 
 @pytest.mark.parametrize("equity", [None, NAN, Decimal("sNaN"), Decimal(0), Decimal("Infinity")])
@@ -156,6 +164,7 @@ def test_a_holding_without_a_price_denies_entries_elsewhere() -> None:
         {"marks": {AAA: mark("102")}},
         limits(max_gross_pct=Decimal("0.01"), max_position_pct=Decimal("0.01")),
         {"reservations": (reservation(quantity="50"),)},
+        {"reporting": {AAA: "reports on 2022-12-14"}},
     ],
 )
 def test_an_exit_that_lowers_exposure_passes_where_entries_may_not(changes: dict[str, Any]) -> None:

@@ -1,0 +1,63 @@
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from daemon.breaker_memory import RememberedBreaker
+from domain.clock import ManualClock
+from domain.errors import ProviderUnavailable
+from state.breakers import Breakers
+from state.store import Store
+from transport.breaker import BreakerOpen, BreakerSettings, BreakerState
+
+NOON = dt.datetime(2022, 12, 14, 12, tzinfo=dt.UTC)
+SETTINGS = BreakerSettings(failures_to_open=1, open_seconds=60)
+
+
+async def fails() -> None:
+    raise ProviderUnavailable("dead")
+
+
+async def works() -> str:
+    return "alive"
+
+
+def remembered(store: Store, clock: ManualClock) -> RememberedBreaker:
+    return RememberedBreaker("service", SETTINGS, memory=Breakers(store), clock=clock)
+
+
+async def test_a_service_that_was_dead_is_not_called_after_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    store = Store.open(tmp_path, clock=clock)
+    first = remembered(store, clock)
+    with pytest.raises(ProviderUnavailable, match="dead"):
+        await first.breaker.call(fails)
+    first.remember()
+    clock.advance(dt.timedelta(seconds=40))
+    # A refused call is remembered too, and does not put the next try off.
+    with pytest.raises(BreakerOpen):
+        await first.breaker.call(works)
+    first.remember()
+    store.close()
+
+    store = Store.open(tmp_path, clock=clock)
+    second = remembered(store, clock)
+    assert second.breaker.state is BreakerState.OPEN
+    with pytest.raises(BreakerOpen, match="next try in 20 s"):
+        await second.breaker.call(works)
+    clock.advance(dt.timedelta(seconds=21))
+    assert await second.breaker.call(works) == "alive"
+    second.remember()
+    found = Breakers(store).get("service")
+    assert found is not None
+    assert (found.state, found.opened_at) == ("closed", None)
+    store.close()
+
+
+def test_a_new_service_starts_closed_and_unwritten(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    store = Store.open(tmp_path, clock=clock)
+
+    assert remembered(store, clock).breaker.state is BreakerState.CLOSED
+    assert Breakers(store).get("service") is None
+    store.close()

@@ -1,0 +1,162 @@
+"""What a decision is fed: events explain jumps and keep entries out; what fails is named."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from domain.clock import ManualClock
+from domain.errors import DataError, OpenbellError, ProviderUnavailable
+from domain.forecasts import Forecast
+from domain.ids import Symbol
+from domain.market import Bar, NewsItem, Session
+from execution.gathering import Gathered, Sources, gather
+from marketdata.events import CorporateEvent, EventKind
+from marketdata.session_calendar import NyseCalendar
+from sentiment.lexicon import LexiconScorer
+from tests.support.bars import MadeSource, made_bar, made_series
+from tests.support.fake_broker import FakeBroker
+from tests.support.virtual_time import loop_clock, virtual
+
+AA, BB = Symbol("AA"), Symbol("BB")
+NOW = dt.datetime(2022, 12, 14, 13, 30, tzinfo=dt.UTC)
+SESSION: Session = NyseCalendar().next_session(NOW)
+FIRST, LAST = dt.date(2022, 8, 1), dt.date(2022, 12, 13)
+SPLIT_DAY = dt.date(2022, 12, 7)
+
+
+class Events:
+    def __init__(self, *events: CorporateEvent, failure: OpenbellError | None = None) -> None:
+        self.known = events
+        self.failure = failure
+        self.asked: list[tuple[dt.date, dt.date]] = []
+
+    async def events(
+        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
+    ) -> Sequence[CorporateEvent]:
+        self.asked.append((start, end))
+        if self.failure is not None:
+            raise self.failure
+        return self.known
+
+
+class News:
+    name = "double"
+    shortfalls = ("rss: no answer within 5 s",)
+
+    async def headlines(
+        self, symbols: Iterable[Symbol], start: dt.datetime, end: dt.datetime
+    ) -> Sequence[NewsItem]:
+        item = NewsItem(
+            item_id="1", source="wire", published_at=end, headline="AA upgraded", symbols=(AA,)
+        )
+        # The port promises nothing of the future; this one breaks its word.
+        return [item]
+
+
+class Silent:
+    name = "silent"
+
+    async def forecast(
+        self, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
+    ) -> Mapping[Symbol, Forecast]:
+        raise ProviderUnavailable("nobody forecasts")
+
+
+def event(kind: EventKind, date: dt.date, symbol: Symbol = AA) -> CorporateEvent:
+    return CorporateEvent(symbol=symbol, kind=kind, date=date)
+
+
+def halved(date: dt.date) -> list[Bar]:
+    """A series that nobody adjusted for a split of two for one."""
+    series = made_series(AA, FIRST, LAST, first=100)
+    return [
+        made_bar(AA, bar.at.date(), bar.close / 2 if bar.at.date() >= date else bar.close)
+        for bar in series
+    ]
+
+
+async def gathered(*, ahead: int = 1, **sources: Any) -> Gathered:
+    vendor = MadeSource(halved(SPLIT_DAY), made_series(BB, FIRST, LAST))
+    fed = Sources(
+        broker=FakeBroker(loop_clock()),
+        calendar=NyseCalendar(),
+        bars=vendor,
+        news=News(),
+        forecaster=Silent(),
+        scorer=LexiconScorer(),
+        **sources,
+    )
+    return await gather(
+        fed,
+        symbols=[AA, BB],
+        session=SESSION,
+        clock=ManualClock(NOW),
+        min_history=60,
+        news_look_back=dt.timedelta(days=1),
+        earnings_sessions_ahead=ahead,
+    )
+
+
+@virtual
+async def test_a_jump_that_nobody_explains_takes_the_symbol_out() -> None:
+    found = await gathered()
+
+    assert "unexplained move" in found.view.excluded[AA]
+    assert set(found.view.history) == {BB}
+
+
+@virtual
+async def test_a_split_explains_the_jump_whoever_tells_of_it() -> None:
+    split = Events(event(EventKind.SPLIT, SPLIT_DAY))
+
+    for sources in ({"actions": split}, {"earnings": split}):
+        found = await gathered(**sources)
+        assert found.view.excluded == {}
+        assert found.view.reporting == {}
+    start, end = split.asked[0]
+    assert start <= SPLIT_DAY
+    assert end > SESSION.date
+
+
+@virtual
+async def test_a_report_in_this_session_or_the_next_keeps_entries_out() -> None:
+    earnings = Events(
+        event(EventKind.EARNINGS, dt.date(2022, 12, 15), AA),
+        event(EventKind.EARNINGS, dt.date(2022, 12, 16), BB),
+    )
+
+    assert (await gathered(earnings=earnings)).view.reporting == {AA: "reports on 2022-12-15"}
+    assert set((await gathered(earnings=earnings, ahead=2)).view.reporting) == {AA, BB}
+    assert (await gathered(earnings=earnings, ahead=0)).view.reporting == {}
+
+
+@virtual
+async def test_earnings_that_cannot_be_read_keep_every_entry_out_and_the_run_goes_on() -> None:
+    found = await gathered(earnings=Events(failure=DataError("events.csv, line 3: no date")))
+
+    assert set(found.view.reporting) == {AA, BB}
+    assert "events: events.csv, line 3: no date" in found.shortfalls
+
+
+@pytest.mark.parametrize("failure", [DataError("unreadable"), ProviderUnavailable("silent")])
+@virtual
+async def test_a_vendor_without_actions_explains_nothing_and_blocks_nobody(
+    failure: OpenbellError,
+) -> None:
+    found = await gathered(actions=Events(failure=failure))
+
+    assert found.view.reporting == {}
+    assert "unexplained move" in found.view.excluded[AA]
+    assert f"events: {failure}" in found.shortfalls
+
+
+@virtual
+async def test_headlines_of_the_future_are_dropped_and_late_sources_named() -> None:
+    found = await gathered()
+
+    assert found.headlines == ()
+    assert found.view.sentiment == {}
+    assert "news: rss: no answer within 5 s" in found.shortfalls
+    assert "forecasts: nobody forecasts" in found.shortfalls
