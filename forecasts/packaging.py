@@ -8,7 +8,11 @@ from domain.errors import ConfigError
 from forecasts.card import ModelCard
 from forecasts.model_store import CARD_FILE, MODEL_FILE, StoredModel
 
-_LARGEST_BATCH = 512
+# As many symbols as a configuration may hold, in one request.
+_LARGEST_BATCH = 1024
+NETWORK_SUFFIX = "-network"
+# Packaged as text: it runs inside Triton only.
+_FRONT = Path(__file__).with_name("triton_front.py")
 
 
 @unique
@@ -45,25 +49,44 @@ def _onnx(model: StoredModel) -> dict[str, bytes | str]:
 
 
 def _triton(model: StoredModel) -> dict[str, bytes | str]:
+    # The network, and before it a model of the name that clients ask for, which binds each
+    # answer to its request as the client checks it.
     card = model.card
-    name = card.name
-    config = f"""name: "{name}"
-backend: "onnxruntime"
-max_batch_size: {_LARGEST_BATCH}
-input [ {{ name: "context" data_type: TYPE_FP32 dims: [ {card.lookback}, {len(card.features)} ] }} ]
-output [ {{
-  name: "quantiles" data_type: TYPE_FP32 dims: [ {card.horizon}, {len(card.levels)} ]
-}} ]
-version_policy: {{ specific: {{ versions: [ {card.version} ] }} }}
-instance_group [ {{ count: 1 kind: KIND_AUTO }} ]
-dynamic_batching {{ }}
+    name, network = card.name, card.name + NETWORK_SUFFIX
+    shape_in = f"{card.lookback}, {len(card.features)}"
+    shape_out = f"{card.horizon}, {len(card.levels)}"
+    versions = f"version_policy: {{ specific: {{ versions: [ {card.version} ] }} }}"
+    front_config = f"""name: "{name}"
+backend: "python"
+max_batch_size: 0
+input [
+  {{ name: "context" data_type: TYPE_FP32 dims: [ -1, {shape_in} ] }},
+  {{ name: "symbols" data_type: TYPE_STRING dims: [ -1 ] }}
+]
+output [
+  {{ name: "quantiles" data_type: TYPE_FP32 dims: [ -1, {shape_out} ] }},
+  {{ name: "symbols" data_type: TYPE_STRING dims: [ -1 ] }}
+]
+{versions}
+instance_group [ {{ count: 1 kind: KIND_CPU }} ]
 parameters: {{ key: "model_hash" value: {{ string_value: "{card.sha256}" }} }}
 parameters: {{ key: "levels" value: {{ string_value: "{_levels(card)}" }} }}
 """
+    network_config = f"""name: "{network}"
+backend: "onnxruntime"
+max_batch_size: {_LARGEST_BATCH}
+input [ {{ name: "context" data_type: TYPE_FP32 dims: [ {shape_in} ] }} ]
+output [ {{ name: "quantiles" data_type: TYPE_FP32 dims: [ {shape_out} ] }} ]
+{versions}
+instance_group [ {{ count: 1 kind: KIND_AUTO }} ]
+dynamic_batching {{ }}
+"""
     return {
-        f"{name}/config.pbtxt": config,
-        f"{name}/{card.version}/{MODEL_FILE}": model.onnx,
+        f"{name}/config.pbtxt": front_config,
+        f"{name}/{card.version}/model.py": _FRONT.read_text(encoding="utf-8"),
         f"{name}/{card.version}/{CARD_FILE}": card.to_json(),
+        f"{network}/config.pbtxt": network_config,
+        f"{network}/{card.version}/{MODEL_FILE}": model.onnx,
     }
 
 

@@ -24,12 +24,14 @@ def test_plain_onnx_is_the_file_and_its_card(tmp_path: Path) -> None:
 def test_a_triton_repository_has_its_layout_and_shapes(tmp_path: Path) -> None:
     out = package(MODEL, PackageFormat.TRITON, tmp_path / "out")
 
-    config = (out / "lstm" / "config.pbtxt").read_text()
-    assert (out / "lstm" / "1" / "model.onnx").read_bytes() == MODEL.onnx
+    config = (out / "lstm-network" / "config.pbtxt").read_text()
+    front = (out / "lstm" / "config.pbtxt").read_text()
+    assert (out / "lstm-network" / "1" / "model.onnx").read_bytes() == MODEL.onnx
+    assert (out / "lstm" / "1" / "model.py").is_file()
     assert config.count("{") == config.count("}")
     assert re.search(r"context.*dims: \[ 60, 20 \]", config)
     assert re.search(r"quantiles.*dims: \[ 40, 11 \]", config)
-    assert MODEL.card.sha256 in config
+    assert MODEL.card.sha256 in front
 
 
 def test_a_modelscope_package_runs_on_its_own(tmp_path: Path) -> None:

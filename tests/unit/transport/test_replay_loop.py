@@ -109,3 +109,18 @@ def test_a_scaled_loop_runs_a_simulated_hour_in_a_fraction_of_a_second() -> None
         return loop.time() - start
 
     assert replay(main(), speed=36_000) >= 3600
+
+
+def test_time_stands_still_for_work_outside_but_no_longer_than_it_may() -> None:
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ReplayLoop)
+        began = time.monotonic()
+        with loop.hold(0.2):
+            await asyncio.sleep(1000)
+        return loop.time(), time.monotonic() - began
+
+    simulated, real = replay(main())
+
+    assert simulated == pytest.approx(1000)
+    assert 0.2 <= real < 5
