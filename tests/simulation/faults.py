@@ -80,7 +80,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "forecast.degraded": (0.1, 0.6),
     "market.slump": (0.05, 0.3),  # K10 K14, a chance per session
     # K: the operator
-    "operator.kill": (0.1, 0.5),  # K01-K06, a chance per day
+    "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
     "operator.flatten": (0.05, 0.3),  # K09
     "operator.pause": (0.05, 0.4),
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill

@@ -431,7 +431,7 @@ class Simulation:
         # Half of what happens, happens while orders are sent and filled.
         dice = self.faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
-        if low < 0 and dice.random() < 0.3:
+        if low < 0 and dice.random() < 0.5:
             # While the orders of the day leave.
             before = dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)
             start = session.open - before
@@ -525,7 +525,9 @@ class Simulation:
             self.truth.suspend(is_suspended=False)
 
     def _check_killed(self, report: KillReport) -> None:
-        left = [o.client_id for o in self.truth.open_orders() if "flatten" not in o.client_id]
+        # What the broker does not show to anybody yet, nobody can have canceled.
+        shown = [o for o in self.truth.open_orders() if o.visible_at <= self.loop.moment - 2]
+        left = [o.client_id for o in shown if "flatten" not in o.client_id]
         recent = [o for o in left if not o.startswith("hand-")]
         if recent:
             self.blame([("I07", f"the kill was verified and {recent} are open")])
