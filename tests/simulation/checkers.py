@@ -18,6 +18,9 @@ from tests.simulation.truth import START_CASH, Execution, Truth
 
 Violations = list[tuple[str, str]]
 _ZERO = Decimal(0)
+# The adapter paces to 200 a minute; here a storm must show, so the port counts what is asked.
+MOST_REQUESTS = 600
+MOST_WRITES = 12
 _RUNS = ("premarket", "submit", "cutoff", "eod")
 
 
@@ -428,3 +431,14 @@ def account_bridge(truth: Truth, equity_start: Decimal, report: Any) -> Violatio
     if report.is_reconciled and report.bridge.residual != 0:
         found.append(("I14", f"reconciled with a residual of {report.bridge.residual}"))
     return found
+
+
+def bounded(truth: Truth) -> Violations:
+    """I20: requests of one process in a minute, and writes of one order, have a ceiling."""
+    found: Violations = []
+    if truth.busiest > MOST_REQUESTS:
+        found.append(("I20", f"{truth.busiest} requests in one minute"))
+    writes = Counter(entry[3] for entry in truth.log if entry[1] == "wire")
+    return found + [
+        ("I20", f"{name} was written {n} times") for name, n in writes.items() if n > MOST_WRITES
+    ]

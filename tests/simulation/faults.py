@@ -18,7 +18,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "send.lost_before": (0.02, 0.30),  # A01 A10 A11
     "send.lost_after": (0.02, 0.30),  # A02 A16 A17 A22
     "send.late": (0.02, 0.20),  # A05
-    "send.slow": (0.05, 0.5),  # A19 K04: the connection takes seconds
+    "send.slow": (0.3, 1.0),  # A19 K04: the connection takes seconds
     "send.not_sent": (0.02, 0.30),  # A23
     "send.rate_limited": (0.02, 0.30),  # A07 A08
     "send.absurd_wait": (0.02, 0.20),  # A09
@@ -50,7 +50,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "order.rejected_later": (0.02, 0.2),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
-    "books.broken": (0.05, 0.2),  # B10 B13: shares come without a word, a chance per day
+    "books.broken": (0.1, 0.5),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.05, 0.3),  # B13, a chance per night
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
     "money.fee": (0.1, 0.8),
@@ -69,7 +69,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.second": (0.1, 0.5),  # D12, a chance per day
     # E: the disk
     "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
-    "disk.latch_lost": (0.05, 0.2),  # K07, a chance per day
+    "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day
     # F: the clock
     "clock.jumped": (0.05, 0.3),  # F01 F02 F08, a chance per day
     # Market data and forecasts

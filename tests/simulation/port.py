@@ -46,7 +46,9 @@ class SimBroker:
 
     async def _wait(self, *, is_read: bool) -> None:
         self._process.alive()
-        self.requests[int(self._truth.loop.moment // 60)] += 1
+        minute = int(self._truth.loop.moment // 60)
+        self.requests[minute] += 1
+        self._truth.busiest = max(self._truth.busiest, self.requests[minute])
         await asyncio.sleep(self._faults.span("wire", *WIRE_SECONDS))
         if is_read and self._faults.strikes("read.slow"):
             await asyncio.sleep(self._faults.span("read.slow", 1, DEADLINE_SECONDS))

@@ -91,6 +91,7 @@ class Outcome:
     steps_of_lives: list[int] = field(default_factory=list)
     recovery_steps: int = 25
     kill_steps: int = 0
+    busiest: int = 0
     violations: Violations = field(default_factory=list)
 
 
@@ -333,6 +334,8 @@ class Simulation:
         outcome = self.outcome
         outcome.executions = len(self.truth.executions)
         outcome.faults = self.faults.counts
+        outcome.busiest = self.truth.busiest
+        self.blame(checkers.bounded(self.truth))
         trace = hashlib.sha256()
         for entry in self.truth.log:
             trace.update(repr(entry).encode())
@@ -396,6 +399,8 @@ class Simulation:
             held = truth.positions.get(symbol, Decimal(0))
             if held > 0 and faults.strikes("money.dividend"):
                 truth.pay(ActivityKind.DIVIDEND, held * Decimal("0.13"), symbol)
+        if faults.strikes("books.broken"):
+            truth.slip_in(faults.pick("broken", list(SYMBOLS)), Decimal(3))
         if faults.strikes("money.fee"):
             truth.pay(ActivityKind.FEE, Decimal("-1.37"))
         if faults.strikes("money.transfer"):
@@ -413,7 +418,6 @@ class Simulation:
             ("clock.jumped", "clock", 1, self._jump),
             ("operator.kill", "kill", 1, partial(self._kill, flatten=False)),
             ("operator.flatten", "flatten", 1, partial(self._kill, flatten=True)),
-            ("books.broken", "broken", 1, self._break_books),
             ("disk.latch_lost", "latch", 1, self._lose_latch),
             ("operator.pause", "pause", 1, self._pause),
         )
@@ -431,6 +435,8 @@ class Simulation:
         # Half of what happens, happens while orders are sent and filled.
         dice = self.faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
+        if name == "latch" and dice.random() < 0.7:
+            return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
         if low < 0 and dice.random() < 0.5:
             # While the orders of the day leave.
             before = dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)
@@ -462,9 +468,6 @@ class Simulation:
             truth.accept(
                 f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
             )
-
-    async def _break_books(self) -> None:
-        self.truth.slip_in(self.faults.pick("broken", list(SYMBOLS)), Decimal(3))
 
     async def _lose_latch(self) -> None:
         path = self.machine.directory / "KILL"

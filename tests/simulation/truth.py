@@ -139,6 +139,7 @@ class Truth:
         self.is_down = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.session: Session | None = None
+        self.busiest = 0
         self._numbers = 0
 
     # Time and money
