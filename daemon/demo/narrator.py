@@ -97,7 +97,8 @@ class Narrator:
         return f"{event['symbol']}: found at the broker by its own id; one order, not two"
 
     def _sent(self, event: Event) -> str:
-        return f"{_count(event['sent'], 'order')} at the broker before the open, {event['denied']} denied"
+        sent = _count(event["sent"], "order")
+        return f"{sent} at the broker before the open, {event['denied']} denied"
 
     def _filled(self, event: Event) -> str | None:
         self._fills += 1
