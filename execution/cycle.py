@@ -23,7 +23,7 @@ from risk.context import GateContext
 from risk.gate import check_batch
 from risk.settings import RiskLimits
 from risk.sizing import SizingPlan, plan
-from sentiment.scoring import tilt_of
+from sentiment.scoring import damped, tilt_of
 from state.decisions import Decisions
 from state.journal import Journal
 from strategies.combine import Allocation, combine, run_strategies
@@ -93,6 +93,7 @@ class TradingCycle:
             news_look_back=settings.news_look_back,
             earnings_sessions_ahead=settings.limits.earnings_sessions_ahead,
         )
+        gathered = self._damped(gathered)
         signals = run_strategies(gathered.view, settings.allocations)
         combined = self._combine(gathered.view, signals)
         sized, problems = self._size(gathered.view, combined)
@@ -105,6 +106,16 @@ class TradingCycle:
             sized=sized,
             problems=gathered.shortfalls + problems,
         )
+
+    def _damped(self, gathered: Gathered) -> Gathered:
+        """Hold the news to what may change from one session to the next."""
+        view = gathered.view
+        scores = damped(
+            view.sentiment,
+            self._decisions.sentiment_before(view.session.date),
+            max_change=self._settings.limits.max_sentiment_change,
+        )
+        return dataclasses.replace(gathered, view=dataclasses.replace(view, sentiment=scores))
 
     def _combine(self, view: MarketView, signals: Sequence[Signal]) -> tuple[CombinedSignal, ...]:
         limits = self._settings.limits

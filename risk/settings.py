@@ -19,6 +19,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "exit_confidence": (0.0, 0.99),
     "degraded_source_fraction": (0, 1),
     "max_sentiment_tilt_pct": (0, 50),
+    "max_sentiment_change": (0.01, 2),
     "covariance_sessions": (30, 1000),
     "no_trade_band_pct": (0, 10),
     "min_order_notional_usd": (1, 100_000),
@@ -51,6 +52,7 @@ class RiskLimits:
     exit_confidence: float = 0.50
     degraded_source_fraction: float = 0.5
     max_sentiment_tilt_pct: Decimal = Decimal(20)
+    max_sentiment_change: float = 0.5
     covariance_sessions: int = 120
     no_trade_band_pct: Decimal = Decimal("0.5")
     min_order_notional_usd: Decimal = Decimal(100)

@@ -13,6 +13,10 @@ from domain.signals import SentimentLabel, SentimentScore
 # A headline about more symbols than this speaks of a list, not of each company in it.
 _ABOUT_FEW = 2
 
+# What nobody else says counts by this much: one outlet can be wrong, or be used.
+ONE_SOURCE_SHARE = 0.5
+_INDEPENDENT_SOURCES = 2
+
 # Below this a symbol's score leans nowhere.
 NEUTRAL_BELOW = 0.1
 
@@ -45,7 +49,7 @@ def aggregate(
     less for each.  One silent voice is always counted in, so a
     single headline moves a symbol half as far as it would like, and several that agree
     move it nearly all the way; headlines that contradict each other cancel, in score and
-    in confidence.
+    in confidence.  What only one source says moves it half as far as when two agree.
     """
     by_symbol: dict[Symbol, list[NewsItem]] = {}
     for item in items:
@@ -85,6 +89,8 @@ def _joined(
     voices = math.fsum(share for share, _ in speaking)
     mean = math.fsum(share * r.confidence for share, r in speaking) / voices if voices else 0.0
     score = total / (voices + 1)
+    if len(_sources_of(found, total)) < _INDEPENDENT_SOURCES:
+        score *= ONE_SOURCE_SHARE
     return SentimentScore(
         symbol=symbol,
         score=score,
@@ -95,3 +101,8 @@ def _joined(
         newest_at=max(item.published_at for item in items),
         as_of=as_of,
     )
+
+
+def _sources_of(found: Sequence[tuple[NewsItem, Reading]], total: float) -> set[str]:
+    """Return who says what the sum says."""
+    return {item.source.casefold() for item, reading in found if reading.score * total > 0}

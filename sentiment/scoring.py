@@ -5,9 +5,13 @@ that come after, and the set of symbols stay what they were without news.
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from domain.errors import ConfigError
+from domain.ids import Symbol
 from domain.signals import SentimentScore
+from sentiment.aggregation import label_of
 
 NO_TILT = 1.0
 
@@ -45,3 +49,25 @@ def tilted(weight: float, score: SentimentScore | None, max_tilt: float) -> floa
     Call it before caps and limits, so that good news cannot lift a weight over them.
     """
     return weight * tilt_of(score, weight, max_tilt)
+
+
+def damped(
+    scores: Mapping[Symbol, SentimentScore], before: Mapping[Symbol, float], *, max_change: float
+) -> Mapping[Symbol, SentimentScore]:
+    """Return the scores, none further than ``max_change`` from that of the session before.
+
+    A symbol without news then comes from 0, and losing its news is no push: one day of
+    planted stories cannot move a symbol all the way.
+    """
+    return {
+        symbol: _damped(score, before.get(symbol, 0.0), max_change)
+        for symbol, score in scores.items()
+    }
+
+
+def _damped(score: SentimentScore, before: float, max_change: float) -> SentimentScore:
+    start = before if math.isfinite(before) and -1 <= before <= 1 else 0.0
+    bounded = min(start + max_change, max(start - max_change, score.score))
+    if bounded == score.score:
+        return score
+    return replace(score, score=bounded, label=label_of(bounded))

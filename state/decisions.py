@@ -1,8 +1,9 @@
 """Decisions: what a run saw, wished and combined, kept so that it can be explained."""
 
+import datetime as dt
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from domain.decisions import CombinedSignal
@@ -60,6 +61,16 @@ class Decisions:
                         [(run_id, *row) for row in rows],
                     )
         return digest
+
+    def sentiment_before(self, session_date: dt.date) -> Mapping[Symbol, float]:
+        """Return the scores of the last decision of an earlier session, by symbol."""
+        rows = self._store.rows(
+            "SELECT symbol, score FROM sentiment WHERE run_id = ("
+            " SELECT run_id FROM decisions WHERE session_date < ?"
+            " ORDER BY session_date DESC, as_of DESC LIMIT 1)",
+            (session_date.isoformat(),),
+        )
+        return {Symbol(row["symbol"]): float(row["score"]) for row in rows}
 
 
 def view_hash(view: MarketView) -> str:

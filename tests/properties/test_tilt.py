@@ -11,7 +11,7 @@ from domain.clock import UTC
 from domain.errors import ConfigError
 from domain.ids import Symbol
 from domain.signals import SentimentLabel, SentimentScore
-from sentiment.scoring import tilt, tilt_of, tilted
+from sentiment.scoring import damped, tilt, tilt_of, tilted
 
 NOW = dt.datetime(2022, 12, 14, 13, tzinfo=UTC)
 anything = st.floats(allow_nan=True, allow_infinity=True)
@@ -86,3 +86,31 @@ def test_silence_changes_nothing(weight: float) -> None:
 def test_a_bound_that_could_turn_a_sign_is_refused(bound: float) -> None:
     with pytest.raises(ConfigError, match="max_tilt"):
         tilt(0.5, 0.5, bound)
+
+
+@given(
+    st.floats(-1, 1),
+    st.one_of(st.none(), anything),
+    st.floats(0.01, 2),
+)
+def test_one_session_moves_the_news_of_a_symbol_by_no_more_than_its_bound(
+    score: float, before: float | None, bound: float
+) -> None:
+    symbol = Symbol("ACME")
+    known = {} if before is None else {symbol: before}
+
+    after = damped({symbol: said(score, 0.9)}, known, max_change=bound)[symbol]
+
+    start = before if before is not None and abs(before) <= 1 else 0.0
+    assert abs(after.score - start) <= bound + 1e-12
+    assert min(start, score) - 1e-12 <= after.score <= max(start, score) + 1e-12
+    assert after.confidence == 0.9
+
+
+def test_news_within_the_bound_are_left_as_they_are() -> None:
+    symbol = Symbol("ACME")
+    scores = {symbol: said(0.4, 0.9)}
+
+    assert damped(scores, {symbol: 0.2}, max_change=0.3) == scores
+    assert damped({}, {symbol: 0.9}, max_change=0.3) == {}
+    assert damped(scores, {symbol: -0.9}, max_change=0.5)[symbol].label is SentimentLabel.BEARISH

@@ -111,8 +111,7 @@ async def test_a_jump_that_nobody_explains_takes_the_symbol_out() -> None:
 async def test_a_split_explains_the_jump_whoever_tells_of_it() -> None:
     split = Events(event(EventKind.SPLIT, SPLIT_DAY))
 
-    for sources in ({"actions": split}, {"earnings": split}):
-        found = await gathered(**sources)
+    for found in (await gathered(actions=split), await gathered(earnings=split)):
         assert found.view.excluded == {}
         assert found.view.reporting == {}
     start, end = split.asked[0]

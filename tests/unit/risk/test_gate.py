@@ -117,9 +117,11 @@ def test_an_entry_is_denied_by_exactly_the_limit_it_breaks(
 
 
 def test_an_entry_into_earnings_passes_where_the_user_allows_it() -> None:
-    soon = {"reporting": {AAA: "reports on 2022-12-14"}}
+    allowed = limits(allow_earnings_entries=True)
 
-    assert check(request(), context(**soon, **limits(allow_earnings_entries=True))).is_approved
+    assert check(
+        request(), context(reporting={AAA: "reports on 2022-12-14"}, **allowed)
+    ).is_approved
     assert check(request(), context(reporting={BBB: "reports on 2022-12-14"})).is_approved
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import datetime as dt
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -17,11 +18,11 @@ ACME = Symbol("ACME")
 NOW = dt.datetime(2022, 12, 14, 13, tzinfo=UTC)
 
 
-def items(count: int) -> list[NewsItem]:
+def items(count: int, sources: Sequence[str] = ("wire", "ticker")) -> list[NewsItem]:
     return [
         NewsItem(
             item_id=str(number),
-            source="wire",
+            source=sources[number % len(sources)],
             published_at=NOW - dt.timedelta(hours=count - number),
             headline=f"story {number}",
             symbols=(ACME,),
@@ -30,18 +31,20 @@ def items(count: int) -> list[NewsItem]:
     ]
 
 
-def joined(*readings: tuple[float, float]) -> SentimentScore:
+def joined(
+    *readings: tuple[float, float], sources: Sequence[str] = ("wire", "ticker")
+) -> SentimentScore:
     found = {
         str(number): Reading(score=score, confidence=confidence)
         for number, (score, confidence) in enumerate(readings)
     }
-    return aggregate(items(len(readings)), found, source="test", as_of=NOW)[ACME]
+    return aggregate(items(len(readings), sources), found, source="test", as_of=NOW)[ACME]
 
 
-def test_a_single_headline_moves_a_symbol_half_way() -> None:
+def test_a_single_headline_of_one_source_moves_a_symbol_a_quarter_of_the_way() -> None:
     one = joined((0.8, 0.9))
 
-    assert one.score == pytest.approx(0.4)
+    assert one.score == pytest.approx(0.2)
     assert one.confidence == pytest.approx(0.9)
     assert one.label is SentimentLabel.BULLISH
     assert one.headlines == 1
@@ -50,6 +53,25 @@ def test_a_single_headline_moves_a_symbol_half_way() -> None:
 
 def test_agreeing_headlines_move_it_further() -> None:
     assert joined(*[(0.8, 0.9)] * 9).score == pytest.approx(0.72)
+
+
+def test_one_source_counts_half_however_often_it_says_it() -> None:
+    flood = [(0.8, 0.9)] * 9
+
+    assert joined(*flood, sources=["wire"]).score == pytest.approx(0.36)
+    assert joined(*flood, sources=["wire", "WIRE"]).score == pytest.approx(0.36)
+    assert joined(*flood, sources=["wire"]).confidence == pytest.approx(0.9)
+
+
+def test_a_second_source_that_says_the_opposite_or_nothing_confirms_nothing() -> None:
+    alone = joined((0.8, 0.9), (0.6, 0.9), sources=["wire"])
+
+    silent = joined((0.8, 0.9), (0, 0), (0.6, 0.9), sources=["wire", "ticker", "wire"])
+    against = joined((0.8, 0.9), (-0.1, 0.9), (0.6, 0.9), sources=["wire", "ticker", "wire"])
+    agrees = joined((0.8, 0.9), (0.6, 0.9))
+    assert silent.score == alone.score
+    assert against.score < alone.score
+    assert agrees.score == pytest.approx(2 * alone.score)
 
 
 def test_silent_headlines_change_nothing() -> None:

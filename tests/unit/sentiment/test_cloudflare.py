@@ -13,6 +13,7 @@ from domain.ids import Symbol
 from domain.market import NewsItem
 from domain.secrets import Secret
 from domain.signals import SentimentLabel
+from sentiment.aggregation import ONE_SOURCE_SHARE
 from sentiment.canaries import canaries
 from sentiment.cloudflare import CloudflareScorer, CloudflareSettings
 from sentiment.cloudflare_errors import Refusal, Trouble
@@ -120,8 +121,8 @@ async def test_the_classifier_is_asked_one_text_at_a_time(
         [item("Acme up", 1), item("Beta down", 2, "BETA")], NOON
     )
 
-    assert scores[ACME].score == pytest.approx(0.4)
-    assert scores[Symbol("BETA")].score == pytest.approx(-0.4)
+    assert scores[ACME].score == pytest.approx(0.2)
+    assert scores[Symbol("BETA")].score == pytest.approx(-0.2)
     assert len(server.seen) == len(canaries()) + 2
 
 
@@ -354,7 +355,7 @@ async def test_one_headline_that_cannot_be_read_does_not_silence_the_others(
     (score,) = (await connect(batch_size=5).score(items(10), NOON)).values()
 
     assert score.headlines == 10
-    assert score.score == pytest.approx(0.5 * 9 / 10)
+    assert score.score == pytest.approx(0.5 * 9 / 10 * ONE_SOURCE_SHARE)
 
 
 async def test_an_answer_with_too_many_holes_is_no_answer(

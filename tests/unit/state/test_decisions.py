@@ -161,3 +161,24 @@ def test_hash_does_not_depend_on_the_order_of_symbols() -> None:
     reordered = dict(reversed(bars.items()))
 
     assert view_hash(a_view(history=bars)) == view_hash(a_view(history=reordered))
+
+
+def test_sentiment_of_the_session_before_is_that_of_its_last_decision(store: Store) -> None:
+    decisions = Decisions(store)
+    today, session = a_view().session.date, a_view().session
+    assert decisions.sentiment_before(today) == {}
+    for number, (days, score) in enumerate([(2, 0.1), (1, 0.2), (1, 0.3), (0, 0.9)]):
+        date = today - dt.timedelta(days=days)
+        seen = {
+            symbol: dataclasses.replace(one, score=score)
+            for symbol, one in a_view().sentiment.items()
+        }
+        view = a_view(
+            session=dataclasses.replace(session, date=date),
+            as_of=START - dt.timedelta(days=days) + dt.timedelta(minutes=number),
+            sentiment=seen,
+        )
+        decisions.record(f"run-{number}", view, [], [])
+
+    assert set(decisions.sentiment_before(today).values()) == {0.3}
+    assert set(decisions.sentiment_before(today)) == set(a_view().sentiment)
