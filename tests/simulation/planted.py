@@ -110,7 +110,7 @@ def copy_tree(copy: Path) -> None:
     """Copy the packages and the simulation."""
     for name in _PACKAGES:
         ignore = shutil.ignore_patterns("__pycache__", "data", "registry")
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        shutil.copytree(ROOT / name, copy / name, ignore=ignore, symlinks=True)
     shutil.copytree(
         ROOT / "tests" / "simulation",
         copy / "tests" / "simulation",
