@@ -28,7 +28,8 @@ class ServerSettings:
     body_cap_bytes: int = 64 * 1024 * 1024
     body_seconds: float = 30.0
     answer_seconds: float = 60.0
-    drain_seconds: float = 30.0
+    # Below the 30 s after which systemd and Kubernetes lose patience.
+    drain_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse to open to a network without a token that can guard it."""
