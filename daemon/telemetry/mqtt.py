@@ -36,7 +36,8 @@ _REFUSALS_TOLD = 3
 class MqttParts:
     """What the client works with.
 
-    ``patience`` is the number of loop seconds in a real second of waiting for the wire.
+    ``pace`` is the number of loop seconds in a second between two tellings, ``patience``
+    that in a second of waiting for the wire.
     """
 
     config: Config
@@ -47,7 +48,7 @@ class MqttParts:
     hub: Hub
     meters: Meters
     clock: Clock
-    time_scale: float
+    pace: float
     patience: float
 
 
@@ -111,7 +112,7 @@ class MqttBridge:
                 self._log.info("mqtt.away", reason=str(exc) or type(exc).__name__)
             finally:
                 self._connected(is_connected=False)
-            await self._parts.clock.sleep(pause * self._parts.time_scale)
+            await self._parts.clock.sleep(pause * self._parts.pace)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _client(self, *, is_brief: bool = False) -> aiomqtt.Client:
@@ -218,7 +219,7 @@ class MqttBridge:
         self._send("alerts", document, is_unique=True)
 
     async def _watch_state(self) -> None:
-        pace = self._parts.time_scale
+        pace = self._parts.pace
         with self._parts.hub.waker() as waker:
             while True:
                 await waker.wait()
@@ -230,7 +231,7 @@ class MqttBridge:
         while True:
             document = {"at": self._parts.clock.now().isoformat(), "seq": next(self._numbers)}
             self._send("heartbeat", document)
-            await self._parts.clock.sleep(_HEARTBEAT_SECONDS * self._parts.time_scale)
+            await self._parts.clock.sleep(_HEARTBEAT_SECONDS * self._parts.pace)
 
     def _tell_state(self, read: Callable[[], Mapping[str, Any]]) -> None:
         try:

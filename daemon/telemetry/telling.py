@@ -29,6 +29,8 @@ from transport.replay_loop import is_stepping
 
 # A loop that steps would be at any deadline before another process could answer.
 _STEPPING_PATIENCE = 100_000.0
+# And each second of telling would be a step of the day.
+_STEPPING_PACE = 30.0
 
 if TYPE_CHECKING:
     from daemon.telemetry.alerts import AlertSender
@@ -190,7 +192,7 @@ class Telling:
                 hub=self.hub,
                 meters=self._meters,
                 clock=self._clock,
-                time_scale=self._scale,
+                pace=_STEPPING_PACE if is_stepping() else self._scale,
                 patience=_STEPPING_PATIENCE if is_stepping() else self._scale,
             )
         )
@@ -239,7 +241,7 @@ class Telling:
                 self.hub,
                 document=overview.document,
                 clock=self._clock,
-                pace_seconds=self._scale,
+                pace_seconds=_STEPPING_PACE if is_stepping() else self._scale,
                 meters=meters,
             ),
             metrics=lambda: exposition(meters, collector),
