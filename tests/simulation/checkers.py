@@ -18,6 +18,8 @@ from tests.simulation.truth import START_CASH, Execution, Truth
 
 Violations = list[tuple[str, str]]
 _ZERO = Decimal(0)
+# Per cent beyond a loss limit at which it is surely reached.
+_MARGIN = Decimal("0.1")
 # The adapter paces to 200 a minute; here a storm must show, so the port counts what is asked.
 MOST_REQUESTS = 600
 MOST_WRITES = 12
@@ -351,10 +353,30 @@ def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) 
     if len(read) < 3 or row["high_water_mark"] is None:
         return []
     mark = Decimal(row["high_water_mark"])
-    least = min((mark - equity) * 100 / mark for equity in read)
-    if least < limits.max_drawdown_pct + Decimal("0.1"):
+    best = max(read)
+    fall = (mark - best) * 100 / mark
+    if fall >= limits.max_drawdown_pct + _MARGIN:
+        return [("I09", f"a drawdown of {fall:.2f} % was read and the latch is not engaged")]
+    date = truth.session.date.isoformat() if truth.session is not None else ""
+    start = db.execute(
+        "SELECT start_equity FROM sessions WHERE session_date = ?", (date,)
+    ).fetchone()
+    if start is None:
         return []
-    return [("I09", f"a drawdown of {least:.2f} % was read and the latch is not engaged")]
+    begun = Decimal(start["start_equity"])
+    loss = (begun - best) * 100 / begun
+    if loss >= limits.max_daily_loss_pct + _MARGIN:
+        return [("I09", f"a loss of {loss:.2f} % was read and the latch is not engaged")]
+    return []
+
+
+def runs_in_time(db: sqlite3.Connection, dates: list[str]) -> Violations:
+    """I11: a daemon that was there did not miss a run."""
+    return [
+        ("I11", f"{row['run_id']} was missed while the daemon was up: {row['reason']}")
+        for row in db.execute("SELECT * FROM runs WHERE state = 'SKIPPED' ORDER BY run_id")
+        if row["session_date"] in dates
+    ]
 
 
 def settled(db: sqlite3.Connection) -> Violations:
@@ -420,17 +442,34 @@ def dump(db: sqlite3.Connection, tables: tuple[str, ...]) -> dict[str, list[tupl
     }
 
 
-def account_bridge(truth: Truth, equity_start: Decimal, report: Any) -> Violations:
-    """I14: the report's bridge against a second computation from cash and marks."""
-    del equity_start
-    moved = sum((one.quantity * one.price * -one.side.sign for one in truth.executions), _ZERO)
-    paid = sum((Decimal(e[3]) for e in truth.log if e[1] == "paid"), _ZERO)
+def account_bridge(truth: Truth, report: Any) -> Violations:
+    """I14: the report's figure is the broker's, and no residual is called reconciled."""
     found: Violations = []
-    if START_CASH + moved + paid != truth.cash:
-        found.append(("I14", "the simulated broker's own cash does not add up"))
-    if report.is_reconciled and report.bridge.residual != 0:
-        found.append(("I14", f"reconciled with a residual of {report.bridge.residual}"))
+    served = {Decimal(entry[2]) for entry in truth.log if entry[1] == "equity"}
+    if report.bridge.equity_end not in served:
+        found.append(("I14", f"the report's equity {report.bridge.equity_end} was never read"))
+    parts = (
+        report.bridge.realized_pnl
+        + report.bridge.unrealized_pnl_change
+        - report.bridge.fees
+        + report.bridge.dividends
+        + report.bridge.interest
+        + report.bridge.transfers
+        + report.bridge.other
+    )
+    residual = report.bridge.equity_end - report.bridge.equity_start - parts
+    if report.is_reconciled and residual != 0:
+        found.append(("I14", f"called reconciled with a residual of {residual}"))
     return found
+
+
+def adds_up(truth: Truth) -> Violations:
+    """The simulated broker's own cash, computed a second way: a judge must be judged."""
+    moved = sum((one.quantity * one.price * -one.side.sign for one in truth.executions), _ZERO)
+    paid = sum((Decimal(entry[3]) for entry in truth.log if entry[1] == "paid"), _ZERO)
+    if START_CASH + moved + paid == truth.cash:
+        return []
+    return [("X03", "the simulated broker's own cash does not add up")]
 
 
 def bounded(truth: Truth) -> Violations:

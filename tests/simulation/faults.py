@@ -78,7 +78,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "data.down": (0.05, 0.3),
     "forecast.down": (0.05, 0.5),
     "forecast.degraded": (0.1, 0.6),
-    "market.slump": (0.05, 0.3),  # K10 K14, a chance per session
+    "market.slump": (0.2, 0.7),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
     "operator.flatten": (0.05, 0.3),  # K09

@@ -55,7 +55,7 @@ class Market:
         for symbol in SYMBOLS:
             draw = random.Random(f"{self._seed}:path:{symbol}:{session.date}")
             level = list(self._closes[symbol].values())[-1]
-            drift = -0.02 if is_slump else 0.0
+            drift = -0.025 if is_slump else 0.0
             nodes = []
             for node in range(_NODES):
                 # Some openings jump beyond every limit price, so that orders rest.

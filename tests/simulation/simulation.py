@@ -170,6 +170,7 @@ class Simulation:
         self._history = checkers.OrderHistory()
         self._paused_at = 0.0
         self._restarted_at = 0.0
+        self._spans: list[tuple[float, float]] = []
         self._outages = list(scenario.outages)
         self._deaths = 0
 
@@ -234,10 +235,7 @@ class Simulation:
     def _report_seen(self, report: EndOfDayReport) -> None:
         self.outcome.reports += 1
         self.outcome.reconciled += report.is_reconciled
-        served = {Decimal(entry[2]) for entry in self.truth.log if entry[1] == "equity"}
-        if report.bridge.equity_end not in served:
-            self.blame([("I14", f"the report's equity {report.bridge.equity_end} was never read")])
-        self.blame(checkers.account_bridge(self.truth, report.bridge.equity_start, report))
+        self.blame(checkers.account_bridge(self.truth, report))
 
     def check_always(self) -> None:
         """Judge what must hold at any moment."""
@@ -295,6 +293,19 @@ class Simulation:
         ended = [session.date.isoformat() for session in self.sessions]
         with checkers.reading(self.machine.directory) as db:
             self.blame(checkers.runs_once(db, ended))
+            if not self.faults.counts["clock.jumped"]:
+                self.blame(checkers.runs_in_time(db, self._attended()))
+
+    def _attended(self) -> list[str]:
+        """Return the sessions over whose runs one life of the daemon lasted."""
+        spans = [*self._spans, (self._restarted_at, self.loop.moment)]
+        found = []
+        for session in self.sessions:
+            opened = self.truth.clock.loop_time(session.open)
+            first, last = opened - 62 * 60, opened + 31 * 60
+            if any(begun < first and last < ended for begun, ended in spans):
+                found.append(session.date.isoformat())
+        return found
 
     def check_rebuild(self) -> None:
         """I23: the tables made anew from the log are the tables."""
@@ -336,6 +347,7 @@ class Simulation:
         outcome.faults = self.faults.counts
         outcome.busiest = self.truth.busiest
         self.blame(checkers.bounded(self.truth))
+        self.blame(checkers.adds_up(self.truth))
         trace = hashlib.sha256()
         for entry in self.truth.log:
             trace.update(repr(entry).encode())
@@ -435,7 +447,7 @@ class Simulation:
         # Half of what happens, happens while orders are sent and filled.
         dice = self.faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
-        if name == "latch" and dice.random() < 0.7:
+        if name in {"latch", "pause"} and dice.random() < 0.7:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
         if low < 0 and dice.random() < 0.5:
             # While the orders of the day leave.
@@ -588,6 +600,7 @@ class Simulation:
             await asyncio.wait([self._daemon])
             self.outcome.steps += process.steps
             self.outcome.steps_of_lives.append(process.steps)
+            self._spans.append((self._restarted_at, self.loop.moment))
             pause = self._bury(self._daemon, process)
             self._stopped.set()
             with contextlib.suppress(TimeoutError):
