@@ -9,7 +9,7 @@ from modelserver.refusals import (
     BAD_REQUEST,
     TOO_LARGE,
     TOO_SLOW,
-    UNPROCESSABLE_ENCODING,
+    UNKNOWN_ENCODING,
     InferenceRefused,
 )
 
@@ -27,7 +27,7 @@ async def read_body(request: Request, *, cap_bytes: int, seconds: float) -> byte
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity" and encoding not in _WINDOWS:
         raise InferenceRefused(
-            UNPROCESSABLE_ENCODING, f"content-encoding {encoding[:32]}: send gzip, deflate or none"
+            UNKNOWN_ENCODING, f"content-encoding {encoding[:32]}: send gzip, deflate or none"
         )
     _refuse_announced(request, cap_bytes)
     body = bytearray()

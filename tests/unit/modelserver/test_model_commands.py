@@ -201,3 +201,19 @@ def test_what_cannot_be_done_is_one_sentence(
     assert text in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_a_network_is_not_served_without_a_token() -> None:
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        status = cli._run(["serve-models", "--host", "192.0.2.1"])
+
+    assert status == 78
+    assert "OPENBELL_FORECAST_TOKEN must hold at least 20 characters" in err.getvalue()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--workers", "0"], ["--queue", "0"]])
+def test_options_out_of_range_are_a_usage_error(arguments: list[str]) -> None:
+    with contextlib.redirect_stderr(io.StringIO()):
+        assert cli._run(["serve-models", *arguments]) == 64

@@ -322,3 +322,47 @@ async def test_the_metrics_count_requests_rows_and_models() -> None:
     info = families["openbell_model_info"].samples[0].labels
     assert (info["model"], info["model_hash"]) == ("lstm", CARD.sha256)
     assert TOKEN not in text
+
+
+async def test_who_is_not_answered_in_time_is_cut_off_and_the_server_ends(held: Held) -> None:
+    settings = ServerSettings(port=0, drain_seconds=0.1)
+    server = ModelServer(ModelStore(), settings)
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        await server.__aenter__()
+        client.base_url = httpx.URL(server.url)
+        held.hold()
+        asked = asyncio.create_task(post(client, message(3)))
+        await eventually(lambda: held.batches)
+        asyncio.get_running_loop().call_later(3, held.release)
+
+        async with asyncio.timeout(20):
+            await server.__aexit__(None, None, None)
+
+        assert (await asked).status_code == 500
+
+
+async def test_a_fault_of_ours_is_500_without_its_text_and_the_server_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret of the house")
+
+    async with serving() as (_, client):
+        with monkeypatch.context() as patched:
+            patched.setattr("modelserver.inference.answer", fail)
+            failed = await post(client, message(1))
+
+        assert (failed.status_code, failed.json()) == (
+            500,
+            {"error": "the server failed; see its log"},
+        )
+        assert (await post(client, message(1))).status_code == 200
+
+
+async def test_a_large_body_with_a_wrong_token_still_sees_the_refusal() -> None:
+    async with serving() as (_, client):
+        reply = await client.post(
+            INFER, content=b"0" * 8_000_000, headers={"Authorization": "Bearer wrong"}
+        )
+
+        assert reply.status_code == 401
