@@ -8,17 +8,16 @@ import asyncio
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from alpaca.data.historical.news import NewsClient
 from alpaca.data.requests import NewsRequest
 
 from domain.clock import UTC, Clock
 from domain.errors import DataError, ProviderUnavailable, first_cause
-from domain.ids import Symbol, is_symbol
+from domain.ids import Symbol
 from domain.market import NewsItem
 from domain.secrets import Secret
-from sentiment.cleaning import MAX_CHARACTERS
+from sentiment.alpaca_parsing import item_of
 from transport.http import BoundedClient, Deadlines, HttpSettings
 from transport.sdk_session import HttpRefusal, SdkCaller, SdkSession
 
@@ -144,30 +143,5 @@ class AlpacaNews:
         except HttpRefusal as exc:
             hint = "the keys were refused; check APCA_API_KEY_ID: " * (exc.status in _REFUSED)
             raise ProviderUnavailable(f"alpaca: {hint}{exc}") from exc
-        found = (_item(row) for row in rows if isinstance(row, Mapping))
+        found = (item_of(row) for row in rows if isinstance(row, Mapping))
         return [item for item in found if item is not None]
-
-
-def _item(row: Mapping[str, Any]) -> NewsItem | None:
-    """Read one article; None when it lacks an id, a moment or a headline."""
-    try:
-        published = dt.datetime.fromisoformat(row["created_at"])
-        headline = row["headline"]
-        tags = row.get("symbols") or []
-        if published.tzinfo is None or not isinstance(headline, str) or not headline.strip():
-            return None
-        summary = row.get("summary")
-        return NewsItem(
-            item_id=f"alpaca-{int(row['id'])}",
-            source=str(row.get("source") or "alpaca"),
-            published_at=published.astimezone(UTC),
-            headline=headline[: 4 * MAX_CHARACTERS],
-            symbols=tuple(sorted(Symbol(tag) for tag in set(tags) if _is_tag(tag))),
-            summary=summary[: 4 * MAX_CHARACTERS] if isinstance(summary, str) else "",
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _is_tag(tag: object) -> bool:
-    return isinstance(tag, str) and is_symbol(tag)
