@@ -1,6 +1,7 @@
 import dataclasses
 import datetime as dt
 import re
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_a_better_model_may_be_promoted() -> None:
         ({"pinball": 0.29, "samples": 1.0}, "different windows"),
     ],
 )
-def test_a_model_that_is_not_better_may_not(figures: dict[str, float], words: str) -> None:
+def test_a_model_that_is_not_better_may_not(figures: dict[str, Any], words: str) -> None:
     found = promotion(card(**figures), CARD)
 
     assert not found.is_allowed

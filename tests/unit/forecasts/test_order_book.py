@@ -2,6 +2,7 @@ import dataclasses
 import datetime as dt
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,8 +61,10 @@ def test_a_csv_whose_times_do_not_rise_is_refused(tmp_path: Path) -> None:
     [("bid", 0.0), ("bid", 9.0), ("ask", math.inf), ("bid_volume", -1.0), ("ask", math.nan)],
 )
 def test_a_book_that_cannot_be_is_refused(name: str, value: float) -> None:
+    wrong: dict[str, Any] = {name: value}
+
     with pytest.raises(DataError):
-        dataclasses.replace(BOOK[0], **{name: value})
+        dataclasses.replace(BOOK[0], **wrong)
 
 
 def test_features_of_a_book_do_not_look_ahead() -> None:

@@ -98,6 +98,16 @@ def test_four_symbols_alike_may_be_chance() -> None:
     assert len(forecasts_of(batch(4), rows, ORIGIN, AS_OF)) == 4
 
 
+def test_the_last_bits_of_another_processor_change_nothing() -> None:
+    rows = np.round(quantiles(), 6)
+    elsewhere = rows * np.float32(1 + 3e-7)
+
+    assert not np.array_equal(rows, elsewhere)
+    assert forecasts_of(batch(), rows, ORIGIN, AS_OF) == forecasts_of(
+        batch(), elsewhere, ORIGIN, AS_OF
+    )
+
+
 def test_a_forecast_names_its_origin() -> None:
     remote = dataclasses.replace(ORIGIN, source=ForecastSource.REMOTE)
 
