@@ -49,6 +49,9 @@ TINY = TrainingConfig(
 )
 
 
+pytestmark = pytest.mark.xdist_group("training")
+
+
 @pytest.fixture(scope="module")
 def panel() -> Panel:
     names = ("AAPL", "KO", "XOM")

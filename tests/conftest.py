@@ -1,0 +1,15 @@
+"""Keep the tests' files in memory where there is room for them.
+
+The books sync every commit to the disk: that is their promise, and most of the time of a
+test on a busy disk.  What is tested does not change with the medium.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a private folder in it
+_ROOM = 2 * 1024**3  # containers often have 64 MB only
+
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
