@@ -118,6 +118,8 @@ class NewsConfig:
     provider: str = setting("sample", choices=("sample", "alpaca", "rss", "alpaca+rss", "none"))
     rss_urls: tuple[str, ...] = ()
     deadline_seconds: float = setting(30.0, low=1, high=300)
+    stream: bool = False
+    stream_url: str = setting("wss://stream.data.alpaca.markets/v1beta1/news")
     look_back_hours: float = setting(72.0, low=1, high=720)
 
 

@@ -1,11 +1,13 @@
 """News of the configuration: one source or several at one desk."""
 
 import contextlib
+import datetime as dt
 from collections.abc import AsyncIterator
 
 from daemon.bar_feed import data_keys
 from daemon.config import Config
 from domain.clock import Clock
+from domain.ids import Symbol
 from sentiment.base import NewsSource
 from sentiment.news import NoNews, SampleNews
 from sentiment.newsdesk import NewsDesk
@@ -27,15 +29,7 @@ async def open_news(
     sources: list[NewsSource] = []
     async with contextlib.AsyncExitStack() as stack:
         if "alpaca" in names:
-            from sentiment.alpaca import AlpacaNews, AlpacaNewsSettings
-
-            key_id, secret_key = data_keys(config)
-            settings = AlpacaNewsSettings(
-                data_url=config.marketdata.alpaca.data_url, time_scale=time_scale
-            )
-            alpaca = AlpacaNews.connect(settings, key_id=key_id, secret_key=secret_key, clock=clock)
-            stack.push_async_callback(alpaca.aclose)
-            sources.append(alpaca)
+            sources.append(await stack.enter_async_context(_alpaca(config, clock, time_scale)))
         if "rss" in names:
             from sentiment.rss import RssNews, RssSettings
 
@@ -45,3 +39,37 @@ async def open_news(
         yield NewsDesk(
             sources, deadline_seconds=config.news.deadline_seconds, time_scale=time_scale
         )
+
+
+@contextlib.asynccontextmanager
+async def _alpaca(config: Config, clock: Clock, time_scale: float) -> AsyncIterator[NewsSource]:
+    from sentiment.alpaca import AlpacaNews, AlpacaNewsSettings
+
+    key_id, secret_key = data_keys(config)
+    archive = AlpacaNews.connect(
+        AlpacaNewsSettings(data_url=config.marketdata.alpaca.data_url, time_scale=time_scale),
+        key_id=key_id,
+        secret_key=secret_key,
+        clock=clock,
+    )
+    async with contextlib.aclosing(archive):
+        if not config.news.stream:
+            yield archive
+            return
+        from sentiment.alpaca_stream import AlpacaNewsStream, NewsStreamSettings
+        from sentiment.live_news import LiveNews
+
+        # A replayed day lasts seconds: pings would be its busiest traffic.
+        is_replay = config.clock.kind == "replay"
+        settings = NewsStreamSettings(
+            url=config.news.stream_url,
+            ping_interval_seconds=None if is_replay else 10.0,
+            first_look_back=dt.timedelta(hours=config.news.look_back_hours),
+            time_scale=time_scale,
+        )
+        stream = AlpacaNewsStream(
+            settings, archive, key_id=key_id, secret_key=secret_key, clock=clock
+        )
+        live = LiveNews(archive)
+        async with live.listening(stream, map(Symbol, config.universe.symbols)):
+            yield live

@@ -45,9 +45,13 @@ class NewsDesk:
                 group.create_task(self._ask(source, wanted, start, end)) for source in self._sources
             ]
         answers = [task.result() for task in tasks]
-        self.shortfalls = tuple(one for one in answers if isinstance(one, str))
-        if self._sources and len(self.shortfalls) == len(self._sources):
-            raise ProviderUnavailable("; ".join(self.shortfalls))
+        failed = tuple(one for one in answers if isinstance(one, str))
+        if self._sources and len(failed) == len(self._sources):
+            self.shortfalls = failed
+            raise ProviderUnavailable("; ".join(failed))
+        # A source that answered may still say what it could not have.
+        partly = (text for source in self._sources for text in getattr(source, "shortfalls", ()))
+        self.shortfalls = (*failed, *partly)
         found = [item for one in answers if not isinstance(one, str) for item in one]
         return select(found, as_of=end, max_age=end - start)
 

@@ -1,6 +1,7 @@
 """A whole day on vendors outside: bars and news from Alpaca's API, sentiment from Workers AI."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,29 @@ def test_stored_bars_stand_in_for_a_vendor_that_is_gone(tmp_path: Path) -> None:
                 assert [run["state"] for run in finished(day, "premarket")] == ["DONE"]
                 assert len(reader.forecasts()) == len(SYMBOLS)
                 assert reader.sentiment() == []
+
+    on_replay_loop(main())
+
+
+def test_news_heard_live_stand_in_for_an_archive_that_is_gone(tmp_path: Path) -> None:
+    live = dataclasses.replace(
+        story(4, "Apple raises guidance", "AAPL"), published_at=START + dt.timedelta(minutes=30)
+    )
+
+    async def main() -> None:
+        async with vendor_day(tmp_path, *NEWS, live) as day:
+            await fetched(day.config())
+            day.cloudflare.on("POST", path(), llama(knows_canaries(opinion)))
+            config = day.config(
+                OPENBELL__NEWS__STREAM="true",
+                OPENBELL__NEWS__STREAM_URL=day.alpaca.news_stream_url,
+                **NOBODY,
+            )
+            with await lived_until(day, config, "premarket") as reader:
+                assert [run["state"] for run in finished(day, "premarket")] == ["DONE"]
+                # The stream replays nothing: the stories of the night are not among them.
+                (score,) = reader.sentiment()
+                assert (score["symbol"], score["headlines"]) == ("AAPL", 1)
 
     on_replay_loop(main())
 
