@@ -101,7 +101,7 @@ def forecasts_of(
         )
     # Processors differ in the last bits of a float32.  A millionth of a return is nothing to a
     # decision, and with it rounded away the same day looks the same on every host.
-    chosen = np.round(quantiles[:, origin.horizon - 1].astype(np.float64), DECIMALS)
+    chosen = quantiles[:, origin.horizon - 1].astype(np.float64).round(DECIMALS)
     usable = _is_plausible(batch, chosen, origin.horizon)
     _refuse_bad_answer(origin, chosen, usable)
     found: dict[Symbol, Forecast] = {}
