@@ -311,7 +311,11 @@ class Simulation:
         """I23: the tables made anew from the log are the tables."""
         with checkers.reading(self.machine.directory) as db:
             before = checkers.dump(db, _REBUILT)
-        store = Store.open(self.machine.directory, clock=self.clock)
+        try:
+            store = Store.open(self.machine.directory, clock=self.clock)
+        except StateError as exc:
+            self.blame([("I17", f"the store does not open any more: {exc}")])
+            return
         try:
             store.rebuild()
         finally:
