@@ -148,7 +148,7 @@ class ForecastsConfig:
     """How far ahead, from how much history."""
 
     horizon: int = setting(40, low=1, high=60)
-    min_history: int = setting(120, low=30, high=5_000)
+    min_history: int = setting(180, low=30, high=5_000)
     remote: RemoteForecasts = section(RemoteForecasts)
     local: LocalForecasts = section(LocalForecasts)
 
