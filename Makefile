@@ -8,7 +8,7 @@ PYTHON ?= python3
 SEEDS ?= 20
 DAYS ?= 5
 ARGS ?=
-# Tests run side by side, one process a core; 0 runs them in one, for a debugger.
+# Test files run side by side, one process a core; 0 runs them in one, for a debugger.
 WORKERS ?= auto
 # Where to find a small CPU build of torch; empty means pip's own configuration.
 TORCH_INDEX_URL ?=
@@ -36,7 +36,7 @@ demo: setup ## live through a recorded trading day on the embedded paper broker
 	@$(BIN)/openbell demo $(ARGS)
 
 test: setup-dev test-tools ## run the whole test suite (installs torch too)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: setup-dev ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -37,10 +37,7 @@ Served = tuple[ModelServer, httpx.AsyncClient]
 
 
 # One server for all of them: a request must leave no trace for the next.
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("inference-protocol"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

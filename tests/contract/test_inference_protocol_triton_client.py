@@ -16,9 +16,6 @@ triton = pytest.importorskip(
 ROWS = 40
 
 
-pytestmark = pytest.mark.xdist_group("triton-client")
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # A process of its own: the client blocks its thread.

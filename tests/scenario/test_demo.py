@@ -14,9 +14,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 
-# The day that was lived once is looked at by all of them.
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 def openbell(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

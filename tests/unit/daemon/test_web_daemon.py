@@ -20,10 +20,6 @@ RULES = REPOSITORY / "deploy" / "prometheus" / "openbell.rules.yml"
 DEPLOYED = [RULES, *sorted((REPOSITORY / "deploy" / "grafana").glob("*.json"))]
 
 
-# One daemon is asked by all of them.
-pytestmark = pytest.mark.xdist_group("web-daemon")
-
-
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("daemon")

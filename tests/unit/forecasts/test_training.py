@@ -49,9 +49,6 @@ TINY = TrainingConfig(
 )
 
 
-pytestmark = pytest.mark.xdist_group("training")
-
-
 @pytest.fixture(scope="module")
 def panel() -> Panel:
     names = ("AAPL", "KO", "XOM")
