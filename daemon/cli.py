@@ -5,30 +5,15 @@ program whatever the daemon itself drags in.
 """
 
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from daemon.command_line import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Options, exit_code, hoist
 from daemon.commands.models import app as models
-from domain.errors import (
-    AuthRefused,
-    BadArgument,
-    BrokerError,
-    ConfigError,
-    OpenbellError,
-    ProviderUnavailable,
-    StateError,
-)
-
-EXIT_FAILED = 1
-EXIT_NOT_VERIFIED = 2
-EXIT_USAGE = 64
-EXIT_UNAVAILABLE = 75
-EXIT_REFUSED = 78
-EXIT_INTERRUPTED = 130
+from domain.errors import OpenbellError
 
 app = typer.Typer(
     name="openbell",
@@ -41,14 +26,6 @@ app = typer.Typer(
 
 
 app.add_typer(models, name="models")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What every command knows."""
-
-    config: Path | None
-    json: bool
 
 
 DateOption = Annotated[
@@ -348,36 +325,6 @@ def serve_models(
     from daemon.commands.serve_models import serve_models as command
 
     command(ctx.obj, host=host, port=port, workers=workers, queue=queue)
-
-
-def hoist(arguments: list[str]) -> list[str]:
-    """Move ``--config`` and ``--json`` to the front: users type them anywhere."""
-    front: list[str] = []
-    rest: list[str] = []
-    queue = list(arguments)
-    while queue:
-        word = queue.pop(0)
-        if word == "--":
-            rest += [word, *queue]
-            break
-        if word == "--json" or word.startswith("--config="):
-            front.append(word)
-        elif word == "--config" and queue:
-            front += [word, queue.pop(0)]
-        else:
-            rest.append(word)
-    return front + rest
-
-
-def exit_code(error: OpenbellError) -> int:
-    """Return the exit status that scripts and systemd know an error by."""
-    if isinstance(error, BadArgument):
-        return EXIT_USAGE
-    if isinstance(error, ConfigError | StateError | AuthRefused):
-        return EXIT_REFUSED
-    if isinstance(error, ProviderUnavailable | BrokerError):
-        return EXIT_UNAVAILABLE
-    return EXIT_FAILED
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """``arm-live``: a person at this machine confirms which account real money is traded in."""
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.output import console, print_json
 from daemon.config import load
 from daemon.live_mode import DROP_IN, arm

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from daemon.cli import EXIT_REFUSED, Options
+from daemon.command_line import EXIT_REFUSED, Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import find_path, load, state_directory

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from daemon import event_loop
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load
 from daemon.doctor.finding import Finding, Status, exit_code, failed, refused

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from daemon import event_loop, log_setup
 from daemon.bar_feed import open_bar_feed
-from daemon.cli import EXIT_FAILED, EXIT_UNAVAILABLE, Options
+from daemon.command_line import EXIT_FAILED, EXIT_UNAVAILABLE, Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import BAR_PROVIDERS, Config, load

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.output import console, print_json
 from domain.errors import BadArgument, StorageError
 

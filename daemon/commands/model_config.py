@@ -2,7 +2,7 @@
 
 import os
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.config import DEFAULT_PATHS, Config, load, state_directory
 from daemon.config_loader import build, with_environment
 from forecasts.model_store import SHIPPED, ModelStore

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, store_of
 from daemon.commands.output import console, print_json, print_pairs, print_table
 from domain.errors import BadArgument, ConfigError, OpenbellError, StateError

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import money, print_json, print_pairs, print_table
 from daemon.commands.story import tell

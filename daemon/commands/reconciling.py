@@ -2,7 +2,7 @@
 
 from daemon import event_loop
 from daemon.app import open_books
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import Config, load, state_directory
 from daemon.connection import connect

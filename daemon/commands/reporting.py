@@ -1,6 +1,6 @@
 """``report``: the end-of-day report again, from the database alone."""
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import load, state_directory

@@ -10,7 +10,7 @@ import structlog
 from daemon import event_loop
 from daemon.app import run_daemon
 from daemon.archive import archive_books
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.config import Config, load, state_directory
 from daemon.credentials import Credentials
 from daemon.lifecycle import Ending

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, store_of
 from daemon.commands.output import console, print_json
 from daemon.config import Config

@@ -6,7 +6,7 @@ import sys
 
 from brokers.paper_server import PaperServer
 from daemon import event_loop
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load
 from daemon.connection import start_clock

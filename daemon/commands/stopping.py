@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from daemon import event_loop
-from daemon.cli import EXIT_NOT_VERIFIED, Options
+from daemon.command_line import EXIT_NOT_VERIFIED, Options
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, load_for_kill, state_directory
 from daemon.connection import connect

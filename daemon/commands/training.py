@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from daemon.cli import Options
+from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults
 from daemon.commands.output import console, print_json
 from daemon.config import state_directory

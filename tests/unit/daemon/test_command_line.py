@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli import hoist
+from daemon.command_line import hoist
 
 REPOSITORY = Path(__file__).parents[3]
 
