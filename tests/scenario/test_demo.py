@@ -186,10 +186,22 @@ def test_resume_after_the_demo_needs_the_right_account(lived: tuple[Path, str]) 
     assert read(home, "status")["kill"]["engaged"] is True
 
 
+# A job started in the background inherits an ignored Ctrl-C; a terminal never does.
+AS_FROM_A_TERMINAL = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["openbell", "demo"]
+runpy.run_module("daemon", run_name="__main__")
+"""
+
+
 def test_ctrl_c_leaves_nothing_running_and_nothing_half_written(tmp_path: Path) -> None:
     home = new_home(tmp_path / "home")
     process = subprocess.Popen(
-        command("demo"), cwd=home, env=environment(), stdout=subprocess.DEVNULL
+        [sys.executable, "-c", AS_FROM_A_TERMINAL],
+        cwd=home,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
     )
     workplaces: list[Path] = []
     deadline = time.monotonic() + 60
