@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from daemon import cli
+from daemon.command_line import hoist
 from forecasts.card import ModelCard
 from forecasts.model_store import SHIPPED, ModelStore, publish
 from tests.support.model_server import CARD
@@ -38,7 +39,7 @@ def openbell(_: Path, *arguments: str) -> Done:
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
-        status = cli._run(cli.hoist(["models", *arguments]))
+        status = cli._run(hoist(["models", *arguments]))
     return Done(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
 
 
