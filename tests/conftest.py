@@ -1,4 +1,4 @@
-"""Keep the tests' files in memory where there is room for them.
+"""Give every run of the tests the same ground: files in memory, and a Ctrl-C that arrives.
 
 The books sync every commit to the disk: that is their promise, and most of the time of a
 test on a busy disk.  What is tested does not change with the medium.
@@ -6,6 +6,7 @@ test on a busy disk.  What is tested does not change with the medium.
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a private folder in it
@@ -13,3 +14,7 @@ _ROOM = 2 * 1024**3  # containers often have 64 MB only
 
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+# A shell that starts something in the background lets it, and all that it starts, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
