@@ -45,6 +45,7 @@ class ModelProcess:
         self._model = model
         self._clock = SystemClock() if clock is None else clock
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
         self._lock = threading.Lock()
         self._number = 0
 
@@ -74,11 +75,14 @@ class ModelProcess:
                 raise ProviderUnavailable(f"the local model gave no answer: {exc}") from exc
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, for good: a thread that comes late must not start another."""
         with self._lock:
+            self._is_closed = True
             self._kill()
 
     def _ensure_started(self, until: float) -> None:
+        if self._is_closed:
+            raise ProviderUnavailable("it was closed")
         if self._child is not None and self._child.poll() is None:
             return
         self._kill()

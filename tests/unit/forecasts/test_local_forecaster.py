@@ -185,6 +185,16 @@ def test_an_input_of_the_wrong_shape_is_answered_with_a_reason(model: StoredMode
     process.close()
 
 
+def test_who_comes_after_the_end_starts_no_new_process(model: StoredModel) -> None:
+    process = ModelProcess(model.onnx)
+    process.close()
+
+    with pytest.raises(ProviderUnavailable, match="it was closed"):
+        process.run(np.zeros((1, 60, 20), dtype=np.float32), 20)
+
+    assert process.pid is None
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
 def test_the_model_process_sees_no_secret(
     model: StoredModel, monkeypatch: pytest.MonkeyPatch
