@@ -338,7 +338,7 @@ def _run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         # Without a command the help was printed already, and there is nothing to add.
         if message := error.format_message():
-            typer.echo(f"openbell: {message}; see `openbell --help`", err=True)
+            typer.echo(f"openbell: {message} (see `openbell --help`)", err=True)
         return EXIT_USAGE
     except OpenbellError as error:
         typer.echo(f"openbell: {error}", err=True)
