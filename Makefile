@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip would compile every module of every package, tests included, a third of the installed
 # size; requirements/precompile.py does it for what is imported.
 LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-deps --no-compile
-TOOLS := mosquitto chromium
+TOOLS := mosquitto chromium systemd-analyze promtool
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -112,15 +112,15 @@ $(DONE)/torch: requirements/torch.txt requirements/train.txt $(DONE)/core
 	@$(PIP) install --no-compile $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -r requirements/torch.txt
 	@touch $@
 
-# An MQTT broker and a browser cannot come from pip.  A throw-away CI machine gets them;
-# anybody else's machine is left alone, and the tests that need them say why they skip.
+# Some programs cannot come from pip.  A throw-away CI machine gets them; anybody else's machine
+# is left alone, and the tests that need them say why they skip.  promtool alone is taken out of
+# its package, because installing that would start a server.
 test-tools:
-	@missing=""; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=""; for tool in $(TOOLS); do \
+		PATH="$$PATH:/usr/sbin:$(BIN)" command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "openbell: installing$$missing"; \
-		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing \
-			|| echo "openbell: could not install$$missing"; \
+		requirements/test-tools.sh $(BIN) $$missing; \
 	else \
 		echo "openbell: not found:$$missing; the tests that need it will say that they skip"; \
 	fi

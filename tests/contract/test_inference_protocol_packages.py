@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from google.protobuf import text_format
 
 from forecasts import wire
 from forecasts.local import LocalForecaster
@@ -61,8 +63,6 @@ def load(path: Path, name: str) -> types.ModuleType:
 def test_tritons_own_schema_reads_the_configurations(
     repository: Path, name: str, backend: str, inputs: Any, outputs: Any, rows: int
 ) -> None:
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    pytest.importorskip("tritonclient", reason="NVIDIA's client brings the schema")
     # Its package would import grpc, which nobody needs here.
     place = metadata.distribution("tritonclient").locate_file("tritonclient/grpc")
     schema = load(Path(str(place)) / "model_config_pb2.py", "triton_model_config")
@@ -230,7 +230,6 @@ def test_the_exported_model_refuses_what_it_cannot_answer(
 
 def test_the_exported_onnx_file_answers_as_the_registry_does(tmp_path: Path) -> None:
     out = package(MODEL, PackageFormat.ONNX, tmp_path / "onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     context = np.random.default_rng(1).normal(size=(3, 60, 20)).astype(np.float32)
     context[:, :, 8] = -4
 

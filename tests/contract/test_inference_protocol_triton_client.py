@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http as triton
 
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
 from tests.support.model_server import CARD, TOKEN, contexts, names, served_by_a_process
 
-triton = pytest.importorskip(
-    "tritonclient.http", reason="NVIDIA's client is not installed: pip install tritonclient[http]"
-)
 ROWS = 40
 
 

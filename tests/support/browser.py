@@ -5,7 +5,6 @@ import base64
 import contextlib
 import itertools
 import json
-import shutil
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -25,11 +23,6 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
-
-
-def find_browser() -> str | None:
-    """Return the path of a browser on this machine."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Page:

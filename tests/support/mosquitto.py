@@ -1,17 +1,11 @@
 """A real Mosquitto on a free port, for as long as a test needs one."""
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-
-def find_mosquitto() -> str | None:
-    """Return the path of the broker on this machine."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 @contextlib.contextmanager

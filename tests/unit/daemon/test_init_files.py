@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from daemon.commands.init import rendered
 from daemon.config import load
 from tests.support.running import REPOSITORY, free_port
+from tests.support.tools import tool
 
 UNITS = sorted((REPOSITORY / "systemd").glob("*.service"))
 DAEMON_UNIT = REPOSITORY / "systemd" / "openbell.service"
@@ -71,9 +71,7 @@ def test_the_template_knows_every_section_of_the_shipped_configuration() -> None
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_a_unit_is_accepted_by_systemd_and_well_closed(unit: Path, tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = tool("systemd-analyze")
     for other in UNITS:
         text = rendered(other.read_text(), prefix=tmp_path)
         (tmp_path / other.name).write_text(text)

@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from daemon.telemetry.commands import to_sign
-from tests.support.mosquitto import find_mosquitto, mosquitto
+from tests.support.mosquitto import mosquitto
 from tests.support.running import TOKEN, Running, free_port, running_daemon
+from tests.support.tools import tool
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = base64.b64encode(KEY.public_key().public_bytes_raw()).decode()
@@ -25,12 +26,7 @@ TOPIC = "openbell/command"
 
 @pytest.fixture
 def program() -> str:
-    found = find_mosquitto()
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mosquitto is not installed")
-        pytest.skip("mosquitto is not installed")
-    return found
+    return tool("mosquitto")
 
 
 @pytest.fixture

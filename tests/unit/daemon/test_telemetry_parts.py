@@ -231,7 +231,6 @@ class _Sink(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sink() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    pytest.importorskip("apprise")
     handler: Any = type("Sink", (_Sink,), {"seen": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -297,7 +296,6 @@ async def test_repeats_are_held_back_and_counted_and_trifles_are_not_told(sink: 
 
 @quiet_apprise
 def test_an_alert_target_that_is_none_refuses_the_start_without_telling_it() -> None:
-    pytest.importorskip("apprise")
     from daemon.telemetry.alerts import AlertSender
 
     with pytest.raises(ConfigError, match="target 1 is not in a form") as caught:

@@ -1,9 +1,7 @@
 """The page, its API and the metrics of a daemon that runs as users run it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.browser import browser_page, find_browser
+from tests.support.browser import browser_page
 from tests.support.running import REPOSITORY, TOKEN, Running, openbell_json, running_daemon
+from tests.support.tools import tool
 
 LISTINGS = ("orders", "fills", "positions", "forecasts", "signals", "runs", "costs", "reports")
 RULES = REPOSITORY / "deploy" / "prometheus" / "openbell.rules.yml"
@@ -94,9 +93,7 @@ def test_metrics_are_many_and_follow_the_conventions(daemon: Running) -> None:
 
 
 def test_promtool_finds_nothing_to_say_about_the_metrics(daemon: Running) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
+    promtool = tool("promtool")
 
     found = subprocess.run(
         [promtool, "check", "metrics"],
@@ -143,9 +140,7 @@ def test_there_are_four_boards_and_enough_alerts_each_with_an_action() -> None:
 
 
 def test_promtool_accepts_and_plays_the_rules() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
+    promtool = tool("promtool")
 
     for arguments in (["check", "rules", RULES.name], ["test", "rules", "openbell.rules_test.yml"]):
         done = subprocess.run(
@@ -229,12 +224,7 @@ def test_no_answer_holds_a_secret(daemon: Running) -> None:
 async def test_a_browser_draws_the_page_without_a_complaint(
     daemon: Running, tmp_path: Path
 ) -> None:
-    browser = find_browser()
-    if browser is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium is installed")
-        pytest.skip("no Chromium is installed")
-    async with browser_page(browser, tmp_path / "profile") as page:
+    async with browser_page(tool("chromium"), tmp_path / "profile") as page:
         await page.show(f"http://127.0.0.1:{daemon.port}/")
         await page.until("document.querySelectorAll('#positions tbody tr').length > 0")
 
@@ -252,12 +242,7 @@ async def test_a_browser_draws_the_page_without_a_complaint(
 
 
 async def test_the_page_fits_a_phone(daemon: Running, tmp_path: Path) -> None:
-    browser = find_browser()
-    if browser is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no Chromium is installed")
-        pytest.skip("no Chromium is installed")
-    async with browser_page(browser, tmp_path / "profile") as page:
+    async with browser_page(tool("chromium"), tmp_path / "profile") as page:
         await page.show(f"http://127.0.0.1:{daemon.port}/?theme=light", width=390, height=844)
         await page.until("document.querySelectorAll('#positions tbody tr').length > 0")
 

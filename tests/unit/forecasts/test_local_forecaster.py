@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
+import onnx
 import pytest
 
 from domain.errors import ConfigError, ProviderUnavailable
@@ -222,7 +223,6 @@ def test_neither_torch_nor_onnxruntime_enters_the_daemons_process() -> None:
 
 
 def test_onnx_runtime_agrees_with_the_network_written_out_by_hand(model: StoredModel) -> None:
-    onnx = pytest.importorskip("onnx")
     context = context_of(columns_of(made_up_bars("AAPL", 200)), 60)
     assert context is not None
     process = ModelProcess(model.onnx)

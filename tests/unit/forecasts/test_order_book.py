@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 
 from domain.errors import DataError
-
-pytest.importorskip("torch", reason="training needs the extra `train`")
-
 from forecasts.training.order_book import (
     BOOK_FEATURES,
     LONGEST_WINDOW,

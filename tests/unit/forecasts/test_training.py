@@ -5,17 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from domain.errors import ConfigError, DataError, StateError
 from forecasts.features import FEATURES, columns_of
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
-from tests.support.forecast_scene import made_up_bars
-
-pytest.importorskip("torch", reason="training needs the extra `train`")
-
-import torch
-
 from forecasts.training.baselines import recent_quantiles
 from forecasts.training.config import ENSEMBLE, Spans, TrainingConfig
 from forecasts.training.dataset import Panel, build_samples
@@ -30,6 +25,7 @@ from forecasts.training.train import (
     train,
 )
 from forecasts.training.walkforward import spans_before, walk_forward
+from tests.support.forecast_scene import made_up_bars
 
 LAST = dt.date(2022, 6, 30)
 SPANS = Spans(
