@@ -79,6 +79,8 @@ class BrokerView:
 
     def _merge_orders(self, orders: Sequence[BrokerOrder]) -> list[Break]:
         breaks: dict[BrokerOrderId, Break] = {}
+        if not orders:
+            return []
         with self._desk.store.transaction():
             for order in orders:
                 record = self._desk.journal.get(order.client_order_id)
@@ -128,6 +130,8 @@ class BrokerView:
     def _book(self, activities: Sequence[Activity]) -> tuple[int, list[Break]]:
         booked = 0
         breaks: list[Break] = []
+        if not activities:
+            return booked, breaks
         with self._desk.store.transaction():
             for activity in activities:
                 try:

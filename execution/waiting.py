@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 LONGEST_RETRY_AFTER_SECONDS = 60.0
@@ -27,7 +27,7 @@ def retry_after(seconds: float) -> float:
 
 
 async def each(
-    items: Iterable[Item], work: Callable[[Item], Awaitable[None]], *, at_most: int
+    items: Sequence[Item], work: Callable[[Item], Awaitable[None]], *, at_most: int
 ) -> None:
     """Do ``work`` on every item, in order of start, at most ``at_most`` at a time.
 
@@ -41,7 +41,7 @@ async def each(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(at_most):
+            for _ in range(min(at_most, len(items))):
                 group.create_task(drain())
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None

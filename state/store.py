@@ -15,7 +15,7 @@ from typing import Any
 from domain.clock import Clock
 from domain.errors import StateError, StorageError
 from state.checks import check_database
-from state.database import connect, translated
+from state.database import connect, translate, translated
 from state.events import Event, Head, Payload, append_event
 from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
 from state.latch import Latch, LatchState
@@ -43,6 +43,7 @@ class Store:
         self.clock = clock
         self.epoch = 0
         self.on_commit: Callable[[float], None] | None = None
+        self._path = directory / DATABASE
         self._connection: sqlite3.Connection | None = connection
         self._lock = lock
         self._mark = Mark(directory / MARK)
@@ -108,7 +109,7 @@ class Store:
             StorageError: nothing was written.
             StateError: another writer took over.
         """
-        with translated(self.directory / DATABASE):
+        with translated(self._path):
             if self._depth:
                 with self._savepoint() as connection:
                     yield connection
@@ -182,8 +183,10 @@ class Store:
         Raises:
             StateError: the database cannot be read.
         """
-        with translated(self.directory / DATABASE):
+        try:
             return self._connected().execute(sql, parameters).fetchall()
+        except sqlite3.Error as exc:
+            raise translate(exc, self._path) from exc
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
         """Read the first row, or None."""
@@ -303,16 +306,14 @@ class Store:
         connection = self._connected()
         if not connection.in_transaction:
             # An error took the whole transaction with it; what follows must not stand alone.
-            raise StorageError(
-                f"{self.directory / DATABASE} gave up a transaction: nothing of it was written"
-            )
+            raise StorageError(f"{self._path} gave up a transaction: nothing of it was written")
         return connection
 
     def _connected(self) -> sqlite3.Connection:
         if self._lock.is_released:
             raise StateError(f"{self.directory} was closed: open the store again")
         if self._connection is None:
-            self._connection = connect(self.directory / DATABASE)
+            self._connection = connect(self._path)
         return self._connection
 
     def _disconnect(self) -> None:
