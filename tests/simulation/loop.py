@@ -8,7 +8,7 @@ import asyncio
 import datetime as dt
 import itertools
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 # Callbacks of one moment: far more than any honest flood of work.
@@ -35,12 +35,21 @@ class _NoSockets(selectors.SelectSelector):
 
 
 class _Task(asyncio.Task[Any]):
-    def __init__(self, *args: Any, number: int, **kwargs: Any) -> None:
-        self._number = number
-        super().__init__(*args, **kwargs)
+    numbers: Iterator[int]
 
     def __hash__(self) -> int:
-        return self._number
+        # First asked for while the task is made, so the numbers follow the births.
+        try:
+            return self._number
+        except AttributeError:
+            self._number: int = next(self.numbers)
+            return self._number
+
+
+def _make(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
+) -> asyncio.Task[Any]:
+    return _Task(coro, loop=loop, **kwargs)
 
 
 class SimLoop(asyncio.SelectorEventLoop):
@@ -52,14 +61,8 @@ class SimLoop(asyncio.SelectorEventLoop):
         selector = _NoSockets()
         selector.loop = self
         super().__init__(selector)
-        numbers = itertools.count(1)
-
-        def make(
-            loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
-        ) -> asyncio.Task[Any]:
-            return _Task(coro, loop=loop, number=next(numbers), **kwargs)
-
-        self.set_task_factory(make)  # type: ignore[arg-type]
+        _Task.numbers = itertools.count(1)
+        self.set_task_factory(_make)
 
     def time(self) -> float:
         return self.moment

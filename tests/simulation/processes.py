@@ -70,18 +70,23 @@ def enter(process: Process) -> None:
 
 
 class _CountingConnection(sqlite3.Connection):
+    _changes = 0
+
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
         process = _current.get()
-        if process is None:
+        if process is None or sql.startswith("SELECT"):
             return super().execute(sql, *parameters)
         if sql == "COMMIT":
             process.alive()
             process.disk()
             cursor = super().execute(sql, *parameters)
-            process.step("commit")
+            # Nothing became durable where nothing changed.
+            if self.total_changes != self._changes:
+                process.step("commit")
             return cursor
         if sql.startswith("BEGIN"):
             process.alive()
+            self._changes = self.total_changes
         return super().execute(sql, *parameters)
 
 
