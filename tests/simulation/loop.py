@@ -62,7 +62,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         selector.loop = self
         super().__init__(selector)
         _Task.numbers = itertools.count(1)
-        self.set_task_factory(_make)
+        self.set_task_factory(_make)  # type: ignore[arg-type]
 
     def time(self) -> float:
         return self.moment
