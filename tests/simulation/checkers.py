@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from domain.orders import OrderRequest, Side
+from state.mark import Mark
 from tests.simulation.truth import START_CASH, Execution, Truth
 
 Violations = list[tuple[str, str]]
@@ -216,6 +218,12 @@ def intents_match(truth: Truth, db: sqlite3.Connection) -> Violations:
             continue
         if Decimal(row["quantity"]) != order.quantity or row["side"] != order.side.value:
             found.append(("I01", f"{order.client_id} is not what the journal meant"))
+    for name, row in rows.items():
+        if row["broker_order_id"] is None or name.startswith("twin-"):
+            continue
+        theirs = truth.orders.get(row["broker_order_id"])
+        if theirs is None or theirs.client_id != name:
+            found.append(("I01", f"{name} stands for {row['broker_order_id']}, which is another"))
     return found
 
 
@@ -323,25 +331,31 @@ def paused(directory: Path, request: OrderRequest) -> Violations:
 
 
 class OrderHistory:
-    """I03: what an order reached is never taken back."""
+    """I03: what an order reached is never taken back, not even between two looks."""
 
     _ENDED = frozenset({"filled", "canceled", "expired"})
+    _TOLD = (
+        "SELECT seq, payload FROM events WHERE seq > ?"
+        " AND kind IN ('order.reported', 'order.moved') ORDER BY seq"
+    )
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, Decimal]] = {}
+        self._sequence = 0
 
     def check(self, db: sqlite3.Connection) -> Violations:
-        """Compare with what was seen before."""
+        """Follow every order through the log, from where the last check ended."""
         found: Violations = []
-        for row in db.execute("SELECT client_order_id, state, filled_quantity FROM orders"):
-            name, state = row["client_order_id"], row["state"]
-            filled = Decimal(row["filled_quantity"])
-            before = self._seen.get(name)
-            if before is not None:
-                if before[0] in self._ENDED and state not in self._ENDED:
-                    found.append(("I03", f"{name} went back from {before[0]} to {state}"))
-                if filled < before[1]:
-                    found.append(("I03", f"{name} fell from {before[1]} to {filled} filled"))
+        for row in db.execute(self._TOLD, (self._sequence,)):
+            self._sequence = row["seq"]
+            told = json.loads(row["payload"])
+            name, state = told["client_order_id"], told["state"]
+            before, most = self._seen.get(name, ("", _ZERO))
+            filled = Decimal(told.get("filled_quantity", most))
+            if before in self._ENDED and state not in self._ENDED:
+                found.append(("I03", f"{name} went back from {before} to {state}"))
+            if filled < most:
+                found.append(("I03", f"{name} fell from {most} to {filled} filled"))
             self._seen[name] = (state, filled)
         return found
 
@@ -410,10 +424,33 @@ class EventLog:
     def __init__(self) -> None:
         self._sequence = 0
         self._hash = ""
+        self._promised: dict[int, str] = {}
+
+    def promise(self, sequence: int, digest: str) -> None:
+        """Remember what the store believed to be durable when it returned from a commit."""
+        self._promised[sequence] = digest
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear every move of the high-water mark outside the database."""
+        plain = Mark.write
+
+        def heard(mark: Mark, sequence: int, digest: str) -> None:
+            self.promise(sequence, digest)
+            plain(mark, sequence, digest)
+
+        with mock.patch.object(Mark, "write", heard):
+            yield
 
     def check(self, db: sqlite3.Connection) -> Violations:
         """Compare with what was seen before, and walk what is new."""
         found: Violations = []
+        self._promised.pop(0, None)
+        for sequence, digest in self._promised.items():
+            row = db.execute("SELECT hash FROM events WHERE seq = ?", (sequence,)).fetchone()
+            if row is None or row["hash"] != digest:
+                found.append(("I17", f"event {sequence} was acknowledged and is not there"))
+        self._promised.clear()
         if self._sequence:
             row = db.execute("SELECT hash FROM events WHERE seq = ?", (self._sequence,)).fetchone()
             if row is None or row["hash"] != self._hash:

@@ -67,6 +67,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.stop": (0.05, 0.3),  # D03, a chance per day
     "process.outage": (0.05, 0.3),  # the restart takes hours instead of seconds
     "process.second": (0.1, 0.5),  # D12, a chance per day
+    "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
     "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
     "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day
@@ -82,12 +83,33 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
     "operator.flatten": (0.05, 0.3),  # K09
-    "operator.pause": (0.05, 0.4),
+    "operator.pause": (0.1, 0.7),
+    "operator.kill_in_send": (0.02, 0.2),  # K03 K04: while a request waits for its connection
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
 }
 
 # Share of the classes that are on in one seed.
 ON_AT_ONCE = 0.45
+
+# Classes that only tell something together: some seeds play one of these for certain.
+STORIES: tuple[frozenset[str], ...] = tuple(
+    map(
+        frozenset,
+        (
+            {"operator.flatten", "order.hidden", "broker.forgets_ids"},
+            {"fill.late_activity", "stream.missing", "fill.partial"},
+            {"process.at_cutoff", "send.slow"},
+            {"operator.pause"},
+            {"operator.kill_in_send", "send.slow"},
+            {"read.regressed", "fill.partial", "fill.after_cancel"},
+            {"send.crossed"},
+            {"account.odd_equity"},
+            {"operator.kill", "operator.unsuspend"},
+            {"process.crash", "send.lost_after", "order.hidden"},
+        ),
+    )
+)
+PLAYS_A_STORY = 0.5
 
 
 class Faults:
@@ -101,10 +123,13 @@ class Faults:
         self.is_on = True
         self.rates: dict[str, float] = {}
         self._streams: dict[str, random.Random] = {}
+        story = _story(seed) if only is None else frozenset()
         for name, (low, high) in CLASSES.items():
             draw = random.Random(f"{seed}:mix:{name}")
             is_in = draw.random() < ON_AT_ONCE if only is None else name in only
             rate = draw.uniform(low, high)
+            if name in story:
+                is_in, rate = True, max(rate, (low + high) / 2)
             if is_in and name not in dropped:
                 self.rates[name] = rate
 
@@ -139,3 +164,8 @@ class Faults:
     def pick(self, name: str, items: list[_T]) -> _T:
         """Draw one of a list."""
         return self.dice(f"{name}:pick").choice(items)
+
+
+def _story(seed: int) -> frozenset[str]:
+    draw = random.Random(f"{seed}:story")
+    return draw.choice(STORIES) if draw.random() < PLAYS_A_STORY else frozenset()

@@ -158,9 +158,12 @@ class SimBroker:
 
     async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
         await self._wait(is_read=False)
+        session, reacher = self._truth.session, self._truth.reacher
+        if session is not None and reacher is not None:
+            await asyncio.sleep(reacher.waiting(session.date))
         if self._faults.strikes("send.slow"):
             await asyncio.sleep(self._faults.span("send.slow", 1, 10))
-            self._process.alive()
+        self._process.alive()
         if self._faults.strikes("send.not_sent"):
             raise NotSent("no connection")
         if self._truth.is_down and self._faults.dice("down").random() < 0.5:
@@ -197,8 +200,19 @@ class SimBroker:
         await asyncio.sleep(faults.span("wire", *WIRE_SECONDS))
         self._process.step("order answered")
         if faults.strikes("send.crossed"):
-            return dataclasses.replace(order, quantity=order.quantity + 1)
+            return self._crossed(order)
         return order
+
+    def _crossed(self, order: BrokerOrder) -> BrokerOrder:
+        """Return what a cache or a proxy may answer: a wrong field, another order, a mixture."""
+        others = [o for o in self._truth.orders.values() if o.client_id != order.client_order_id]
+        how = self._faults.pick("send.crossed", ["field", "other", "mixture"])
+        if how == "field" or not others:
+            return dataclasses.replace(order, quantity=order.quantity + 1)
+        other = others[-1].shown()
+        if how == "other":
+            return other
+        return dataclasses.replace(other, client_order_id=order.client_order_id)
 
     async def _silence(self) -> None:
         await asyncio.sleep(DEADLINE_SECONDS)

@@ -40,6 +40,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.processes import Crash, Process, shims
+from tests.simulation.stories import Reacher, away_until_cutoff
 from tests.simulation.truth import Refused, Truth
 
 # Ordinary weeks, Thanksgiving's half day, both changes of daylight saving, year's end.
@@ -114,7 +115,8 @@ def simulate(scenario: Scenario) -> Outcome:
         try:
             simulation = Simulation(scenario, Path("state"), loop)
             try:
-                loop.run_until_complete(simulation.main())
+                with simulation.events.listening():
+                    loop.run_until_complete(simulation.main())
             except Stuck as exc:
                 simulation.blame([("X02", str(exc))])
             return simulation.outcome
@@ -143,6 +145,7 @@ class Simulation:
         # A wall clock of its own: what happens to the machine's does not happen to the broker.
         true_clock = SimClock(self.sessions[0].open - BEFORE_OPEN, loop)
         self.truth = Truth(self.market, self.faults, true_clock, loop)
+        self.truth.reacher = Reacher(self.faults, partial(self._kill, flatten=False))
         self.machine = Machine(
             directory=directory,
             clock=self.clock,
@@ -161,7 +164,7 @@ class Simulation:
         self._wanted.set()
         self._stopped = asyncio.Event()
         self._calm = asyncio.Event()
-        self._events = checkers.EventLog()
+        self.events = checkers.EventLog()
         self._mark: Decimal | None = None
         self._latch_seen = False
         self._must_be_engaged = False
@@ -248,7 +251,7 @@ class Simulation:
 
     def _check_books(self) -> None:
         with checkers.reading(self.machine.directory) as db:
-            self.blame(self._events.check(db))
+            self.blame(self.events.check(db))
             self.blame(checkers.never_invented(self.truth, db))
             self.blame(checkers.intents_match(self.truth, db))
             self.blame(self._history.check(db))
@@ -355,7 +358,7 @@ class Simulation:
         trace = hashlib.sha256()
         for entry in self.truth.log:
             trace.update(repr(entry).encode())
-        trace.update(self._events.digest.encode())
+        trace.update(self.events.digest.encode())
         trace.update(repr(self.machine.alerts).encode())
         outcome.trace = trace.hexdigest()[:16]
 
@@ -437,6 +440,8 @@ class Simulation:
             ("disk.latch_lost", "latch", 1, self._lose_latch),
             ("operator.pause", "pause", 1, self._pause),
         )
+        if self.faults.strikes("process.at_cutoff"):
+            self._background.append(asyncio.create_task(self._away_until_cutoff(session)))
         for fault, name, times, happen in events:
             for _ in range(times):
                 if self.faults.strikes(fault):
@@ -460,6 +465,17 @@ class Simulation:
             return start + dt.timedelta(seconds=dice.uniform(0, 8))
         minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
         return session.open + dt.timedelta(minutes=minutes)
+
+    async def _away_until_cutoff(self, session: Session) -> None:
+        await away_until_cutoff(
+            self.faults, session, until=self._until, keep_down=self._keep_down
+        )
+
+    async def _keep_down(self, until: dt.datetime) -> None:
+        self._wanted.clear()
+        await self._stop_daemon()
+        await self._until(until)
+        self._wanted.set()
 
     async def _down(self) -> None:
         self.truth.is_down = True
@@ -589,7 +605,7 @@ class Simulation:
         if self._crashes:
             return self._crashes.pop(0)
         # Small numbers more often: the start and the recovery are where it hurts.
-        steps = self.faults.pick("crash:range", [15, 60, 150, 400, 1500])
+        steps = self.faults.pick("crash:range", [10, 30, 80, 200, 500])
         return self._draw_crash(steps)
 
     async def _supervise(self) -> None:

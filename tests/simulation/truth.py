@@ -16,6 +16,7 @@ from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
+from tests.simulation.stories import Reacher
 
 ACCOUNT = "SIM0000042"
 START_CASH = Decimal(100_000)
@@ -138,6 +139,7 @@ class Truth:
         self.is_blocked = False
         self.is_down = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
+        self.reacher: Reacher | None = None
         self.session: Session | None = None
         self.busiest = 0
         self._numbers = 0
@@ -315,7 +317,7 @@ class Truth:
     def _post_fill(self, execution: Execution) -> None:
         lag = 0.0
         if self.faults.strikes("fill.late_activity"):
-            lag = self.faults.span("fill.late_activity", 1, 90)
+            lag = self.faults.span("fill.late_activity", 1, 600)
         self._post(
             Activity(
                 activity_id=self.execution_id(execution, channel="log"),
