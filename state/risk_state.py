@@ -25,9 +25,13 @@ class RiskState:
         """
         if not (equity.is_finite() and equity > 0):
             raise DataError(f"equity {equity} is not above 0: ask the broker again")
+        mark = self.high_water_mark()
+        is_first = self.session_start_equity(session_date) is None
+        if mark is not None and equity <= mark and not is_first:
+            return
         moment = stamp(at)
         with self._store.transaction():
-            if self.session_start_equity(session_date) is None:
+            if is_first:
                 self._store.append_within(
                     "risk.session_started",
                     {
@@ -36,7 +40,6 @@ class RiskState:
                         "at": moment,
                     },
                 )
-            mark = self.high_water_mark()
             if mark is None or equity > mark:
                 self._store.append_within(
                     "risk.high_water_mark_moved", {"high_water_mark": text(equity), "at": moment}
@@ -78,11 +81,8 @@ class RiskState:
 
     def set_trading_state(self, state: TradingState, reason: str) -> None:
         """Remember the trading state; repeats of the same are not written."""
-        with self._store.transaction():
-            if (self.trading_state(), self.trading_state_reason()) != (state, reason):
-                self._store.append_within(
-                    "risk.trading_state_set", {"state": state.value, "reason": reason}
-                )
+        if (self.trading_state(), self.trading_state_reason()) != (state, reason):
+            self._store.append("risk.trading_state_set", {"state": state.value, "reason": reason})
 
     def trading_state(self) -> TradingState:
         """Return the remembered state; ACTIVE before the first."""
