@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
-from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from daemon.embedded import embedded_broker, published, running_endpoint
@@ -170,7 +170,9 @@ def _adapters(
     # A replayed day lasts seconds: pings would be its busiest traffic.
     pings = None if isinstance(asyncio.get_running_loop(), ReplayLoop) else 10.0
     stream = AlpacaTradeStream(
-        StreamSettings(url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale),
+        TradeStreamSettings(
+            url=urls.trade_stream_url, ping_interval_seconds=pings, time_scale=scale
+        ),
         key_id=key_id,
         secret_key=secret_key,
         clock=clock,

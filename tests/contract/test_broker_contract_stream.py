@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
 from brokers.paper_server import parse_fault
 from domain.orders import OrderState, TradeUpdate
 from domain.secrets import Secret
@@ -36,7 +36,7 @@ def stream_of(venue: Venue) -> Any:
     if server is None:
         return venue.door.broker
     return AlpacaTradeStream(
-        StreamSettings(url=server.stream_url, ping_interval_seconds=None),
+        TradeStreamSettings(url=server.stream_url, ping_interval_seconds=None),
         key_id=Secret(server.keys.key_id),
         secret_key=Secret(server.keys.secret_key),
         clock=venue.clock,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
-from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
 from brokers.exchange.settings import ExchangeSettings
 from brokers.paper_server import PaperServer, ServerOptions, parse_fault
 from domain.clock import LoopClock
@@ -70,7 +70,7 @@ async def a_desk(
         )
         desk = Desk(server, broker, clock)
         stream = AlpacaTradeStream(
-            StreamSettings(url=server.stream_url, ping_interval_seconds=None),
+            TradeStreamSettings(url=server.stream_url, ping_interval_seconds=None),
             key_id=key_id,
             secret_key=secret_key,
             clock=clock,

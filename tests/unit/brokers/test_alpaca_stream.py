@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from brokers.alpaca_stream import AlpacaTradeStream, StreamSettings
+from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
 from domain.clock import LoopClock
 from domain.errors import ConfigError
 from domain.orders import OrderState, TradeUpdate
@@ -115,7 +115,7 @@ class Heard:
 
 def a_stream(url: str, **settings: Any) -> AlpacaTradeStream:
     return AlpacaTradeStream(
-        StreamSettings(url=url, **{"ping_interval_seconds": None, **settings}),
+        TradeStreamSettings(url=url, **{"ping_interval_seconds": None, **settings}),
         key_id=Secret("KEY"),
         secret_key=Secret("SECRET"),
         clock=LoopClock(START, asyncio.get_running_loop()),
@@ -584,10 +584,11 @@ def test_an_sdk_whose_private_parts_changed_is_refused_at_the_start(
 ) -> None:
     from alpaca.trading.stream import TradingStream
 
-    from brokers.alpaca_socket import check_sdk
+    from brokers.alpaca_socket import PINNED
+    from transport.alpaca_connect import check_sdk
 
-    check_sdk()
+    check_sdk(TradingStream, PINNED)
     monkeypatch.setattr(TradingStream, "_start_ws", lambda self, extra: None)
 
     with pytest.raises(ConfigError, match=r"TradingStream\._start_ws .* alpaca-py==0\.44\.0"):
-        check_sdk()
+        check_sdk(TradingStream, PINNED)

@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 
 from domain.clock import UTC, LoopClock, SystemClock
 from domain.errors import ProviderUnavailable
@@ -19,11 +16,11 @@ from domain.market import NewsItem
 from domain.secrets import Secret
 from sentiment.alpaca import AlpacaNews, AlpacaNewsSettings
 from sentiment.alpaca_stream import AlpacaNewsStream, NewsStreamSettings, SeenNews
+from tests.support.feed_server import KEY, SECRET, FeedServer, feed_server, say, until
 from tests.support.vendor_day import ENVIRON, START, on_replay_loop, story, vendor_day
 
 AAPL = Symbol("AAPL")
 AT = dt.datetime(2022, 12, 14, 15, 30, tzinfo=UTC)
-Act = Callable[[ServerConnection], Any]
 
 
 def row(number: int, *, revised: int = 0, **changes: Any) -> dict[str, Any]:
@@ -38,46 +35,6 @@ def row(number: int, *, revised: int = 0, **changes: Any) -> dict[str, Any]:
         "source": "benzinga",
     }
     return known | changes
-
-
-class Feed:
-    """Greets, checks keys, confirms, then does what the test wants."""
-
-    def __init__(self) -> None:
-        self.acts: list[Act] = []
-        self.subscriptions: list[Any] = []
-        self.accepts = "key-of-a-test"
-        self.port = 0
-
-    async def serve(self, socket: ServerConnection) -> None:
-        try:
-            await send(socket, {"T": "success", "msg": "connected"})
-            asked = msgpack.unpackb(await socket.recv())
-            if asked["key"] != self.accepts:
-                await send(socket, {"T": "error", "code": 402, "msg": "auth failed"})
-                return
-            await send(socket, {"T": "success", "msg": "authenticated"})
-            self.subscriptions.append(msgpack.unpackb(await socket.recv()))
-            await send(socket, {"T": "subscription", "news": ["AAPL"]})
-            act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-            await act(socket)
-        except ConnectionClosed:
-            return
-
-
-async def send(socket: ServerConnection, *messages: Any) -> None:
-    await socket.send(msgpack.packb(list(messages), datetime=True))
-
-
-def say(*frames: Any, stay: bool = True) -> Act:
-    async def act(socket: ServerConnection) -> None:
-        for frame in frames:
-            packed = msgpack.packb(frame, datetime=True) if isinstance(frame, list) else frame
-            await socket.send(packed)
-        if stay:
-            await socket.wait_closed()
-
-    return act
 
 
 class Archive:
@@ -100,10 +57,8 @@ class Archive:
 
 
 @pytest.fixture
-async def feed() -> AsyncIterator[Feed]:
-    feed = Feed()
-    async with serve(feed.serve, "127.0.0.1", 0) as server:
-        feed.port = next(iter(server.sockets)).getsockname()[1]
+async def feed() -> AsyncIterator[FeedServer]:
+    async with feed_server() as feed:
         yield feed
 
 
@@ -119,7 +74,7 @@ class Notes:
 
 
 async def watch(
-    feed: Feed, until: Callable[[Notes], bool], archive: Archive | None = None, **changes: Any
+    feed: FeedServer, is_enough: Callable[[Notes], bool], archive: Archive | None = None
 ) -> Notes:
     settings = NewsStreamSettings(
         url=f"ws://127.0.0.1:{feed.port}/v1beta1/news",
@@ -129,10 +84,10 @@ async def watch(
     )
     notes = Notes()
     stream = AlpacaNewsStream(
-        dataclasses.replace(settings, **changes),
+        settings,
         archive or Archive(),
-        key_id=Secret("key-of-a-test"),
-        secret_key=Secret("secret-of-a-test"),
+        key_id=Secret(KEY),
+        secret_key=Secret(SECRET),
         clock=SystemClock(),
     )
     run = stream.run(
@@ -141,18 +96,11 @@ async def watch(
         on_unreadable=notes.unreadable.append,
         on_lost=notes.lost.append,
     )
-    task = asyncio.ensure_future(run)
-    try:
-        async with asyncio.timeout(8):
-            while not until(notes):  # noqa: ASYNC110 - the callbacks are synchronous
-                await asyncio.sleep(0.01)
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    await until(lambda: is_enough(notes), asyncio.ensure_future(run))
     return notes
 
 
-async def test_a_story_arrives_as_the_archive_would_have_told_it(feed: Feed) -> None:
+async def test_a_story_arrives_as_the_archive_would_have_told_it(feed: FeedServer) -> None:
     feed.acts = [say([row(7)])]
 
     notes = await watch(feed, lambda notes: bool(notes.news))
@@ -163,7 +111,7 @@ async def test_a_story_arrives_as_the_archive_would_have_told_it(feed: Feed) -> 
     assert feed.subscriptions == [{"action": "subscribe", "news": ["AAPL"]}]
 
 
-async def test_packed_moments_are_read_too(feed: Feed) -> None:
+async def test_packed_moments_are_read_too(feed: FeedServer) -> None:
     feed.acts = [say([row(7, created_at=AT, updated_at=AT)])]
 
     notes = await watch(feed, lambda notes: bool(notes.news))
@@ -171,7 +119,7 @@ async def test_packed_moments_are_read_too(feed: Feed) -> None:
     assert notes.news[0].published_at == AT
 
 
-async def test_a_revision_is_told_once_and_an_older_one_never(feed: Feed) -> None:
+async def test_a_revision_is_told_once_and_an_older_one_never(feed: FeedServer) -> None:
     revised = row(7, revised=5, headline="Apple story, corrected")
     feed.acts = [say([row(7), row(7), revised, revised, row(7), row(8)])]
 
@@ -181,7 +129,7 @@ async def test_a_revision_is_told_once_and_an_older_one_never(feed: Feed) -> Non
     assert notes.news[1].headline == "Apple story, corrected"
 
 
-async def test_what_was_missed_while_away_comes_from_the_archive_once(feed: Feed) -> None:
+async def test_what_was_missed_while_away_comes_from_the_archive_once(feed: FeedServer) -> None:
     archive = Archive()
     feed.acts = [say([row(7)], stay=False), say([row(7), row(8), row(9)])]
     missed = NewsItem(
@@ -202,7 +150,9 @@ async def test_what_was_missed_while_away_comes_from_the_archive_once(feed: Feed
     assert again - first > dt.timedelta(hours=23)
 
 
-async def test_a_silent_archive_is_named_and_asked_again_and_live_news_go_on(feed: Feed) -> None:
+async def test_a_silent_archive_is_named_and_asked_again_and_live_news_go_on(
+    feed: FeedServer,
+) -> None:
     archive = Archive()
     archive.is_down = True
     feed.acts = [say([row(7)], stay=False), say([row(8)])]
@@ -215,7 +165,7 @@ async def test_a_silent_archive_is_named_and_asked_again_and_live_news_go_on(fee
     assert again - first < dt.timedelta(minutes=1)
 
 
-async def test_an_odd_message_costs_itself_and_not_its_frame(feed: Feed) -> None:
+async def test_an_odd_message_costs_itself_and_not_its_frame(feed: FeedServer) -> None:
     odd = [row(1, created_at="soon"), row(2, headline=""), {"T": "n"}, "text", None]
     feed.acts = [say([*odd, {"T": "new kind"}, row(9)])]
 
@@ -226,15 +176,7 @@ async def test_an_odd_message_costs_itself_and_not_its_frame(feed: Feed) -> None
     assert notes.lost == []
 
 
-async def test_too_many_bad_frames_are_a_dead_connection(feed: Feed) -> None:
-    feed.acts = [say(*[b"\xc1"] * 5), say([row(9)])]
-
-    notes = await watch(feed, lambda notes: bool(notes.news))
-
-    assert notes.lost == ["5 unreadable frames in a row"]
-
-
-async def test_refused_keys_are_said_to_be_the_keys(feed: Feed) -> None:
+async def test_refused_keys_are_said_to_be_the_keys(feed: FeedServer) -> None:
     feed.accepts = "another key"
     feed.acts = [say()]
 
