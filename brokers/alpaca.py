@@ -29,7 +29,7 @@ from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest
 from domain.secrets import Secret
 from transport.breaker import Breaker
-from transport.http import BoundedClient, Deadlines, HttpSettings
+from transport.http import BoundedClient, Deadlines, Egress, HttpSettings
 from transport.pacing import Pacer, PacingSettings, Priority
 
 _MOST_SINGLE_ASSET_READS = 10
@@ -79,6 +79,7 @@ class AlpacaBroker:
         secret_key: Secret,
         clock: Clock,
         breaker: Breaker | None = None,
+        egress: Egress | None = None,
     ) -> "AlpacaBroker":
         """Build the adapter; nothing is sent yet.
 
@@ -89,6 +90,7 @@ class AlpacaBroker:
             clock: for pauses, pacing and jitter.
             breaker: spares a broker that is away from reads (see BROKER_BREAKER); the
                 kill switch passes none.
+            egress: counts what leaves (see EgressCounter); the kill switch passes none.
         """
         http = HttpSettings(
             base_url=settings.trading_url,
@@ -99,7 +101,7 @@ class AlpacaBroker:
         )
         keys = {"APCA-API-KEY-ID": key_id, "APCA-API-SECRET-KEY": secret_key}
         wire = AlpacaWire(
-            BoundedClient(http, keys),
+            BoundedClient(http, keys, egress=egress),
             Pacer(settings.pacing, clock=clock),
             clock=clock,
             retry=settings.retry,

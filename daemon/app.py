@@ -92,6 +92,8 @@ async def run_daemon(
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
             desk = await open_books(config, connection, store, telling)
+            if connection.egress is not None:
+                connection.egress.note = desk.note
             clock, scale = connection.clock, connection.time_scale
             async with (
                 forecast_engine(config, store, clock, time_scale=scale) as forecaster,

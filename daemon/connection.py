@@ -10,6 +10,7 @@ from brokers.alpaca import AlpacaBroker, AlpacaSettings
 from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
+from daemon.egress import Egress, egress_of
 from daemon.embedded import embedded_broker, published, running_endpoint
 from daemon.live_mode import check_configuration
 from domain.clock import Clock, LoopClock, SystemClock
@@ -22,12 +23,16 @@ from transport.replay_loop import ReplayLoop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A broker that answers, the stream beside it, and the clock both live by."""
+    """A broker that answers, the stream beside it, and the clock both live by.
+
+    ``egress`` counts what leaves; None for what a person stops with.
+    """
 
     broker: AlpacaBroker
     stream: AlpacaTradeStream
     clock: Clock
     time_scale: float
+    egress: Egress | None = None
 
 
 def start_clock(config: Config, *, at: dt.datetime | None = None) -> Clock:
@@ -99,12 +104,9 @@ async def _embedded(
         # A restored account may be ahead of the configured start; it never goes back.
         clock = start_clock(config, at=server.venue.now())
         urls = _loopback(server.port)
-        broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
-        try:
+        async with _connected(config, urls, credentials, clock, is_urgent=is_urgent) as connection:
             with published(config, server):
-                yield Connection(broker=broker, stream=stream, clock=clock, time_scale=loop_scale())
-        finally:
-            await broker.aclose()
+                yield connection
 
 
 @contextlib.asynccontextmanager
@@ -119,9 +121,26 @@ async def _remote(
     clock: Clock = SystemClock()
     if config.clock.kind == "replay" and not is_beside:
         clock = await replay_clock(config, credentials)
-    broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent)
+    async with _connected(config, urls, credentials, clock, is_urgent=is_urgent) as connection:
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    config: Config,
+    urls: AlpacaBrokerConfig,
+    credentials: Credentials,
+    clock: Clock,
+    *,
+    is_urgent: bool,
+) -> AsyncIterator[Connection]:
+    # What a person stops with must not be stopped by the rules of what it stops.
+    egress = None if is_urgent else egress_of(config, clock)
+    broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent, egress=egress)
     try:
-        yield Connection(broker=broker, stream=stream, clock=clock, time_scale=loop_scale())
+        yield Connection(
+            broker=broker, stream=stream, clock=clock, time_scale=loop_scale(), egress=egress
+        )
     finally:
         await broker.aclose()
 
@@ -149,6 +168,7 @@ def _adapters(
     clock: Clock,
     *,
     is_urgent: bool,
+    egress: Egress | None = None,
 ) -> tuple[AlpacaBroker, AlpacaTradeStream]:
     key_id, secret_key = credentials.require(BROKER_KEY_ID), credentials.require(BROKER_SECRET_KEY)
     scale = loop_scale()
@@ -166,6 +186,7 @@ def _adapters(
         key_id=key_id,
         secret_key=secret_key,
         clock=clock,
+        egress=egress.counter if egress is not None else None,
     )
     # A replayed day lasts seconds: pings would be its busiest traffic.
     pings = None if isinstance(asyncio.get_running_loop(), ReplayLoop) else 10.0

@@ -23,6 +23,9 @@ from transport.sockets import WireError
 
 DEFAULT_BODY_CAP_BYTES = 2 * 1024 * 1024
 
+Egress = Callable[[str, str, bytes | None], None]
+"""Asked with method, path and body where a request leaves, after its own guard; may raise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
@@ -79,8 +82,15 @@ class Reply:
 class BoundedClient:
     """One shared client for one host."""
 
-    def __init__(self, settings: HttpSettings, headers: Mapping[str, str | Secret]) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        headers: Mapping[str, str | Secret],
+        *,
+        egress: Egress | None = None,
+    ) -> None:
         self._settings = settings
+        self._egress = egress
         self._base_url = settings.base_url.rstrip("/")
         self._headers = [(name.encode(), _reveal(name, text)) for name, text in headers.items()]
         self._deadlines = settings.deadlines.scaled(settings.time_scale)
@@ -127,7 +137,9 @@ class BoundedClient:
         """
         bounds = self._deadlines if deadlines is None else self._scale(deadlines)
         departure = Departure(
-            connect_seconds=bounds.connect_seconds, read_seconds=bounds.read_seconds, guard=guard
+            connect_seconds=bounds.connect_seconds,
+            read_seconds=bounds.read_seconds,
+            guard=self._watched(guard, method, path, body),
         )
         request = self._build(method, path, params, body, headers or {}, departure)
         cap = self._settings.body_cap_bytes if body_cap_bytes is None else body_cap_bytes
@@ -144,6 +156,20 @@ class BoundedClient:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+    def _watched(
+        self, guard: Callable[[], None] | None, method: str, path: str, body: bytes | None
+    ) -> Callable[[], None] | None:
+        egress = self._egress
+        if egress is None:
+            return guard
+
+        def leave() -> None:
+            if guard is not None:
+                guard()
+            egress(method, path, body)
+
+        return leave
 
     def _scale(self, deadlines: Deadlines) -> Deadlines:
         return deadlines.scaled(self._settings.time_scale)

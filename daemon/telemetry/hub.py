@@ -22,6 +22,7 @@ URGENT = frozenset(
         "account.mismatch",
         "broker.crossed_answer",
         "command.rejected",
+        "egress.broken",
         "equity.unusable",
         "fill.beyond_order",
         "fill.conflict",
