@@ -8,14 +8,14 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from domain.errors import ConfigError, ProviderUnavailable
+from domain.errors import ConfigError
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.card import ModelCard
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import StoredModel
-from forecasts.screening import Origin, bars_needed, batch_of, forecasts_of
+from forecasts.screening import Origin, bars_needed, batch_of, forecasts_of, refuse_in_sample
 
 
 class LocalForecaster:
@@ -68,13 +68,11 @@ class LocalForecaster:
         """Forecast each symbol that has enough bars; the others are absent.
 
         Raises:
-            ProviderUnavailable: crash, hang, or an answer that cannot be trusted.
+            ProviderUnavailable: crash, hang, an answer that cannot be trusted, or a day that
+                the model was trained on.
         """
-        if not self._allow_in_sample and as_of.date() <= self._card.data_cutoff:
-            raise ProviderUnavailable(
-                f"model {self._card.title} was trained on prices up to {self._card.data_cutoff}; "
-                f"a forecast of {as_of.date()} would not be out of sample"
-            )
+        if not self._allow_in_sample:
+            refuse_in_sample(self._card, as_of)
         batch = batch_of(history, as_of, self._card.lookback)
         if batch is None:
             return {}

@@ -19,8 +19,8 @@ from domain.ids import Symbol
 from domain.market import Bar
 from forecasts import wire
 from forecasts.card import ModelCard
-from forecasts.screening import Batch, Origin, batch_of, forecasts_of
-from transport.http import BoundedClient, Reply
+from forecasts.screening import Batch, Origin, batch_of, forecasts_of, refuse_in_sample
+from transport.http import BoundedClient, Deadlines, Reply
 
 _OK = 200
 _UNAUTHORIZED = (401, 403)
@@ -54,7 +54,12 @@ class RemoteForecaster:
     """A Forecaster over HTTP.
 
     ``card`` describes the model that the server is expected to run: what it eats, its
-    levels and its hash.  A server that runs another one is refused.
+    levels and its hash.  A server that runs another one is refused, and so is a day that
+    the model was trained on.
+
+    ``warm_up_seconds`` is for services that sleep when nobody asks: each forecast then begins
+    with a question that costs nothing and may take as long as waking takes, so that the
+    deadline of the forecast itself can stay short.  0 asks once, what the server can do.
     """
 
     name = "remote"
@@ -67,6 +72,7 @@ class RemoteForecaster:
         card: ModelCard,
         horizon: int,
         budget: CallBudget | None = None,
+        warm_up_seconds: float = 0.0,
     ) -> None:
         if not 1 <= horizon <= card.horizon:
             raise ConfigError(
@@ -78,6 +84,7 @@ class RemoteForecaster:
         self._card = card
         self._budget = FreeCalls() if budget is None else budget
         self._numbers = itertools.count(1)
+        self._warm_up_seconds = warm_up_seconds
         self._is_binary: bool | None = None
         self._origin = Origin(
             source=ForecastSource.REMOTE,
@@ -93,8 +100,10 @@ class RemoteForecaster:
         """Forecast each symbol that has enough bars; the others are absent.
 
         Raises:
-            ProviderUnavailable: no usable answer in time, or no budget for the call.
+            ProviderUnavailable: no usable answer in time, no budget for the call, or a day
+                that the model was trained on.
         """
+        refuse_in_sample(self._card, as_of)
         batch = batch_of(history, as_of, self._card.lookback)
         if batch is None:
             return {}
@@ -128,13 +137,20 @@ class RemoteForecaster:
             raise ProviderUnavailable(f"remote forecasts: {exc}") from exc
 
     async def _knows_binary(self) -> bool:
-        if self._is_binary is None:
-            reply = await self._client.request("GET", "/v2")
+        if self._is_binary is None or self._warm_up_seconds > 0:
+            reply = await self._client.request("GET", "/v2", deadlines=self._waking())
             self._check_status(reply)
             document = reply.json(what="server metadata")
             extensions = document.get("extensions") if isinstance(document, dict) else None
             self._is_binary = isinstance(extensions, list) and wire.BINARY_EXTENSION in extensions
         return self._is_binary
+
+    def _waking(self) -> Deadlines | None:
+        seconds = self._warm_up_seconds
+        if not seconds > 0:
+            return None
+        connect = min(seconds, Deadlines().connect_seconds)
+        return Deadlines(connect_seconds=connect, read_seconds=seconds, total_seconds=seconds)
 
     def _request(self, batch: Batch, as_of: dt.datetime) -> wire.Message:
         return wire.Message(

@@ -15,6 +15,7 @@ from domain.errors import DataError, ProviderUnavailable
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
+from forecasts.card import ModelCard
 from forecasts.distribution import distribution_of
 from forecasts.features import LONGEST_WINDOW, SCALE_FEATURE, columns_of, context_of
 
@@ -60,6 +61,19 @@ class Origin:
 def bars_needed(lookback: int) -> int:
     """Return how many bars a symbol needs to be forecast."""
     return LONGEST_WINDOW + lookback
+
+
+def refuse_in_sample(card: ModelCard, as_of: dt.datetime) -> None:
+    """Refuse a day whose prices the model has seen: such a forecast flatters.
+
+    Raises:
+        ProviderUnavailable: the day is not after the model's data cut-off.
+    """
+    if not as_of.date() > card.data_cutoff:
+        raise ProviderUnavailable(
+            f"model {card.title} was trained on prices up to {card.data_cutoff}; "
+            f"a forecast of {as_of.date()} would not be out of sample"
+        )
 
 
 def batch_of(

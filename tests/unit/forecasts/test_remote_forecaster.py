@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,8 +14,9 @@ from domain.secrets import Secret
 from forecasts import wire
 from forecasts.model_store import ModelStore
 from forecasts.remote import RemoteForecaster
+from forecasts.remote_access import auth_headers
 from forecasts.wire import Message
-from tests.support.forecast_scene import AS_OF, history_of
+from tests.support.forecast_scene import AS_OF, history_of, made_up_bars
 from tests.support.scripted_server import (
     Exchange,
     ScriptedServer,
@@ -337,6 +339,109 @@ async def test_nothing_to_forecast_calls_nobody(
 ) -> None:
     assert await remote.forecast(history_of("AAPL", count=100), AS_OF) == {}
     assert server.seen == []
+
+
+async def test_a_day_the_model_was_trained_on_is_refused_before_anything_is_sent(
+    server: ScriptedServer,
+) -> None:
+    budget = Budget(None)
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
+    last = CARD.data_cutoff
+    evening = dt.datetime.combine(last, dt.time(23), tzinfo=dt.UTC)
+
+    with pytest.raises(ProviderUnavailable, match="would not be out of sample"):
+        await forecaster.forecast({Symbol("AAPL"): made_up_bars("AAPL", 200, last=last)}, evening)
+    assert server.seen == []
+    assert budget.booked == []
+    morning = evening + dt.timedelta(hours=9)
+    found = await forecaster.forecast(
+        {Symbol("AAPL"): made_up_bars("AAPL", 200, last=last)}, morning
+    )
+    await forecaster.aclose()
+
+    assert sorted(found) == ["AAPL"]
+
+
+async def test_a_service_that_sleeps_is_woken_before_each_forecast(
+    server: ScriptedServer,
+) -> None:
+    deadlines = Deadlines(connect_seconds=0.2, read_seconds=0.2, total_seconds=0.2)
+    client = BoundedClient(HttpSettings(base_url=server.url, deadlines=deadlines), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, warm_up_seconds=5)
+
+    async def slow(exchange: Exchange) -> None:
+        # Longer than a forecast may take, shorter than waking may.
+        await asyncio.sleep(0.4)
+        await answer(200, {"extensions": []})(exchange)
+
+    server.on("GET", "/v2", slow)
+
+    assert sorted(await forecaster.forecast(history_of(*SIX), AS_OF)) == list(SIX)
+    await forecaster.forecast(history_of(*SIX), AS_OF)
+    await forecaster.aclose()
+
+    assert server.count("GET", "/v2") == 2
+
+
+async def test_a_service_that_does_not_wake_in_time_is_unavailable(
+    server: ScriptedServer,
+) -> None:
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, warm_up_seconds=0.2)
+    server.on("GET", "/v2", hang)
+
+    with pytest.raises(ProviderUnavailable, match="timeout"):
+        await forecaster.forecast(history_of(*SIX), AS_OF)
+    await forecaster.aclose()
+
+    assert server.count("POST", INFER) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "scheme", "sent"),
+    [
+        ("Authorization", "Bearer", "Bearer made-up"),
+        ("Authorization", "", "made-up"),
+        ("X-Api-Key", "", "made-up"),
+        ("X-Token", "Token", "Token made-up"),
+    ],
+)
+async def test_the_token_travels_as_the_service_wants_it(
+    server: ScriptedServer, header: str, scheme: str, sent: str
+) -> None:
+    headers = auth_headers(Secret("made-up"), header=header, scheme=scheme)
+    client = BoundedClient(HttpSettings(base_url=server.url), headers)
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20)
+
+    await forecaster.forecast(history_of(*SIX), AS_OF)
+    await forecaster.aclose()
+
+    for exchange in server.seen:
+        assert exchange.headers[header.lower()] == sent
+        assert header == "Authorization" or "authorization" not in exchange.headers
+
+
+def test_without_a_token_no_header_is_sent() -> None:
+    assert auth_headers(None) == {}
+    assert auth_headers(Secret("")) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"header": ""}, "auth_header"),
+        ({"header": "X Api Key"}, "auth_header"),
+        ({"header": "X-Api-Key:"}, "auth_header"),
+        ({"header": "Content-Length"}, "auth_header"),
+        ({"header": "host"}, "auth_header"),
+        ({"scheme": "Bearer token"}, "auth_scheme"),
+        ({"scheme": "Bearer\r\nX: y"}, "auth_scheme"),
+    ],
+)
+def test_a_header_that_cannot_carry_a_token_is_refused(changed: dict[str, str], key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"forecasts\.remote\.{key}"):
+        auth_headers(Secret("made-up"), **changed)
 
 
 async def test_a_cancelled_call_leaves_nothing_behind(
