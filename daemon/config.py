@@ -130,6 +130,10 @@ class RemoteForecasts:
     url: str = setting("")
     model: str = setting("lstm")
     timeout_seconds: float = setting(5.0, low=0.1, high=120)
+    # A service that scales to zero answers its first question when it has woken; 0: it never sleeps.
+    warm_up_seconds: float = setting(0.0, low=0, high=600)
+    auth_header: str = setting("Authorization")
+    auth_scheme: str = setting("Bearer")
     # Called a few times a day: one failure is news enough.
     breaker_failures: int = setting(1, low=1, high=100)
     breaker_reset_seconds: float = setting(60.0, low=1, high=3600)

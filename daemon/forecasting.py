@@ -20,6 +20,7 @@ from forecasts.fallback import FallbackForecaster, Source
 from forecasts.local import LocalForecaster
 from forecasts.model_store import SHIPPED, ModelStore
 from forecasts.remote import RemoteForecaster
+from forecasts.remote_access import auth_headers
 from state.breakers import Breakers
 from state.store import Store
 from transport.breaker import BreakerSettings
@@ -121,7 +122,8 @@ async def forecast_engine(
             stack.push_async_callback(remote.aclose)
             remembered = _breaker(config, store, clock)
             # Two exchanges at most: what the server can do, and the forecasts.
-            outside = OutsideForecaster(remote, longest_seconds=2 * settings.remote.timeout_seconds)
+            longest = 2 * settings.remote.timeout_seconds + settings.remote.warm_up_seconds
+            outside = OutsideForecaster(remote, longest_seconds=longest)
             sources.insert(
                 0,
                 Source(kind=ForecastSource.REMOTE, engine=outside, breaker=remembered.breaker),
@@ -145,7 +147,7 @@ def _remote(
             body_cap_bytes=_LONGEST_ANSWER_BYTES,
             time_scale=time_scale,
         ),
-        {"Authorization": f"Bearer {token.reveal()}"} if token else {},
+        auth_headers(token, header=remote.auth_header, scheme=remote.auth_scheme),
     )
     return RemoteForecaster(
         client,
@@ -153,6 +155,7 @@ def _remote(
         card=models.card(remote.model),
         horizon=config.forecasts.horizon,
         budget=ForecastBudget(store, config.costs, clock=clock),
+        warm_up_seconds=remote.warm_up_seconds,
     )
 
 

@@ -20,6 +20,7 @@ from domain.clock import Clock
 from domain.errors import AuthRefused, ConfigError, OpenbellError
 from domain.market import Session
 from domain.secrets import Secret
+from forecasts.remote_access import auth_headers
 from marketdata.session_calendar import NyseCalendar, new_york
 from transport.failures import TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
@@ -163,7 +164,8 @@ async def _data_feed(config: Config, clock: Clock) -> Finding:
 async def _forecasts(config: Config, clock: Clock) -> Finding:
     remote = config.forecasts.remote
     token = Credentials.of(config).find(FORECAST_TOKEN)
-    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+    wanted = auth_headers(token, header=remote.auth_header, scheme=remote.auth_scheme)
+    headers = {name: text.reveal() for name, text in wanted.items()}
     status, told = await _ask(remote.url, f"/v2/models/{remote.model}/ready", headers, clock)
     if status == _OK:
         return ok("forecasts", f"model {remote.model} at {remote.url} {told}")
