@@ -17,6 +17,7 @@ from daemon.forecasting import forecast_engine, local_engine
 from daemon.lifecycle import Daemon, Ending, Life
 from daemon.live_mode import check_account
 from daemon.monitor import Monitor
+from daemon.nightly import Nightly
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.service import Notifier
@@ -209,6 +210,7 @@ def _build(
         facts=Facts(store),
         report=Reporter(store, calendar=calendar, clock=connection.clock).write,
         clock=connection.clock,
+        nightly=Nightly(store, retention=config.retention, clock=connection.clock).jobs(),
     )
     return Life(
         trade=trade,

@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
+from daemon.nightly import DIRECTORY as BACKUPS
 from domain.errors import StorageError
 from state.files import DATABASE, MARK
 
 DIRECTORY = "archive"
 # The books of a replay can be made again at any time.
 _KEPT = 10
-_BOOKS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", MARK, "paper", "reports")
+_BOOKS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", MARK, "paper", "reports", BACKUPS)
 
 
 def archive_books(state: Path) -> Path:

@@ -54,6 +54,7 @@ class Schedule:
     submit_minutes_before_open: int = setting(10, low=1, high=60)
     entry_cutoff_minutes_after_open: int = setting(30, low=0, high=390)
     eod_minutes_after_close: int = setting(5, low=1, high=240)
+    nightly_minutes_after_close: int = setting(60, low=1, high=600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +201,17 @@ class StateConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionConfig:
+    """What the night keeps; the event log, the orders and the books are never pruned."""
+
+    backups: int = setting(14, low=1, high=1_000)
+    curve_days: int = setting(730, low=30, high=36_500)
+    decision_days: int = setting(730, low=30, high=36_500)
+    incident_days: int = setting(730, low=30, high=36_500)
+    cost_days: int = setting(730, low=60, high=36_500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MqttConfig:
     """Telemetry out, signed commands in."""
 
@@ -252,6 +264,7 @@ class Config:
     risk: RiskLimits = section(RiskLimits)
     costs: CostsConfig = section(CostsConfig)
     state: StateConfig = section(StateConfig)
+    retention: RetentionConfig = section(RetentionConfig)
     mqtt: MqttConfig = section(MqttConfig)
     http: HttpConfig = section(HttpConfig)
     alerts: AlertsConfig = section(AlertsConfig)

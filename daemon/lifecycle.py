@@ -18,11 +18,11 @@ import structlog
 
 from brokers.base import TradeStream
 from daemon.config import Schedule
-from daemon.schedule import Alarm, DueRun, RunKind, day_plan
+from daemon.schedule import NIGHT, Alarm, DueRun, RunKind, day_plan, night_plan
 from daemon.telemetry.vitals import Vitals
 from daemon.trading_day import Trade, TradingDay
 from daemon.watch import Watch
-from domain.errors import OpenbellError
+from domain.errors import OpenbellError, RunSkipped
 from domain.market import Session
 from domain.money import text
 from execution.kill import complete_pending_kill
@@ -31,6 +31,7 @@ from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
+_DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
 
 @unique
@@ -70,6 +71,7 @@ class Daemon:
         self._day = TradingDay(life.trade)
         self._log = structlog.get_logger("daemon")
         self._is_busy = False
+        self._is_last = False
         self._living: asyncio.Task[Ending] | None = None
 
     async def run(self, *, sessions: int | None = None, is_waiting: bool = False) -> Ending:
@@ -83,6 +85,7 @@ class Daemon:
             OpenbellError: start-up is not possible.
         """
         trade = self._life.trade
+        self._is_last = sessions == 1
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
@@ -110,6 +113,7 @@ class Daemon:
     async def _live_on(self, sessions: int | None, *, is_waiting: bool) -> Ending:
         ending, count = Ending.DONE, 0
         while sessions is None or count < sessions:
+            self._is_last = sessions is not None and count + 1 == sessions
             session = self._next_session()
             last = self._life.last_recorded
             if last is not None and session.date > last:
@@ -160,31 +164,44 @@ class Daemon:
         trade = self._life.trade
         now = trade.clock.now()
         session = trade.calendar.next_session(now - self._longest_end())
-        last = day_plan(session, self._life.schedule)[-1]
+        last = self._plan(session)[-1]
         if now >= last.at and self._life.runs.get(session.date, last.kind.value) is not None:
             return trade.calendar.next_session(max(now, session.close))
         return session
 
+    def _plan(self, session: Session) -> tuple[DueRun, ...]:
+        """The runs of a session; after the last of those asked for nobody waits for the night."""
+        life = self._life
+        day = day_plan(session, life.schedule)
+        if self._is_last or not life.trade.nightly:
+            return day
+        following = life.trade.calendar.next_session(session.close)
+        return (*day, *night_plan(session, following, life.schedule, life.trade.nightly))
+
     def _longest_end(self) -> dt.timedelta:
-        return dt.timedelta(minutes=self._life.schedule.eod_minutes_after_close)
+        schedule = self._life.schedule
+        minutes = schedule.eod_minutes_after_close
+        if self._life.trade.nightly and not self._is_last:
+            minutes = max(minutes, schedule.nightly_minutes_after_close)
+        return dt.timedelta(minutes=minutes)
 
     async def _catch_up(self, session: Session) -> None:
         """Write down the runs that nobody did, of sessions that passed meanwhile.
 
         Only the latest of those sessions still gets its report: an earlier one would be
-        made from figures of a later day.
+        made from figures of a later day.  And one late backup is as good as several.
         """
         last = self._life.runs.last_session()
         if last is None or last >= session.date:
             return
         passed = self._life.trade.calendar.sessions(last, session.date)[:-1]
         for missed in passed:
-            for due in day_plan(missed, self._life.schedule):
-                is_report = due.kind is RunKind.END_OF_DAY and missed is passed[-1]
-                await self._do(due if is_report else dataclasses.replace(due, latest=due.at))
+            for due in self._plan(missed):
+                is_late_work = due.kind in _DONE_LATE and missed is passed[-1]
+                await self._do(due if is_late_work else dataclasses.replace(due, latest=due.at))
 
     async def _live(self, session: Session) -> None:
-        plan = day_plan(session, self._life.schedule)
+        plan = self._plan(session)
         self._life.vitals.next_run = (plan[0].kind.value, plan[0].at)
         await self._life.alarm(plan[0].at - WAKE_BEFORE)
         self._life.trade.facts.put(session_date=session.date.isoformat())
@@ -221,10 +238,11 @@ class Daemon:
 
     async def _outcome(self, due: DueRun, run_id: str, now: dt.datetime) -> RunState:
         if now > due.latest:
-            self._finish(run_id, RunState.SKIPPED, f"missed: it was due at {due.at:%H:%M} UTC")
-            return RunState.SKIPPED
+            return self._skip(due, run_id, f"missed: it was due at {due.at:%H:%M} UTC")
         try:
             reason = await self._day.do(due, run_id)
+        except RunSkipped as exc:
+            return self._skip(due, run_id, str(exc))
         except OpenbellError as exc:
             # One run fails, is written down and told; the day goes on.
             self._life.trade.desk.note("run.failed", f"{due.kind.value}: {exc}")
@@ -232,6 +250,11 @@ class Daemon:
             return RunState.FAILED
         self._finish(run_id, RunState.DONE, reason, kind=due.kind.value)
         return RunState.DONE
+
+    def _skip(self, due: DueRun, run_id: str, reason: str) -> RunState:
+        self._life.trade.desk.note("run.missed", f"{due.session.date} {due.kind.value}: {reason}")
+        self._finish(run_id, RunState.SKIPPED, reason, kind=due.kind.value)
+        return RunState.SKIPPED
 
     def _finish(self, run_id: str, state: RunState, reason: str, *, kind: str = "") -> None:
         self._life.runs.finish(run_id, state, reason, self._life.trade.clock.now())

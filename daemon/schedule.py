@@ -7,7 +7,7 @@ nor double it.  APScheduler only rings.
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -18,6 +18,9 @@ from domain.market import Session
 Alarm = Callable[[dt.datetime], Awaitable[None]]
 """Returns when the moment has come; at once when it is past."""
 
+_NEVER_TOO_LATE = dt.datetime.max.replace(tzinfo=dt.UTC)
+_QUIET_BEFORE_OPEN = dt.timedelta(hours=4)
+
 
 @unique
 class RunKind(StrEnum):
@@ -27,6 +30,13 @@ class RunKind(StrEnum):
     SUBMIT = "submit"
     CUTOFF = "cutoff"
     END_OF_DAY = "eod"
+    BACKUP = "backup"
+    RETENTION = "retention"
+    RETRAINING = "retraining"
+
+
+NIGHT = frozenset({RunKind.BACKUP, RunKind.RETENTION, RunKind.RETRAINING})
+"""The runs that no order depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +61,35 @@ def day_plan(session: Session, schedule: Schedule) -> tuple[DueRun, ...]:
         (RunKind.SUBMIT, submit, cutoff),
         (RunKind.CUTOFF, cutoff, session.close),
         # A report is never too late.
-        (RunKind.END_OF_DAY, end, dt.datetime.max.replace(tzinfo=dt.UTC)),
+        (RunKind.END_OF_DAY, end, _NEVER_TOO_LATE),
     )
     return tuple(
         DueRun(kind=kind, session=session, at=at, latest=latest) for kind, at, latest in spans
+    )
+
+
+def night_plan(
+    session: Session, following: Session, schedule: Schedule, kinds: Iterable[RunKind]
+) -> tuple[DueRun, ...]:
+    """Return the runs of the night after a session, in order, of the kinds that are set up.
+
+    Models are trained once a week, after its last session, and not so late that the next
+    pre-market run would have to share the machine.
+    """
+    minutes = max(schedule.nightly_minutes_after_close, schedule.eod_minutes_after_close)
+    at = session.close + dt.timedelta(minutes=minutes)
+    wanted = set(kinds)
+    if following.date.isocalendar()[:2] == session.date.isocalendar()[:2]:
+        wanted.discard(RunKind.RETRAINING)
+    spans = (
+        (RunKind.BACKUP, _NEVER_TOO_LATE),
+        (RunKind.RETENTION, _NEVER_TOO_LATE),
+        (RunKind.RETRAINING, following.open - _QUIET_BEFORE_OPEN),
+    )
+    return tuple(
+        DueRun(kind=kind, session=session, at=at, latest=latest)
+        for kind, latest in spans
+        if kind in wanted
     )
 
 

@@ -1,15 +1,16 @@
-"""The runs of a session day: decide, send, cut off, report.
+"""The runs of a session day: decide, send, cut off, report, and the jobs of the night.
 
 Each is called once, at its moment, and returns the sentence that the ``runs`` table
 keeps.  What goes wrong with a source is in the decision; what raises here fails the run.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from daemon.monitor import Monitor
+from daemon.nightly import NightJob
 from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock
 from domain.decisions import GateResult
@@ -43,6 +44,7 @@ class Trade:
     facts: Facts
     report: Report
     clock: Clock
+    nightly: Mapping[RunKind, NightJob] = field(default_factory=dict)
 
 
 class TradingDay:
@@ -57,6 +59,7 @@ class TradingDay:
             RunKind.SUBMIT: self._submit,
             RunKind.CUTOFF: self._cutoff,
             RunKind.END_OF_DAY: self._end_of_day,
+            **trade.nightly,
         }
 
     async def do(self, due: DueRun, run_id: str) -> str:

@@ -6,6 +6,7 @@ OpenbellError
 ├── StateError            the operator; state cannot be trusted, exits 78 or halts
 │   └── StorageError      nobody at once; the disk refused a write, so nothing is sent
 ├── ProviderUnavailable   nobody; try a read again, or use the next source
+│   ├── ProviderRefused   the operator; keys or plan do not open the service, exits 78
 │   └── BrokerUnavailable nobody; try the read again
 ├── BrokerError           the order path
 │   ├── OrderRejected     nobody; the broker refused, nothing is working
@@ -14,6 +15,7 @@ OpenbellError
 │   ├── NotSent           the order path; nothing was written, the same id may be sent again
 │   ├── RateLimited       wait; the broker took nothing
 │   └── AuthRefused       the operator; the keys are wrong, trading halts
+├── RunSkipped            nobody; a run of the schedule is written down as skipped, with the reason
 ├── SendRefused           nobody; our own guard stopped the write at the last moment
 ├── DataError             nobody; the symbol sits out
 └── SizingError           nobody; no trade
@@ -42,6 +44,10 @@ class StorageError(StateError):
 
 class ProviderUnavailable(OpenbellError):
     """A service outside did not give a usable answer."""
+
+
+class ProviderRefused(ProviderUnavailable):
+    """A service outside refused the keys or the plan: asking again cannot help."""
 
 
 class BrokerUnavailable(ProviderUnavailable):
@@ -82,6 +88,10 @@ class RateLimited(BrokerError):
 
 class AuthRefused(BrokerError):
     """The broker refused the keys."""
+
+
+class RunSkipped(OpenbellError):
+    """A run of the schedule has nothing to do today; the text says why."""
 
 
 class SendRefused(OpenbellError):

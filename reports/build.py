@@ -17,6 +17,7 @@ from state.reader import Reader
 
 _BPS = Decimal(10_000)
 _LONGEST_LIST = 10_000
+_BEFORE_THE_REPORT = frozenset({"premarket", "submit", "cutoff"})
 
 
 def build(
@@ -154,8 +155,9 @@ def _slippage(fill: Row, order: Row | None) -> Row:
 
 def _runs(reader: Reader, date: str) -> tuple[Row, ...]:
     rows = [row for row in reader.runs(_LONGEST_LIST) if row["session_date"] == date]
-    # The run that writes the report is still running; its end is not known to it.
-    done = [row for row in rows if row["kind"] != "eod"]
+    # The run that writes the report is still running, and the night comes after it: a report
+    # that is made again later must not know more.
+    done = [row for row in rows if row["kind"] in _BEFORE_THE_REPORT]
     return tuple(sorted(done, key=lambda row: str(row["started_at"])))
 
 

@@ -17,13 +17,14 @@ from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
 from state.latch import Latch
 from state.mark import Mark
 from state.migrations import LATEST, version
-from state.store import Store
 
 _SIDE_FILES = ("-wal", "-shm")
 
 
-def back_up(store: Store, target: Path) -> Path:
-    """Copy the open database by SQLite's online backup, then open and check the copy.
+def back_up(directory: Path, target: Path) -> Path:
+    """Copy a database, open or not, by SQLite's online backup; then open and check the copy.
+
+    It reads through a connection of its own, so any thread may call it.
 
     Raises:
         StateError: the copy does not verify; it is removed.
@@ -32,7 +33,7 @@ def back_up(store: Store, target: Path) -> Path:
     partial = target.with_name(f"{target.name}.partial")
     try:
         with translated(partial):
-            store.copy_to(partial)
+            _copy(directory / DATABASE, partial)
         verify(partial)
         partial.replace(target)
     except OSError as exc:
@@ -120,6 +121,16 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
     for path in surplus:
         path.unlink()
     return surplus
+
+
+def _copy(path: Path, target: Path) -> None:
+    source, copy = connect_read_only(path), sqlite3.connect(target)
+    try:
+        source.backup(copy)
+    finally:
+        copy.close()
+        source.close()
+    target.chmod(0o600)
 
 
 def _put(backup: Path, path: Path) -> None:

@@ -35,7 +35,7 @@ def a_book(store: Store) -> None:
 def test_backup_is_taken_while_the_store_is_open_and_verifies(store: Store, tmp_path: Path) -> None:
     a_book(store)
 
-    target = back_up(store, tmp_path / "2022-12-14.db")
+    target = back_up(store.directory, tmp_path / "2022-12-14.db")
 
     assert verify(target).sequence == 3
     assert target.stat().st_mode & 0o777 == 0o600
@@ -47,7 +47,7 @@ def test_restore_brings_the_books_back_and_engages_the_latch(
 ) -> None:
     store = open_store(directory)
     a_book(store)
-    backup = back_up(store, tmp_path / "backup.db")
+    backup = back_up(store.directory, tmp_path / "backup.db")
     Ledger(store).lock(AAPL, "after the backup")
     store.close()
 
@@ -67,7 +67,7 @@ def test_restore_brings_the_books_back_and_engages_the_latch(
 def test_restore_onto_a_fresh_machine(directory: Path, tmp_path: Path) -> None:
     store = open_store(tmp_path / "old")
     a_book(store)
-    backup = back_up(store, tmp_path / "backup.db")
+    backup = back_up(store.directory, tmp_path / "backup.db")
     store.close()
 
     restore(backup, directory, clock=CLOCK, reason="new machine")
@@ -81,7 +81,7 @@ def test_restore_onto_a_fresh_machine(directory: Path, tmp_path: Path) -> None:
 def test_restore_beside_a_running_daemon_is_refused(
     store: Store, directory: Path, tmp_path: Path
 ) -> None:
-    backup = back_up(store, tmp_path / "backup.db")
+    backup = back_up(store.directory, tmp_path / "backup.db")
 
     with pytest.raises(StateError, match="in use by another openbell"):
         restore(backup, directory, clock=CLOCK, reason="x")
@@ -101,7 +101,7 @@ def test_damaged_backup_is_never_restored(
     store: Store, directory: Path, tmp_path: Path, statement: str
 ) -> None:
     a_book(store)
-    backup = back_up(store, tmp_path / "backup.db")
+    backup = back_up(store.directory, tmp_path / "backup.db")
     connection = sqlite3.connect(backup)
     connection.executescript(statement)
     connection.close()
@@ -114,16 +114,19 @@ def test_damaged_backup_is_never_restored(
     again.close()
 
 
-def test_copy_that_does_not_verify_is_removed(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_e06_copy_of_a_damaged_database_is_refused_and_removed(
+    directory: Path, tmp_path: Path
 ) -> None:
-    def damaged(self: Store, path: Path) -> None:
-        path.write_bytes(b"half a database" * 500)
-
-    monkeypatch.setattr(Store, "copy_to", damaged)
+    store = open_store(directory)
+    a_book(store)
+    store.checkpoint()
+    store.close()
+    with (directory / DATABASE).open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"half a page" * 100)
 
     with pytest.raises(StateError):
-        back_up(store, tmp_path / "backup.db")
+        back_up(directory, tmp_path / "backup.db")
     assert not list(tmp_path.glob("backup*"))
 
 
@@ -136,7 +139,7 @@ def test_backup_onto_a_full_disk_leaves_nothing_behind(
     monkeypatch.setattr(Path, "replace", refuse)
 
     with pytest.raises(StorageError, match="No space left"):
-        back_up(store, tmp_path / "backup.db")
+        back_up(store.directory, tmp_path / "backup.db")
     assert not list(tmp_path.glob("backup*"))
 
 
@@ -145,7 +148,7 @@ def test_recovery_onto_a_broken_disk_is_told(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     store = open_store(directory)
-    backup = back_up(store, tmp_path / "backup.db")
+    backup = back_up(store.directory, tmp_path / "backup.db")
     store.close()
 
     def refuse(self: Mark) -> None:
@@ -193,7 +196,7 @@ def test_only_the_newest_backups_are_kept(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     for day in range(1, 6):
-        back_up(store, folder / f"2022-12-0{day}.db")
+        back_up(store.directory, folder / f"2022-12-0{day}.db")
 
     removed = prune(folder, keep=2)
 
