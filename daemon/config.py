@@ -131,7 +131,7 @@ class RemoteForecasts:
     url: str = setting("")
     model: str = setting("lstm")
     timeout_seconds: float = setting(5.0, low=0.1, high=120)
-    # A service that scales to zero answers its first question when it has woken; 0: it never sleeps.
+    # A service that scales to zero answers its first question once it has woken; 0: never asleep.
     warm_up_seconds: float = setting(0.0, low=0, high=600)
     auth_header: str = setting("Authorization")
     auth_scheme: str = setting("Bearer")
