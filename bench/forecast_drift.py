@@ -1,10 +1,10 @@
 """What the demotion rules would have done with the shipped model on recorded days.
 
-    python -m bench.forecast_drift [--horizons 1 5 20 40] [--window 60]
+    python -m bench.forecast_drift [--horizons 1 5 20 40] [--window 250]
 
 Locks a forecast of every symbol before each session from 2022-06-01 on, scores them as they
-mature, and checks both rules once per five sessions on the last ``window`` sessions of
-matured forecasts.
+mature, and checks both rules after every session on the last ``window`` sessions of matured
+forecasts, as the daemon does.
 """
 
 import argparse
@@ -13,19 +13,20 @@ import datetime as dt
 import sys
 from collections.abc import Mapping, Sequence
 
-from domain.forecasts import Forecast
+from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
-from forecasts.drift import DriftRule, DriftSettings, DriftState, check, complaint
+from domain.track_record import LockedForecast, ScoredForecast, Standing
+from forecasts.drift import DriftRule, DriftSettings, check, complaint
 from forecasts.local import LocalForecaster
 from forecasts.model_store import ModelStore
 from forecasts.scorecard import scores_of
-from forecasts.tracking import LockedForecast, ScoredForecast, lock, score
+from forecasts.tracking import lock, score
 from marketdata.recording import recording
 
 _START, _END = dt.date(2022, 6, 1), dt.date(2023, 9, 21)
 _HISTORY_BARS = 200
-_CHECK_EVERY = 5
+_FIRST_CHECK = 20
 
 History = Mapping[Symbol, Sequence[Bar]]
 
@@ -34,24 +35,28 @@ def main() -> int:
     """Print one line per horizon and rule."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--horizons", type=int, nargs="+", default=[1, 5, 20, 40])
-    parser.add_argument("--window", type=int, default=60)
+    parser.add_argument("--window", type=int, default=250)
     asked = parser.parse_args()
     recorded = recording()
     history = {
         symbol: recorded.bars(symbol, dt.date(2020, 1, 1), _END) for symbol in recorded.symbols
     }
     store = ModelStore()
-    sys.stdout.write("| horizon | rule | checks | complaints | demoted | accuracy | always up |\n")
-    sys.stdout.write("|---|---|---|---|---|---|---|\n")
+    sys.stdout.write(
+        "| horizon | rule | checks | complaints | demoted | accuracy | baseline | effective |\n"
+    )
+    sys.stdout.write("|---|---|---|---|---|---|---|---|\n")
     for horizon in asked.horizons:
-        scored = asyncio.run(_scored(LocalForecaster(store.load("lstm"), horizon=horizon), history))
-        rate = _base_rate(store, horizon)
+        engine = LocalForecaster(store.load("lstm"), horizon=horizon)
+        scored = asyncio.run(_scored(engine, history, store.card("lstm").base_rate(horizon)))
         for rule in DriftRule:
-            sys.stdout.write(_line(scored, rule, horizon, asked.window, rate))
+            sys.stdout.write(_line(scored, rule, horizon, asked.window))
     return 0
 
 
-async def _scored(engine: LocalForecaster, history: History) -> tuple[ScoredForecast, ...]:
+async def _scored(
+    engine: LocalForecaster, history: History, rate: float
+) -> tuple[ScoredForecast, ...]:
     days = [bar.at for bar in history[Symbol("AAPL")] if _START <= bar.at.date() <= _END]
     records: list[LockedForecast] = []
     last: LockedForecast | None = None
@@ -61,39 +66,33 @@ async def _scored(engine: LocalForecaster, history: History) -> tuple[ScoredFore
         fresh = {symbol: bars for symbol, bars in known.items() if _is_fresh(bars, day)}
         found: Mapping[Symbol, Forecast] = await engine.forecast(fresh, as_of)
         closes = {symbol: bars[-1].close for symbol, bars in fresh.items()}
-        locked = lock(found.values(), closes, locked_at=as_of, after=last)
+        locked = lock(found.values(), closes, base_rate=rate, locked_at=as_of, after=last)
         last = locked[-1]
         records.extend(locked)
     await engine.aclose()
     return score(records, history)
 
 
-def _line(
-    scored: Sequence[ScoredForecast], rule: DriftRule, horizon: int, window: int, rate: float
-) -> str:
+def _line(scored: Sequence[ScoredForecast], rule: DriftRule, horizon: int, window: int) -> str:
     settings = DriftSettings(rule=rule)
     days = sorted({one.matured_on for one in scored})
-    state, checks, complaints, demoted = DriftState(), 0, 0, 0
-    for end in range(window, len(days) + 1, _CHECK_EVERY):
-        seen = set(days[end - window : end])
-        scores = scores_of([one for one in scored if one.matured_on in seen], base_rate=rate)
-        state = check(state, scores, settings)
+    checks, complaints, demoted = 0, 0, 0
+    state: Standing | None = None
+    for end in range(min(window, _FIRST_CHECK), len(days) + 1):
+        seen = set(days[max(0, end - window) : end])
+        scores = scores_of([one for one in scored if one.matured_on in seen])
+        state = check(state, scores, settings, source=ForecastSource.LOCAL, model="lstm")
         checks += 1
         complaints += complaint(scores, settings) is not None
         demoted += state.is_demoted
-    whole = scores_of(scored, base_rate=rate)
+    whole = scores_of(scored)
     if whole is None or not checks:
-        return f"| {horizon} | {rule.value} | 0 | - | - | - | - |\n"
+        return f"| {horizon} | {rule.value} | 0 | - | - | - | - | - |\n"
     return (
         f"| {horizon} | {rule.value} | {checks} | {complaints / checks:.0%} | "
-        f"{demoted / checks:.0%} | {whole.accuracy:.3f} | {whole.baseline_accuracy:.3f} |\n"
+        f"{demoted / checks:.0%} | {whole.accuracy:.3f} | {whole.baseline_accuracy:.3f} | "
+        f"{whole.effective_size:.0f} |\n"
     )
-
-
-def _base_rate(store: ModelStore, horizon: int) -> float:
-    metrics = store.card("lstm").metrics
-    known = metrics.get(str(horizon), metrics[max(metrics, key=int)])
-    return known["base_rate"]
 
 
 def _before(bars: Sequence[Bar], day: dt.datetime) -> Sequence[Bar]:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,6 +83,22 @@ class ModelCard:
     def model_id(self) -> str:
         """Name, version and the start of the hash, as forecasts carry them."""
         return f"{self.title}@{self.sha256[:12]}"
+
+    def base_rate(self, horizon: int) -> float:
+        """Share of rises over a horizon before the card was made; 1/2 where none was measured.
+
+        Between two measured horizons it is interpolated.
+        """
+        steps = sorted(map(int, self.metrics))
+        if not steps:
+            return 1 / 2
+        rates = [self.metrics[str(step)]["base_rate"] for step in steps]
+        above = bisect_left(steps, horizon)
+        if above in (0, len(steps)):
+            return rates[min(above, len(steps) - 1)]
+        low, high = steps[above - 1], steps[above]
+        share = (horizon - low) / (high - low)
+        return rates[above - 1] + share * (rates[above] - rates[above - 1])
 
     def to_json(self) -> str:
         """Return the card as its file holds it."""

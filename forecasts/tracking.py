@@ -11,116 +11,44 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from domain.errors import StateError
-from domain.forecasts import Forecast, ForecastSource
+from domain.forecasts import Forecast
 from domain.ids import Symbol
 from domain.market import Bar
+from domain.track_record import LockedForecast, ScoredForecast
 
 GENESIS = "0" * 64
 # A half day in summer ends then; no session ends earlier.
 _EARLIEST_CLOSE = dt.time(17, tzinfo=dt.UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedForecast:
-    """A forecast as it was known at ``locked_at``, and its place in the chain."""
-
-    number: int
-    locked_at: dt.datetime
-    symbol: Symbol
-    data_cutoff: dt.date
-    last_close: float
-    horizon: int
-    levels: tuple[float, ...]
-    quantiles: tuple[float, ...]
-    probability_up: float
-    source: ForecastSource
-    model: str
-    model_hash: str
-    previous: str
-    digest: str
-
-    def to_line(self) -> str:
-        """Return the record as one line of text."""
-        return _canonical({**_payload(self), "digest": self.digest})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredForecast:
-    """A matured forecast and its outcome, a cumulative log return."""
-
-    forecast: LockedForecast
-    matured_on: dt.date
-    outcome: float
-
-    @property
-    def rose(self) -> bool:
-        """True when the price rose."""
-        return self.outcome > 0
-
-    @property
-    def was_right(self) -> bool:
-        """True when the likelier direction came."""
-        return (self.forecast.probability_up >= 1 / 2) == self.rose
-
-    @property
-    def is_inside_80(self) -> bool:
-        """True when the outcome fell between the 10 % and the 90 % quantile."""
-        low, high = np.interp((0.1, 0.9), self.forecast.levels, self.forecast.quantiles)
-        return bool(low <= self.outcome <= high)
-
-
 def lock(
     forecasts: Iterable[Forecast],
     last_closes: Mapping[Symbol, float],
     *,
+    base_rate: float,
     locked_at: dt.datetime,
     after: LockedForecast | None,
 ) -> tuple[LockedForecast, ...]:
     """Chain forecasts to the last record, in the order of their symbols.
 
     Args:
-        forecasts: forecasts of one run.
+        forecasts: forecasts of one answer.
         last_closes: close of each forecast's data cut-off; a symbol without one is left out.
+        base_rate: share of rises over their horizon, from what the model was trained on.
         locked_at: now.
         after: last record of the log, None for an empty one.
     """
     records: list[LockedForecast] = []
     for forecast in sorted(forecasts, key=lambda one: one.symbol):
         if forecast.symbol in last_closes:
-            last = records[-1] if records else after
-            records.append(_record(forecast, last_closes[forecast.symbol], locked_at, last))
+            draft = _draft(forecast, last_closes[forecast.symbol], base_rate, locked_at)
+            records.append(_chained(draft, records[-1] if records else after))
     return tuple(records)
-
-
-def read_line(line: str) -> LockedForecast:
-    """Read one line of a log.
-
-    Raises:
-        StateError: not a record, or its hash is not that of its content.
-    """
-    try:
-        values = json.loads(line)
-        record = LockedForecast(
-            **{
-                **values,
-                "locked_at": dt.datetime.fromisoformat(values["locked_at"]),
-                "data_cutoff": dt.date.fromisoformat(values["data_cutoff"]),
-                "symbol": Symbol(values["symbol"]),
-                "source": ForecastSource(values["source"]),
-                "levels": tuple(values["levels"]),
-                "quantiles": tuple(values["quantiles"]),
-            }
-        )
-    except (ValueError, KeyError, TypeError) as exc:
-        raise StateError(f"a locked forecast cannot be read ({exc})") from exc
-    if _digest(record) != record.digest:
-        raise StateError(f"locked forecast {record.number} was changed after it was locked")
-    return record
 
 
 def verify_chain(records: Sequence[LockedForecast], after: LockedForecast | None = None) -> None:
@@ -141,6 +69,25 @@ def verify_chain(records: Sequence[LockedForecast], after: LockedForecast | None
         if _digest(record) != record.digest:
             raise StateError(f"locked forecast {number} was changed after it was locked")
         previous = record.digest
+
+
+def verify_answer(records: Sequence[LockedForecast], *, first: int, digest: str) -> None:
+    """Check the forecasts of one answer against what the event log holds of them.
+
+    Args:
+        records: all of the answer, in order.
+        first: number of the first.
+        digest: that of the last.
+
+    Raises:
+        StateError: they are not the ones that were locked.
+    """
+    if not records or records[0].number != first or records[-1].digest != digest:
+        raise StateError(f"the forecasts locked from {first} on are not all there")
+    start = records[0]
+    verify_chain(
+        records, dataclasses.replace(start, number=start.number - 1, digest=start.previous)
+    )
 
 
 def score(
@@ -178,14 +125,26 @@ def _scored(
     if not record.locked_at < dt.datetime.combine(matured_on, _EARLIEST_CLOSE):
         return None
     outcome = math.log(bars[place].close / bars[first - 1].close)
-    return ScoredForecast(forecast=record, matured_on=matured_on, outcome=outcome)
+    low, high = np.interp((0.1, 0.9), record.levels, record.quantiles)
+    return ScoredForecast(
+        number=record.number,
+        symbol=record.symbol,
+        source=record.source,
+        model=record.model,
+        horizon=record.horizon,
+        probability_up=record.probability_up,
+        base_rate=record.base_rate,
+        matured_on=matured_on,
+        outcome=outcome,
+        is_inside_80=bool(low <= outcome <= high),
+    )
 
 
-def _record(
-    forecast: Forecast, last_close: float, locked_at: dt.datetime, last: LockedForecast | None
+def _draft(
+    forecast: Forecast, last_close: float, base_rate: float, locked_at: dt.datetime
 ) -> LockedForecast:
-    draft = LockedForecast(
-        number=1 if last is None else last.number + 1,
+    return LockedForecast(
+        number=1,
         locked_at=locked_at,
         symbol=forecast.symbol,
         data_cutoff=forecast.data_cutoff,
@@ -194,27 +153,26 @@ def _record(
         levels=forecast.levels,
         quantiles=forecast.quantiles,
         probability_up=forecast.probability_up,
+        base_rate=base_rate,
         source=forecast.source,
         model=forecast.model,
         model_hash=forecast.model_hash,
-        previous=GENESIS if last is None else last.digest,
+        previous=GENESIS,
         digest="",
     )
+
+
+def _chained(draft: LockedForecast, last: LockedForecast | None) -> LockedForecast:
+    if last is not None:
+        draft = dataclasses.replace(draft, number=last.number + 1, previous=last.digest)
     return dataclasses.replace(draft, digest=_digest(draft))
 
 
 def _digest(record: LockedForecast) -> str:
-    return hashlib.sha256(_canonical(_payload(record)).encode()).hexdigest()
-
-
-def _payload(record: LockedForecast) -> dict[str, object]:
     values = asdict(record)
     del values["digest"]
-    values["locked_at"] = record.locked_at.isoformat()
+    values["locked_at"] = record.locked_at.astimezone(dt.UTC).isoformat(timespec="microseconds")
     values["data_cutoff"] = record.data_cutoff.isoformat()
     values["source"] = record.source.value
-    return values
-
-
-def _canonical(values: Mapping[str, object]) -> str:
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

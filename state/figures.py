@@ -40,16 +40,15 @@ _DENIALS = (
     'SELECT "limit", count(*) AS n FROM limit_checks WHERE session_date = ? AND NOT passed'
     " GROUP BY 1 ORDER BY 1"
 )
-# A forecast made `horizon` decisions ago against the close that is known now.
 _MATURED = (
-    "WITH numbered AS (SELECT run_id, row_number() OVER (ORDER BY as_of) AS n FROM decisions)"
-    " SELECT f.source, count(*) AS n, sum((f.probability_up > 0.5) ="
-    " (CAST(after.last_close AS REAL) > CAST(before.last_close AS REAL))) AS hits"
-    " FROM forecasts f JOIN numbered made ON made.run_id = f.run_id"
-    " JOIN numbered due ON due.n = made.n + f.horizon"
-    " JOIN view_symbols before ON before.run_id = made.run_id AND before.symbol = f.symbol"
-    " JOIN view_symbols after ON after.run_id = due.run_id AND after.symbol = f.symbol"
-    " WHERE due.n > (SELECT max(n) FROM numbered) - ? GROUP BY f.source ORDER BY f.source"
+    "SELECT l.source, count(*) AS n, sum(o.is_right) AS hits FROM forecast_outcomes o"
+    " JOIN locked_forecasts l USING (number) WHERE o.matured_on >="
+    " (SELECT min(matured_on) FROM (SELECT DISTINCT matured_on FROM forecast_outcomes"
+    " ORDER BY matured_on DESC LIMIT ?)) GROUP BY 1 ORDER BY 1"
+)
+_DEMOTED = (
+    "SELECT source, is_demoted FROM forecast_standings s WHERE session_date ="
+    " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source)"
 )
 
 
@@ -117,10 +116,14 @@ class Figures:
         found = self._one(_CONFIDENCE)
         return None if found is None else float(found)
 
-    def accuracy(self, decisions: int = 60) -> Mapping[str, tuple[int, int]]:
-        """Return matured forecasts and right directions by source, over the last decisions."""
-        rows = self._rows(_MATURED, (decisions,))
-        return {row["source"]: (row["n"], row["hits"] or 0) for row in rows}
+    def accuracy(self, sessions: int = 60) -> Mapping[str, tuple[int, int]]:
+        """Return matured forecasts and right directions by source, of the last sessions."""
+        rows = self._rows(_MATURED, (sessions,))
+        return {row["source"]: (row["n"], row["hits"]) for row in rows}
+
+    def demoted(self) -> Mapping[str, int]:
+        """Return 1 for a source whose track record keeps it from being used, else 0."""
+        return self._counts(_DEMOTED)
 
     def acknowledgements(self, session_date: str) -> Mapping[str, float]:
         """Return the seconds to the broker's answer by order of a session."""

@@ -72,6 +72,10 @@ def _account_bound(connection: sqlite3.Connection, event: Event) -> None:
     connection.execute("UPDATE writer SET account = ?", (event.payload["account"],))
 
 
+def _nothing_derived(connection: sqlite3.Connection, event: Event) -> None:
+    """The locked forecasts themselves are rows of their own; the event pins their digest."""
+
+
 _APPLY: dict[str, Callable[[sqlite3.Connection, Event], None]] = {
     "store.opened": _store_opened,
     "account.bound": _account_bound,
@@ -93,5 +97,6 @@ _APPLY: dict[str, Callable[[sqlite3.Connection, Event], None]] = {
     "latch.set": project_risk.latch_set,
     "run.begun": project_risk.run_begun,
     "run.finished": project_risk.run_finished,
+    "forecasts.locked": _nothing_derived,
 }
 EVENT_KINDS = tuple(_APPLY)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from domain.errors import StateError
+from state import track_rows
 from state.database import connect_read_only, translated
 from state.explanation import explanation
 from state.files import DATABASE
@@ -110,6 +111,19 @@ class Reader:
     def forecasts(self, session_date: dt.date | None = None) -> list[Row]:
         """Return forecasts of a session, by default of the last decision."""
         return [forecast_row(row) for row in self._of_session("forecasts", session_date)]
+
+    def scores(self) -> Row:
+        """Return how good the matured forecasts were, and where each source stands."""
+        with self._snapshot():
+            return track_rows.scores(self._rows)
+
+    def score_history(self) -> list[Row]:
+        """Return the scores of sources and models at the end of each session, oldest first."""
+        return track_rows.score_history(self._rows)
+
+    def matured(self, session_date: dt.date | None = None) -> list[Row]:
+        """Return the forecasts that were scored at the end of a session, by default the last."""
+        return track_rows.matured(self._rows, session_date)
 
     def signals(self, session_date: dt.date | None = None) -> list[Row]:
         """Return combined signals of a session, each with its parts; by default of the last."""

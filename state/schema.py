@@ -264,6 +264,72 @@ CREATE TABLE view_symbols (
 """
 
 
+TRACK_RECORD = """
+CREATE TABLE locked_forecasts (
+    number INTEGER PRIMARY KEY CHECK (number > 0),
+    seq INTEGER NOT NULL,
+    locked_at TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    data_cutoff TEXT NOT NULL,
+    last_close REAL NOT NULL,
+    horizon INTEGER NOT NULL,
+    levels TEXT NOT NULL,
+    quantiles TEXT NOT NULL,
+    probability_up REAL NOT NULL,
+    base_rate REAL NOT NULL,
+    source TEXT NOT NULL,
+    model TEXT NOT NULL,
+    model_hash TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT;
+CREATE INDEX locked_forecasts_by_key
+    ON locked_forecasts (symbol, data_cutoff, source, model_hash, number);
+CREATE INDEX locked_forecasts_by_event ON locked_forecasts (seq);
+CREATE INDEX locked_forecasts_by_cutoff ON locked_forecasts (data_cutoff);
+CREATE TRIGGER locked_forecasts_never_change BEFORE UPDATE ON locked_forecasts
+BEGIN SELECT RAISE(ABORT, 'locked forecasts never change'); END;
+CREATE TABLE forecast_outcomes (
+    number INTEGER PRIMARY KEY REFERENCES locked_forecasts,
+    session_date TEXT NOT NULL,
+    matured_on TEXT NOT NULL,
+    outcome REAL NOT NULL,
+    is_right INTEGER NOT NULL CHECK (is_right IN (0, 1)),
+    is_inside_80 INTEGER NOT NULL CHECK (is_inside_80 IN (0, 1)),
+    scored_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX forecast_outcomes_by_session ON forecast_outcomes (session_date);
+CREATE INDEX forecast_outcomes_by_maturity ON forecast_outcomes (matured_on);
+CREATE TRIGGER forecast_outcomes_never_change BEFORE UPDATE ON forecast_outcomes
+BEGIN SELECT RAISE(ABORT, 'outcomes never change'); END;
+CREATE TABLE forecast_scores (
+    session_date TEXT NOT NULL,
+    grouping TEXT NOT NULL,
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    effective_size REAL NOT NULL,
+    accuracy REAL NOT NULL,
+    baseline_accuracy REAL NOT NULL,
+    brier REAL NOT NULL,
+    baseline_brier REAL NOT NULL,
+    coverage_of_80_band REAL NOT NULL,
+    PRIMARY KEY (session_date, grouping, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE forecast_standings (
+    session_date TEXT NOT NULL,
+    source TEXT NOT NULL,
+    model TEXT NOT NULL,
+    is_demoted INTEGER NOT NULL CHECK (is_demoted IN (0, 1)),
+    bad INTEGER NOT NULL,
+    good INTEGER NOT NULL,
+    cool_down INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    complaint TEXT NOT NULL,
+    PRIMARY KEY (session_date, source)
+) STRICT, WITHOUT ROWID
+"""
+
+
 def m0001_event_log(db: "Database") -> None:
     """The log, and who may write it."""
     _script(db, EVENTS)
@@ -351,12 +417,18 @@ def m0005_curves_and_reports(db: "Database") -> None:
     )
 
 
+def m0006_track_record(db: "Database") -> None:
+    """Forecasts as they were locked, what came of them, and where each source stands."""
+    _script(db, TRACK_RECORD)
+
+
 MIGRATIONS = (
     m0001_event_log,
     m0002_books,
     m0003_decisions,
     m0004_service_records,
     m0005_curves_and_reports,
+    m0006_track_record,
 )
 
 

@@ -10,6 +10,7 @@ from state.cost_basis import exact_sum
 from state.json_rows import Row, percent
 from state.latch import LatchState
 from state.rows import optional_decimal
+from state.track_rows import demotions
 
 Query = Callable[..., list[sqlite3.Row]]
 
@@ -46,6 +47,7 @@ def status(rows: Query, latch: LatchState) -> Row:
             row["name"]: row["state"] for row in rows("SELECT name, state FROM breakers ORDER BY 1")
         },
         "forecast_source": facts.get("forecast_source"),
+        "demoted_sources": demotions(rows),
         "reconciled_at": facts.get("reconciled_at"),
         "last_run": dict(last_run[0]) if last_run else None,
         "account": rows("SELECT account FROM writer")[0]["account"],

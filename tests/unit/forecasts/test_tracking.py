@@ -1,8 +1,6 @@
 import dataclasses
 import datetime as dt
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +9,8 @@ from domain.errors import StateError
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
-from forecasts.drift import DriftRule, DriftSettings, DriftState, check, complaint
-from forecasts.forecast_log import ForecastLog
+from domain.track_record import LockedForecast, Standing
+from forecasts.drift import DriftRule, DriftSettings, check, complaint
 from forecasts.scorecard import (
     Scores,
     by_confidence,
@@ -21,8 +19,9 @@ from forecasts.scorecard import (
     by_symbol,
     grouped,
     scores_of,
+    student,
 )
-from forecasts.tracking import LockedForecast, lock, read_line, score, verify_chain
+from forecasts.tracking import lock, score, verify_answer, verify_chain
 from tests.support.forecast_scene import made_up_bars
 
 AAPL, KO = Symbol("AAPL"), Symbol("KO")
@@ -55,6 +54,7 @@ def locked(*forecasts: Forecast, after: LockedForecast | None = None) -> tuple[L
     return lock(
         forecasts,
         {one.symbol: 100.0 for one in forecasts},
+        base_rate=0.55,
         locked_at=forecasts[0].as_of,
         after=after,
     )
@@ -71,25 +71,38 @@ def test_records_are_chained_in_the_order_of_symbols() -> None:
 
 
 def test_a_symbol_without_a_last_close_is_not_locked() -> None:
-    assert lock([forecast()], {}, locked_at=forecast().as_of, after=None) == ()
+    at = forecast().as_of
 
-
-def test_a_record_survives_being_written_and_read() -> None:
-    (record,) = locked(forecast())
-
-    assert read_line(record.to_line()) == record
+    assert lock([forecast()], {}, base_rate=0.5, locked_at=at, after=None) == ()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("probability_up", 0.63), ("quantiles", [-0.05, 0.003, 0.06]), ("locked_at", "2022-01-01")],
+    "change",
+    [
+        {"probability_up": 0.63},
+        {"quantiles": (-0.05, 0.003, 0.06)},
+        {"base_rate": 0.5},
+        {"locked_at": dt.datetime(2022, 1, 1, tzinfo=dt.UTC)},
+    ],
 )
-def test_a_record_that_was_changed_is_found_out(name: str, value: object) -> None:
+def test_a_record_that_was_changed_is_found_out(change: dict[str, object]) -> None:
     (record,) = locked(forecast())
-    changed = json.dumps(json.loads(record.to_line()) | {name: value})
 
     with pytest.raises(StateError, match="was changed after it was locked"):
-        read_line(changed)
+        verify_chain([dataclasses.replace(record, **change)])  # type: ignore[arg-type]
+
+
+def test_an_answer_is_held_by_the_digest_of_its_last_forecast() -> None:
+    first = locked(forecast(AAPL), forecast(KO))
+    second = locked(forecast(AAPL, bar=101), forecast(KO, bar=101), after=first[-1])
+    verify_answer(second, first=3, digest=second[-1].digest)
+    forged = locked(forecast(AAPL, bar=102), forecast(KO, bar=102), after=first[-1])
+
+    for broken in (second[:1], second[1:], (), first, forged):
+        with pytest.raises(StateError, match="not all there"):
+            verify_answer(broken, first=3, digest=second[-1].digest)
+    with pytest.raises(StateError, match="does not follow"):
+        verify_answer((forged[0], second[1]), first=3, digest=second[-1].digest)
 
 
 def test_a_record_that_is_missing_moved_or_slipped_in_is_found_out() -> None:
@@ -131,7 +144,7 @@ def test_a_forecast_locked_after_its_outcome_was_known_does_not_count() -> None:
     one = forecast()
     late = BARS[AAPL][105].at + dt.timedelta(hours=16)
 
-    records = lock([one], {AAPL: 1.0}, locked_at=late, after=None)
+    records = lock([one], {AAPL: 1.0}, base_rate=0.5, locked_at=late, after=None)
 
     assert score(records, BARS) == ()
 
@@ -148,7 +161,7 @@ def test_only_the_first_forecast_of_a_day_counts() -> None:
 
     (found,) = score((*first, *second), BARS)
 
-    assert found.forecast.probability_up == 0.62
+    assert found.probability_up == 0.62
 
 
 def test_a_forecast_without_its_bars_is_not_scored() -> None:
@@ -181,11 +194,12 @@ def many(right_share: float, count: int = 2000) -> Scores:
                 )
             ],
             {AAPL: 1.0},
+            base_rate=0.5,
             locked_at=days[number] + dt.timedelta(hours=20),
             after=last,
         )
         records.append(last)
-    found = scores_of(score(records, {AAPL: bars}), base_rate=0.5)
+    found = scores_of(score(records, {AAPL: bars}))
     assert found is not None
     return found
 
@@ -208,7 +222,7 @@ def test_scores_are_grouped_by_what_one_asks_for() -> None:
     scored = score((*records, *more), BARS)
 
     names = {
-        name: set(grouped(scored, by, base_rate=0.55))
+        name: set(grouped(scored, by))
         for name, by in {
             "model": by_model,
             "source": by_source,
@@ -226,7 +240,26 @@ def test_scores_are_grouped_by_what_one_asks_for() -> None:
 
 
 def test_one_day_is_too_little_for_a_score() -> None:
-    assert scores_of(score(locked(forecast()), BARS), base_rate=0.5) is None
+    assert scores_of(score(locked(forecast()), BARS)) is None
+
+
+def test_overlapping_forecasts_count_once_per_horizon() -> None:
+    records = []
+    last: LockedForecast | None = None
+    for bar in range(50, 250):
+        (last,) = locked(forecast(bar=bar, horizon=20), after=last)
+        records.append(last)
+
+    found = scores_of(score(records, BARS))
+
+    assert found is not None
+    assert (found.count, found.periods) == (200, 10)
+    assert found.effective_size <= 10
+
+
+@pytest.mark.parametrize(("freedom", "point"), [(4, 2.776), (9, 2.262), (30, 2.042), (1e6, 1.96)])
+def test_few_periods_need_a_wider_margin(freedom: float, point: float) -> None:
+    assert student(freedom) == pytest.approx(point, rel=0.01)
 
 
 def scores(**changes: float) -> Scores:
@@ -236,9 +269,12 @@ def scores(**changes: float) -> Scores:
         "advantage": -0.01,
         "advantage_error": 0.02,
         "effective_size": 500.0,
+        "periods": 250.0,
         "brier": 0.249,
         "baseline_brier": 0.249,
+        "brier_excess_error": 0.0005,
         "coverage_of_80_band": 0.8,
+        "coverage_error": 0.01,
         **changes,
     }
     return Scores(count=5000, **values)
@@ -248,10 +284,12 @@ def scores(**changes: float) -> Scores:
     ("changes", "words"),
     [
         ({"advantage": -0.05}, "less often right"),
-        ({"coverage_of_80_band": 0.70}, "80 % band"),
-        ({"coverage_of_80_band": 0.90}, "80 % band"),
+        ({"coverage_of_80_band": 0.69}, "80 % band"),
+        ({"coverage_of_80_band": 0.91}, "80 % band"),
         ({"coverage_of_80_band": math.nan}, "80 % band"),
+        ({"coverage_error": math.nan}, "80 % band"),
         ({"brier": 0.253}, "Brier skill"),
+        ({"brier": math.nan}, "Brier skill"),
         ({"advantage": math.nan}, "less often right"),
     ],
 )
@@ -272,68 +310,45 @@ def test_an_honest_model_below_55_percent_is_kept_by_default_and_demoted_by_the_
 
 def test_too_little_evidence_is_no_complaint() -> None:
     assert complaint(None, DriftSettings()) is None
-    assert complaint(scores(advantage=-0.2, effective_size=50.0), DriftSettings()) is None
+    assert complaint(scores(advantage=-0.2, effective_size=20.0), DriftSettings()) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"advantage": -0.05, "advantage_error": 0.03},
+        {"advantage": -0.05, "periods": 3.0},
+        {"coverage_of_80_band": 0.70, "coverage_error": 0.02},
+        {"brier": 0.253, "brier_excess_error": 0.002},
+    ],
+)
+def test_what_chance_could_have_done_is_no_complaint(changes: dict[str, float]) -> None:
+    assert complaint(scores(**changes), DriftSettings()) is None
+
+
+def checked(state: Standing | None, seen: Scores, settings: DriftSettings, model: str) -> Standing:
+    return check(state, seen, settings, source=ForecastSource.REMOTE, model=model)
 
 
 def test_demotion_and_return_take_several_checks_in_a_row() -> None:
     settings = DriftSettings(bad_checks=3, good_checks=2, cool_down_checks=2)
     bad, good = scores(advantage=-0.1), scores()
-    state = DriftState()
+    state: Standing | None = None
     history = []
 
     for seen in (bad, bad, good, bad, bad, bad, good, good, good, bad, bad, bad):
-        state = check(state, seen, settings)
+        state = checked(state, seen, settings, "lstm/1")
         history.append(state.is_demoted)
 
     assert history == [False] * 5 + [True, True, True, False] + [False, False, True]
+    assert state is not None
     assert "less often right" in state.reason
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "forecasts.jsonl"
+def test_another_model_starts_afresh() -> None:
+    settings = DriftSettings(bad_checks=1, cool_down_checks=5)
+    demoted = checked(None, scores(advantage=-0.1), settings, "lstm/1")
 
-
-def test_a_log_can_be_opened_again(path: Path) -> None:
-    log = ForecastLog(path)
-    log.append(locked(forecast(AAPL), forecast(KO)))
-    log.append(locked(forecast(AAPL, bar=101), after=log.last))
-    log.append(())
-
-    again = ForecastLog(path)
-
-    assert [record.number for record in again.records] == [1, 2, 3]
-    assert again.last == log.last
-
-
-def test_a_log_refuses_records_that_do_not_follow(path: Path) -> None:
-    log = ForecastLog(path)
-    log.append(locked(forecast()))
-
-    with pytest.raises(StateError, match="does not follow"):
-        log.append(locked(forecast(KO)))
-
-    assert len(ForecastLog(path).records) == 1
-
-
-@pytest.mark.parametrize("kept", [1, 20, 200])
-def test_a_line_cut_short_by_a_crash_is_dropped(path: Path, kept: int) -> None:
-    log = ForecastLog(path)
-    log.append(locked(forecast(AAPL)))
-    whole = path.read_bytes()
-    log.append(locked(forecast(KO), after=log.last))
-    path.write_bytes(path.read_bytes()[: len(whole) + kept])
-
-    again = ForecastLog(path)
-    again.append(locked(forecast(KO), after=again.last))
-
-    assert [record.symbol for record in ForecastLog(path).records] == ["AAPL", "KO"]
-
-
-@pytest.mark.parametrize("damage", [b"{}\n", b"garbage\n", b"\xff\n", b"\n"])
-def test_a_damaged_log_is_not_trusted(path: Path, damage: bytes) -> None:
-    ForecastLog(path).append(locked(forecast()))
-    path.write_bytes(path.read_bytes() + damage)
-
-    with pytest.raises(StateError, match="cannot be trusted"):
-        ForecastLog(path)
+    assert demoted.is_demoted
+    assert not checked(demoted, scores(), settings, "lstm/2").is_demoted
+    assert checked(demoted, scores(), settings, "lstm/1").is_demoted
