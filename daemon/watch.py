@@ -4,7 +4,9 @@ import datetime as dt
 
 import structlog
 
+from daemon.market_check import MarketCheck
 from daemon.monitor import Monitor
+from daemon.stops import Stops
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock, sleep_until
 from domain.errors import AuthRefused, ProviderUnavailable
@@ -25,13 +27,17 @@ class Watch:
         *,
         reconciler: Reconciler,
         monitor: Monitor,
+        stops: Stops,
         clock: Clock,
+        market: MarketCheck | None = None,
         vitals: Vitals | None = None,
         every_seconds: float = RECONCILE_SECONDS,
     ) -> None:
         self._reconciler = reconciler
         self._monitor = monitor
+        self._stops = stops
         self._clock = clock
+        self._market = market
         self._vitals = vitals or Vitals()
         self._every_seconds = every_seconds
         self._log = structlog.get_logger("watch")
@@ -60,5 +66,8 @@ class Watch:
         except (ProviderUnavailable, AuthRefused) as exc:
             is_answered = False
             self._log.warning("reconcile.failed", reason=str(exc))
-        await self._monitor.check(session, snapshot=is_snapshot)
+        if is_snapshot and self._market is not None:
+            await self._market.look(session)
+        judged = await self._monitor.check(session, snapshot=is_snapshot)
+        await self._stops.look(session, judged)
         self._vitals.look_finished(is_answered=is_answered)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.errors import ConfigError
+from risk.error_rate import ErrorLimit
 
 # Lowest and highest value allowed, both included.
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -27,6 +28,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "reduce_at_daily_loss_pct": (0.01, 50),
     "max_daily_loss_pct": (0.01, 50),
     "max_drawdown_pct": (0.01, 90),
+    "stop_loss_pct": (0.1, 100),
+    "max_order_error_pct": (1, 100),
+    "min_order_errors": (1, 1_000),
+    "order_error_window_seconds": (10, 86_400),
     "max_position_pct": (0.01, 100),
     "max_gross_pct": (0.01, 400),
     "max_net_pct": (0.01, 400),
@@ -61,6 +66,11 @@ class RiskLimits:
     reduce_at_daily_loss_pct: Decimal = Decimal("1.5")
     max_daily_loss_pct: Decimal = Decimal("2.0")
     max_drawdown_pct: Decimal = Decimal("5.0")
+    stop_loss_pct: Decimal = Decimal(100)  # of a holding's average cost; 100 is no stop
+    # errors of the order path
+    max_order_error_pct: Decimal = Decimal(25)
+    min_order_errors: int = 5
+    order_error_window_seconds: int = 600
     # exposure
     max_position_pct: Decimal = Decimal(10)
     max_gross_pct: Decimal = Decimal(100)
@@ -102,6 +112,15 @@ class RiskLimits:
                 f"risk.min_order_notional_usd = {self.min_order_notional_usd}: must not be above "
                 f"risk.max_order_notional_usd = {self.max_order_notional_usd}"
             )
+
+    @property
+    def order_errors(self) -> ErrorLimit:
+        """How much of the order path may fail before it halts."""
+        return ErrorLimit(
+            max_pct=self.max_order_error_pct,
+            least_errors=self.min_order_errors,
+            window_seconds=float(self.order_error_window_seconds),
+        )
 
     @property
     def max_tilt(self) -> float:

@@ -62,7 +62,7 @@ def _order(book: Book, signal: CombinedSignal, target: Target) -> OrderRequest |
     if price is None or target.quantity == held:
         return None
     if abs(target.quantity) < abs(held) and target.quantity * held >= 0:
-        return _exit_order(book, signal, target, price)
+        return exit_order(book, target.symbol, target.quantity, price, _reason(signal))
     return _entry_order(book, signal, target, price)
 
 
@@ -83,13 +83,17 @@ def _entry_order(
     band = limits.no_trade_band_pct * book.view.account.equity / HUNDRED if held != 0 else ZERO
     if quantity <= 0 or quantity * limit < max(limits.min_order_notional_usd, band):
         return None
-    return _request(book, signal, side, ENTRY, quantity, price, limit)
+    return _request(book, symbol, side, ENTRY, quantity, price, limit, _reason(signal))
 
 
-def _exit_order(
-    book: Book, signal: CombinedSignal, target: Target, price: Decimal
+def exit_order(
+    book: Book, symbol: Symbol, target: Decimal, price: Decimal, reason: str
 ) -> OrderRequest | None:
-    symbol, limits, held = target.symbol, book.limits, book.held(target.symbol)
+    """Return the order that brings a holding down to ``target`` signed shares.
+
+    None where an exit works already, nothing is free to be sold, or the change is too small.
+    """
+    limits, held = book.limits, book.held(symbol)
     side = Side.SELL if held > 0 else Side.BUY
     own = [r for r in book.reservations if r.symbol == symbol and r.side is side]
     if any(reserved.leg == EXIT for reserved in own):
@@ -97,9 +101,9 @@ def _exit_order(
     collar = max(limits.exit_collar_pct, limits.price_collar_pct)
     limit = limit_price(price, side, collar)
     free = abs(held) - sum((reserved.quantity for reserved in own), ZERO)
-    quantity = min(abs(held - target.quantity), free)
+    quantity = min(abs(held - target), free)
     band = limits.no_trade_band_pct * book.view.account.equity / HUNDRED
-    if target.quantity != 0 and quantity * price < max(limits.min_order_notional_usd, band):
+    if target != 0 and quantity * price < max(limits.min_order_notional_usd, band):
         return None
     quantity = min(quantity, whole_shares(limits.max_order_notional_usd / limit))
     asset = book.view.assets.get(symbol)
@@ -107,7 +111,7 @@ def _exit_order(
         quantity = whole_shares(quantity)
     if quantity <= 0:
         return None
-    return _request(book, signal, side, EXIT, quantity, price, limit)
+    return _request(book, symbol, side, EXIT, quantity, price, limit, reason)
 
 
 def _volume_cap(book: Book, symbol: Symbol) -> Decimal:
@@ -119,14 +123,15 @@ def _volume_cap(book: Book, symbol: Symbol) -> Decimal:
 
 def _request(
     book: Book,
-    signal: CombinedSignal,
+    symbol: Symbol,
     side: Side,
     leg: str,
     quantity: Decimal,
     price: Decimal,
     limit: Decimal,
+    reason: str,
 ) -> OrderRequest:
-    symbol, session_date = signal.symbol, book.view.session.date
+    session_date = book.view.session.date
     revision = book.revisions.get((symbol, leg), 0)
     return OrderRequest(
         client_order_id=client_order_id(
@@ -148,8 +153,14 @@ def _request(
         leg=leg,
         revision=revision,
         decision_price=price,
-        reason=f"{signal.action.value}, P {signal.confidence:.2f}, expected "
-        f"{signal.expected_return:+.2%} in {signal.horizon} sessions",
+        reason=reason,
+    )
+
+
+def _reason(signal: CombinedSignal) -> str:
+    return (
+        f"{signal.action.value}, P {signal.confidence:.2f}, expected "
+        f"{signal.expected_return:+.2%} in {signal.horizon} sessions"
     )
 
 

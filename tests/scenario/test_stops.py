@@ -1,0 +1,142 @@
+"""Protective stops over the order path: what is sold, when, and what stays."""
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+from daemon.monitor import Judged
+from daemon.stops import Stops
+from domain.ids import Symbol
+from domain.market import Session
+from domain.orders import BrokerOrder, OrderState, Side
+from domain.trading_state import TradingState
+from risk.drawdown import RiskAssessment
+from risk.settings import RiskLimits
+from tests.support.order_scene import SESSION, Scene, posted, request
+from tests.support.virtual_time import OPENING, virtual
+
+AAPL = Symbol("AAPL")
+TODAY = Session(
+    date=SESSION, open=OPENING, close=OPENING + dt.timedelta(hours=6.5), is_half_day=False
+)
+LIMITS = RiskLimits(stop_loss_pct=Decimal(10))
+
+
+async def holding(directory: Path) -> Scene:
+    """Ten AAPL bought at 100, half an hour into the session, both books agreeing."""
+    scene = Scene(directory)
+    await scene.send(request())
+    scene.broker.fill(scene.broker.order(request().client_order_id), 10, "100")
+    scene.merge_stream()
+    await scene.clock.sleep(1800)
+    await scene.reconciler.run("periodic")
+    return scene
+
+
+async def look(scene: Scene, times: int = 1, *, limits: RiskLimits = LIMITS) -> None:
+    stops = Stops(scene.desk, scene.path, limits)
+    for _ in range(times):
+        account = await scene.broker.account()
+        judged = Judged(account=account, at=scene.clock.now(), assessment=calm())
+        await stops.look(TODAY, judged)
+        await scene.clock.sleep(30)
+
+
+def calm() -> RiskAssessment:
+    return RiskAssessment(
+        trading_state=TradingState.ACTIVE,
+        should_engage_latch=False,
+        daily_pnl=Decimal(0),
+        daily_loss_pct=Decimal(0),
+        drawdown_pct=Decimal(0),
+        reasons=(),
+    )
+
+
+def sales(scene: Scene) -> list[BrokerOrder]:
+    return [order for order in scene.broker.working() if order.side is Side.SELL]
+
+
+@virtual
+async def test_a_holding_below_its_stop_is_sold_once_through_the_order_path(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+
+    await look(scene, times=2)
+
+    (sale,) = sales(scene)
+    assert (sale.quantity, sale.limit_price) == (Decimal(10), Decimal("84.55"))
+    assert scene.alert_kinds()["stop.reached"] == 1
+
+
+@virtual
+async def test_above_the_stop_and_without_one_nothing_is_sold(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal("90.01")
+    await look(scene)
+    scene.broker.prices[AAPL] = Decimal(1)
+    await look(scene, limits=RiskLimits())
+
+    assert sales(scene) == []
+
+
+@virtual
+async def test_a_stop_without_a_buyer_is_priced_anew_after_a_minute(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    await look(scene)
+    scene.broker.prices[AAPL] = Decimal(70)
+    await scene.clock.sleep(31)
+
+    await look(scene)
+
+    (sale,) = sales(scene)
+    assert sale.limit_price == Decimal("66.50")
+    assert len(posted(scene)) == 3
+
+
+@virtual
+async def test_our_own_purchase_is_canceled_before_the_sale(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    await scene.send(request(quantity=5, revision=1), cutoff=TODAY.close)
+    scene.broker.prices[AAPL] = Decimal(80)
+
+    await look(scene)
+
+    assert scene.state_of(request(quantity=5, revision=1)) is OrderState.CANCELED
+    assert [order.quantity for order in sales(scene)] == [Decimal(10)]
+
+
+@virtual
+async def test_a_purchase_by_hand_is_not_sold_with_our_shares(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(25)
+    scene.broker.prices[AAPL] = Decimal(80)
+
+    await look(scene)
+
+    assert [order.quantity for order in sales(scene)] == [Decimal(10)]
+
+
+@virtual
+async def test_with_the_latch_engaged_the_stop_is_told_and_not_sent(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.desk.halt("a person stopped it")
+    scene.broker.prices[AAPL] = Decimal(80)
+
+    await look(scene, times=2)
+
+    assert sales(scene) == []
+    assert scene.alert_kinds()["stop.reached"] == 1
+    assert "denied by" in dict(scene.alerts)["stop.reached"]
+
+
+@virtual
+async def test_outside_the_session_nothing_is_looked_at(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(80)
+    await scene.clock.sleep(7 * 3600)
+
+    await look(scene)
+
+    assert sales(scene) == []
