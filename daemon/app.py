@@ -153,6 +153,7 @@ async def open_books(
         clock=connection.clock,
         trading_state=RiskState(store).trading_state,
         settings=OrderSettings(is_long_only=not config.risk.allow_short),
+        errors=ErrorWindow(config.risk.order_errors),
         alert=telling.hub.alert if telling else _alert,
     )
 
@@ -186,6 +187,12 @@ def _build(
     store, calendar = desk.store, sources.calendar
     path = OrderPath(desk)
     reconciler = Reconciler(desk, path)
+    market = MarketCheck(
+        desk,
+        calendar=calendar,
+        facts=Facts(store),
+        is_clock_compared=config.clock.kind == "system",
+    )
     monitor = Monitor(
         desk,
         risk_state=RiskState(store),

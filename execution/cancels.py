@@ -1,6 +1,13 @@
 """Cancels of our own orders: an answer is never proof, only a read of a terminal state is."""
 
-from domain.errors import AuthRefused, BrokerError, BrokerUnavailable, RateLimited
+from domain.errors import (
+    AuthRefused,
+    BrokerError,
+    BrokerUnavailable,
+    NotSent,
+    OrderRejected,
+    RateLimited,
+)
 from domain.ids import BrokerOrderId
 from domain.orders import BrokerOrder
 from execution.books import Books
@@ -66,9 +73,12 @@ class Cancels:
             await self._desk.broker.cancel(broker_order_id)
         except RateLimited as exc:
             return retry_after(exc.retry_after_seconds)
-        except (BrokerError, BrokerUnavailable):
+        except (BrokerError, BrokerUnavailable) as exc:
             # Refused means terminal or being canceled, unknown means unknown: read it again.
+            is_clear = isinstance(exc, OrderRejected | NotSent)
+            self._desk.operated("" if is_clear else f"cancel: {exc}")
             return 0.0
+        self._desk.operated()
         return 0.0
 
     async def _read(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:

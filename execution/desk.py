@@ -10,6 +10,8 @@ from domain.clock import Clock
 from domain.errors import StateError
 from domain.ids import Symbol
 from domain.trading_state import TradingState, strictest
+from risk.error_rate import ErrorWindow
+from risk.settings import RiskLimits
 from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
@@ -41,6 +43,10 @@ class OrderSettings:
     is_long_only: bool = False
 
 
+def _error_window() -> ErrorWindow:
+    return ErrorWindow(RiskLimits().order_errors)
+
+
 def _no_alert(_kind: str, _text: str, _symbol: Symbol | None) -> None:
     """Tell nobody."""
 
@@ -65,6 +71,7 @@ class Desk:
     alert: Alert = _no_alert
     is_halted: bool = False
     disputed: dict[Symbol, Decimal] = field(default_factory=dict)
+    errors: ErrorWindow = field(default_factory=_error_window)
 
     def effective_state(self) -> TradingState:
         """Return the strictest of the trading state, the latch file and the latch row."""
@@ -86,6 +93,16 @@ class Desk:
         if before != reason and not before.startswith(MANUAL_LOCK):
             self.ledger.lock(symbol, reason)
             self.note("symbol.locked", f"{symbol} is locked to exits: {reason}", symbol)
+
+    def operated(self, problem: str = "") -> None:
+        """Count one operation of the order path; too many problems halt it.
+
+        Args:
+            problem: what went wrong, in words; empty when the answer was clear, good or bad.
+        """
+        reason = self.errors.record(self.clock.monotonic(), is_error=bool(problem))
+        if reason:
+            self.halt(f"error rate: {reason}; the last: {problem}")
 
     def halt(self, reason: str) -> None:
         """Engage the latch; neither a full disk nor a broken database stops that."""

@@ -8,6 +8,7 @@ from domain.errors import (
     BrokerUnavailable,
     DuplicateOrder,
     NotSent,
+    OpenbellError,
     OrderRejected,
     RateLimited,
     SendRefused,
@@ -44,6 +45,10 @@ class Sender:
         self.in_flight.add(request.client_order_id)
         try:
             await self._deliver(request, cutoff)
+        except OpenbellError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a bug at one order must not orphan the others
+            self._in_doubt(request, f"unexpected {exc!r}")
         finally:
             self.in_flight.discard(request.client_order_id)
 
@@ -91,28 +96,37 @@ class Sender:
         except DuplicateOrder as exc:
             # Proof that it exists: look it up, compare every field, adopt.
             journal.mark_unknown(order_id, str(exc))
+            self._desk.operated()
             await self._evidence.look(order_id)
         except OrderRejected as exc:
             journal.mark_rejected(order_id, str(exc))
+            self._desk.operated()
         except AuthRefused as exc:
             journal.mark_rejected(order_id, str(exc))
             self._desk.halt(f"auth: the broker refused the keys: {exc}")
         except (BrokerError, BrokerUnavailable) as exc:
-            # The stream may have shown the order before its answer was given up.
-            if journal.mark_unknown(order_id, str(exc)):
-                self._desk.note("order.unknown", f"{request.symbol}: {exc}", request.symbol)
+            self._in_doubt(request, str(exc))
         else:
             self._accepted(request, order)
         return None
+
+    def _in_doubt(self, request: OrderRequest, problem: str) -> None:
+        text = f"{request.symbol}: {problem}"
+        # The stream may have shown the order before its answer was given up.
+        if self._desk.journal.mark_unknown(request.client_order_id, problem):
+            self._desk.note("order.unknown", text, request.symbol)
+        self._desk.operated(text)
 
     def _accepted(self, request: OrderRequest, order: BrokerOrder) -> None:
         wrong = mismatches(request, order)
         if not wrong:
             self._books.merge_order(order)
+            self._desk.operated()
             return
         text = f"{request.symbol}: the answer was for another order: {'; '.join(wrong)}"
         self._desk.journal.mark_unknown(request.client_order_id, text)
         self._desk.note("broker.crossed_answer", text, request.symbol)
+        self._desk.operated(text)
 
     def _skip(self, order_id: ClientOrderId, reason: str) -> None:
         with self._desk.store.transaction():

@@ -126,6 +126,9 @@ class Updates:
             self._books.to_read.add(item.order.broker_order_id)
             text = f"{item.order.symbol}: {item.event} could not be merged ({exc!r}): {item}"
             self._desk.note("stream.dead_letter", text, item.order.symbol)
+            self._desk.operated(text)
+        else:
+            self._desk.operated()
 
     def _read_instead(self, frame: str) -> None:
         """Have the orders that an unreadable frame names read by REST, or everything."""
