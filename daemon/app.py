@@ -36,6 +36,7 @@ from execution.reconcile import Reconciler
 from execution.stream import StreamFollower
 from forecasts.base import Forecaster
 from marketdata.session_calendar import NyseCalendar
+from risk.error_rate import ErrorWindow
 from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.facts import Facts
@@ -187,12 +188,6 @@ def _build(
     store, calendar = desk.store, sources.calendar
     path = OrderPath(desk)
     reconciler = Reconciler(desk, path)
-    market = MarketCheck(
-        desk,
-        calendar=calendar,
-        facts=Facts(store),
-        is_clock_compared=config.clock.kind == "system",
-    )
     monitor = Monitor(
         desk,
         risk_state=RiskState(store),
