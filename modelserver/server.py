@@ -17,9 +17,9 @@ from modelserver.catalog import Catalog
 from modelserver.endpoints import Endpoints
 from modelserver.metrics import ServerMetrics
 from modelserver.settings import ServerSettings
+from transport.serving import listen, start_serving
 
 _KEEP_ALIVE_SECONDS = 75
-_LAST_ANSWERS_SECONDS = 2
 _MOST_CONNECTIONS = 256
 _MOST_THREADS = 64
 
@@ -96,26 +96,13 @@ class ModelServer:
         await self._close_models()
 
     async def _serve(self, listener: socket.socket) -> None:
-        config = uvicorn.Config(
+        self._uvicorn = await start_serving(
             self._endpoints.application(),
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
+            listener,
+            keep_alive_seconds=_KEEP_ALIVE_SECONDS,
             ws="none",
-            date_header=False,
-            server_header=False,
             limit_concurrency=_MOST_CONNECTIONS,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
         )
-        config.load()
-        server = uvicorn.Server(config)
-        # Server.serve() would take the signals, and end the process by the signal's own
-        # status instead of 0.
-        server.lifespan = config.lifespan_class(config)
-        await server.startup(sockets=[listener])
-        self._uvicorn = server
 
     async def _close_models(self) -> None:
         await self._catalog.aclose()
@@ -129,17 +116,10 @@ async def serve(server: ModelServer, stop: asyncio.Event) -> None:
 
 
 def _listen(settings: ServerSettings) -> socket.socket:
-    host = "127.0.0.1" if settings.host == "localhost" else settings.host
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's delay off only where the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, settings.port))
+        return listen(settings.host, settings.port)
     except OSError as exc:
-        listener.close()
         raise ConfigError(
             f"serve-models: {settings.host} port {settings.port} cannot be opened "
             f"({exc.strerror}); choose another with --port"
         ) from exc
-    return listener

@@ -2,6 +2,6 @@
 
 from brokers.paper_server.faults import Fault, parse_fault
 from brokers.paper_server.options import Keys, ServerOptions
-from brokers.paper_server.server import PaperServer, run_paper_server
+from brokers.paper_server.server import PaperServer
 
-__all__ = ["Fault", "Keys", "PaperServer", "ServerOptions", "parse_fault", "run_paper_server"]
+__all__ = ["Fault", "Keys", "PaperServer", "ServerOptions", "parse_fault"]

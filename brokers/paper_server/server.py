@@ -32,11 +32,9 @@ from brokers.paper_server.trading import TradingApi
 from brokers.paper_server.venue import Venue
 from domain.clock import Clock
 from domain.errors import ConfigError
+from transport.serving import cut_off, listen, start_serving
 
 _HOST = "127.0.0.1"
-# Timers of idle connections would be steps of simulated time.
-_NEVER_SECONDS = 10 * 365 * 86_400
-_GRACEFUL_SECONDS = 2
 
 
 class PaperServer:
@@ -151,27 +149,14 @@ class PaperServer:
             self._journal.close()
             raise
         self._port = listener.getsockname()[1]
-        config = uvicorn.Config(
+        self._uvicorn = await start_serving(
             Starlette(routes=self._routes()),
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-            date_header=False,
-            server_header=False,
-            timeout_keep_alive=_NEVER_SECONDS,
-            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+            listener,
             ws="websockets-sansio",
             ws_ping_interval=None,
             ws_ping_timeout=None,
             ws_per_message_deflate=False,
         )
-        config.load()
-        server = uvicorn.Server(config)
-        # Server.serve() would tick ten times a second, each a step of simulated time.
-        server.lifespan = config.lifespan_class(config)
-        await server.startup(sockets=[listener])
-        self._uvicorn = server
         self._venue.settle()
         self._pump = asyncio.create_task(self._venue.pump(), name="paper-server-pump")
         return self
@@ -193,9 +178,7 @@ class PaperServer:
             self._venue.commit()
         finally:
             if self._uvicorn is not None:
-                for connection in list(self._uvicorn.server_state.connections):
-                    connection.transport.abort()
-                await self._uvicorn.shutdown()
+                await cut_off(self._uvicorn)
             self._journal.close()
 
     def _routes(self) -> list[BaseRoute]:
@@ -230,22 +213,11 @@ class PaperServer:
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-async def run_paper_server(server: PaperServer, *, until: asyncio.Event) -> None:
-    """Serve until ``until`` is set: the blocking half of ``openbell paper-server``."""
-    async with server:
-        await until.wait()
-
-
 def _listen(port: int) -> socket.socket:
-    # asyncio turns Nagle's delay off only where the protocol is named.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((_HOST, port))
+        return listen(_HOST, port)
     except OSError as exc:
-        listener.close()
         raise ConfigError(f"port {port} of {_HOST} is taken; choose another with --port") from exc
-    return listener
 
 
 async def _no_such_endpoint(request: Request) -> Response:

@@ -12,7 +12,7 @@ import pytest
 
 from brokers.exchange.codec import decode_event, encode_event
 from brokers.exchange.settings import ExchangeSettings
-from brokers.paper_server import PaperServer, ServerOptions, run_paper_server
+from brokers.paper_server import PaperServer, ServerOptions
 from brokers.paper_server.journal import JOURNAL_NAME, Journal
 from domain.clock import LoopClock
 from domain.errors import ConfigError, DataError, StateError, StorageError
@@ -136,22 +136,17 @@ def test_taken_port_is_named(tmp_path: Path) -> None:
     run(case)
 
 
-def test_server_listens_on_loopback_only_and_serves_until_told(tmp_path: Path) -> None:
+def test_server_listens_on_loopback_only(tmp_path: Path) -> None:
     async def case() -> None:
-        stop = asyncio.Event()
-        paper = server(tmp_path)
-        serving = asyncio.create_task(run_paper_server(paper, until=stop))
-        await asyncio.sleep(1)
-        assert paper.base_url.startswith("http://127.0.0.1:")
-        headers = {
-            "APCA-API-KEY-ID": paper.keys.key_id,
-            "APCA-API-SECRET-KEY": paper.keys.secret_key,
-        }
-        async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
-            assert (await client.get(f"{paper.base_url}/v2/clock")).status_code == 200
-            assert (await client.get(f"{paper.base_url}/v2/nothing")).status_code == 404
-        stop.set()
-        await serving
+        async with server(tmp_path) as paper:
+            assert paper.base_url.startswith("http://127.0.0.1:")
+            headers = {
+                "APCA-API-KEY-ID": paper.keys.key_id,
+                "APCA-API-SECRET-KEY": paper.keys.secret_key,
+            }
+            async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
+                assert (await client.get(f"{paper.base_url}/v2/clock")).status_code == 200
+                assert (await client.get(f"{paper.base_url}/v2/nothing")).status_code == 404
 
     run(case)
 
