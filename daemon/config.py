@@ -149,6 +149,37 @@ class LocalForecasts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingConfig:
+    """When a source of forecasts is demoted, by what came of them.
+
+    ``rule`` is ``relative`` (worse than its baseline beyond chance), ``absolute`` (right less
+    often than ``floor_pct``) or ``none``.
+    """
+
+    rule: str = setting("relative", choices=("relative", "absolute", "none"))
+    window_sessions: int = setting(250, low=20, high=2_500)
+    minimum_effective_size: float = setting(30.0, low=5, high=100_000)
+    floor_pct: float = setting(55.0, low=1, high=99)
+    bad_checks: int = setting(3, low=1, high=250)
+    good_checks: int = setting(10, low=1, high=250)
+    cool_down_checks: int = setting(20, low=0, high=250)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingConfig:
+    """Training a candidate once a week, in a process of its own; needs openbell[train].
+
+    ``promote`` lets a candidate that is better beyond chance replace the model in use.
+    """
+
+    enabled: bool = False
+    promote: bool = True
+    model: str = setting("lstm")
+    max_minutes: float = setting(180.0, low=1, high=2_880)
+    max_memory_gib: float = setting(8.0, low=1, high=512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastsConfig:
     """How far ahead, from how much history."""
 
@@ -156,6 +187,8 @@ class ForecastsConfig:
     min_history: int = setting(180, low=30, high=5_000)
     remote: RemoteForecasts = section(RemoteForecasts)
     local: LocalForecasts = section(LocalForecasts)
+    tracking: TrackingConfig = section(TrackingConfig)
+    retraining: RetrainingConfig = section(RetrainingConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
