@@ -7,11 +7,13 @@ its deadline is real time, also when the daemon's time is simulated.
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import select
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ from forecasts.local_worker import (
 
 Array = NDArray[np.float32]
 
-_CHUNK_BYTES = 1024 * 1024
+_PIPE_BYTES = 1024 * 1024
 _ERROR_BYTES = 2000
 # One thread each: more of them fight over the cores that the daemon needs.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -66,10 +68,7 @@ class ModelProcess:
             try:
                 self._ensure_started(until)
                 self._number += 1
-                body = np.ascontiguousarray(contexts, dtype="<f4")
-                self._send(HEADER.pack(CONTEXT, self._number, *body.shape), until)
-                self._send(body.tobytes(), until)
-                return self._answer(until)
+                return self._exchange(np.ascontiguousarray(contexts, dtype="<f4"), until)
             except (OSError, ProviderUnavailable) as exc:
                 self._kill()
                 raise ProviderUnavailable(f"the local model gave no answer: {exc}") from exc
@@ -100,54 +99,77 @@ class ModelProcess:
             if stream is not None:
                 _prepare(stream.fileno())
         digest = hashlib.sha256(self._model).digest()
-        self._send(HEADER.pack(MODEL, 0, len(self._model), len(digest), 0), until)
-        self._send(self._model + digest, until)
+        header = HEADER.pack(MODEL, 0, len(self._model), len(digest), 0)
+        self._write_until_answered(_views(header, self._model, digest), until)
         self._expect(READY, 0, until)
 
-    def _answer(self, until: float) -> Array:
-        shape = self._expect(QUANTILES, self._number, until)
-        size = shape[0] * shape[1] * shape[2] * FLOAT_BYTES
-        if size > LARGEST_FRAME_BYTES:
-            raise ProviderUnavailable("its answer is too large")
-        return np.frombuffer(self._receive(size, until), dtype="<f4").reshape(shape)
+    def _exchange(self, contexts: Array, until: float) -> Array:
+        # The child answers part by part while later ones are still on their way to it: both
+        # pipes have to move, or each end would wait for the other to read.
+        header = HEADER.pack(CONTEXT, self._number, *contexts.shape)
+        unsent = _views(header, contexts.data.cast("B") if contexts.size else b"")
+        answer: Array | None = None
+        done = 0
+        while answer is None or done < answer.shape[0]:
+            unsent = self._write_until_answered(unsent, until)
+            rows, *rest = self._expect(QUANTILES, self._number, until)
+            answer = _room_for((contexts.shape[0], *rest)) if answer is None else answer
+            if not 0 < rows <= answer.shape[0] - done or answer.shape[1:] != tuple(rest):
+                raise ProviderUnavailable("its answer has another shape")
+            self._read(answer[done : done + rows].data.cast("B"), until)
+            done += rows
+        return answer
+
+    def _write_until_answered(self, unsent: list[memoryview], until: float) -> list[memoryview]:
+        sink, source = self._pipes()
+        while unsent:
+            try:
+                unsent = _rest(unsent, os.writev(sink, unsent))
+            except BlockingIOError:
+                ready = self._wait({sink: select.POLLOUT, source: select.POLLIN}, until)
+                if source in ready:
+                    break
+        return unsent
 
     def _expect(self, kind: bytes, number: int, until: float) -> tuple[int, int, int]:
-        found, answered, *shape = HEADER.unpack(self._receive(HEADER.size, until))
+        header = bytearray(HEADER.size)
+        self._read(memoryview(header), until)
+        found, answered, *shape = HEADER.unpack(header)
         if found == FAILED:
-            text = self._receive(min(shape[0], _ERROR_BYTES), until).decode(errors="replace")
-            raise ProviderUnavailable(text)
+            text = bytearray(min(shape[0], _ERROR_BYTES))
+            self._read(memoryview(text), until)
+            raise ProviderUnavailable(text.decode(errors="replace"))
         if found != kind or answered != number:
             raise ProviderUnavailable("its answer belongs to another request")
         return shape[0], shape[1], shape[2]
 
-    def _send(self, data: bytes, until: float) -> None:
-        stream = None if self._child is None else self._child.stdin
-        if stream is None:
-            raise ProviderUnavailable("it is not running")
-        view = memoryview(data)
-        while view:
-            self._wait(stream.fileno(), select.POLLOUT, until)
-            view = view[os.write(stream.fileno(), view[:_CHUNK_BYTES]) :]
-
-    def _receive(self, size: int, until: float) -> bytes:
-        stream = None if self._child is None else self._child.stdout
-        if stream is None:
-            raise ProviderUnavailable("it is not running")
-        data = bytearray()
-        while len(data) < size:
-            self._wait(stream.fileno(), select.POLLIN, until)
-            part = os.read(stream.fileno(), min(_CHUNK_BYTES, size - len(data)))
-            if not part:
+    def _read(self, place: memoryview, until: float) -> None:
+        _, source = self._pipes()
+        while place:
+            try:
+                count = os.readv(source, [place])
+            except BlockingIOError:
+                self._wait({source: select.POLLIN}, until)
+                continue
+            if not count:
                 raise ProviderUnavailable("its process ended")
-            data += part
-        return bytes(data)
+            place = place[count:]
 
-    def _wait(self, descriptor: int, event: int, until: float) -> None:
+    def _wait(self, events: Mapping[int, int], until: float) -> set[int]:
         left = until - self._clock.monotonic()
         poll = select.poll()
-        poll.register(descriptor, event)
-        if not left > 0 or not poll.poll(left * 1000):
+        for descriptor, event in events.items():
+            poll.register(descriptor, event)
+        ready = {descriptor for descriptor, _ in poll.poll(left * 1000)} if left > 0 else set()
+        if not ready:
             raise ProviderUnavailable("its deadline passed")
+        return ready
+
+    def _pipes(self) -> tuple[int, int]:
+        child = self._child
+        if child is None or child.stdin is None or child.stdout is None:
+            raise ProviderUnavailable("it is not running")
+        return child.stdin.fileno(), child.stdout.fileno()
 
     def _kill(self) -> None:
         child, self._child = self._child, None
@@ -166,7 +188,26 @@ def _prepare(descriptor: int) -> None:
     widen = getattr(fcntl, "F_SETPIPE_SZ", None)
     if widen is not None:
         with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, widen, _CHUNK_BYTES)
+            fcntl.fcntl(descriptor, widen, _PIPE_BYTES)
+
+
+def _views(*parts: bytes | memoryview) -> list[memoryview]:
+    return [memoryview(part) for part in parts if len(part)]
+
+
+def _rest(unsent: list[memoryview], written: int) -> list[memoryview]:
+    left = []
+    for view in unsent:
+        if written < len(view):
+            left.append(view[written:])
+        written = max(0, written - len(view))
+    return left
+
+
+def _room_for(shape: tuple[int, ...]) -> Array:
+    if not 0 < math.prod(shape) * FLOAT_BYTES <= LARGEST_FRAME_BYTES:
+        raise ProviderUnavailable("its answer has an impossible size")
+    return np.empty(shape, dtype="<f4")
 
 
 def _environment() -> dict[str, str]:

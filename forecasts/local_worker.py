@@ -1,7 +1,8 @@
 """The local model's own process: reads frames, runs ONNX Runtime, writes frames.
 
 It is started by ``forecasts.local`` and talks over its standard input and output only.  A
-frame is a header and raw little-endian float32; nothing that could carry code is read.  It
+frame is a header and raw little-endian float32; nothing that could carry code is read.  The
+answer to one frame of contexts is as many frames of quantiles as it is computed in parts.  It
 ends when its input ends, so it cannot outlive the daemon.
 """
 
@@ -9,6 +10,7 @@ import hashlib
 import math
 import struct
 import sys
+from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -49,8 +51,8 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
                 session = _load(_exactly(source, shape[0]), _exactly(source, shape[1]))
                 _write(sink, READY, number, (0, 0, 0), b"")
             elif kind == CONTEXT and session is not None:
-                answer = _infer(session, source, shape)
-                _write(sink, QUANTILES, number, answer.shape, answer.tobytes())
+                for answer in _inferred(session, source, shape):
+                    _write(sink, QUANTILES, number, answer.shape, answer.data.cast("B"))
             else:
                 raise ValueError("a frame that has no place here")
         except Exception as exc:  # noqa: BLE001 -- the answer to anything is a FAILED frame
@@ -77,15 +79,29 @@ def _load(model: bytes, digest: bytes) -> _Session:
     return session
 
 
-def _infer(session: _Session, source: BinaryIO, shape: list[int]) -> Array:
-    size = shape[0] * shape[1] * shape[2] * FLOAT_BYTES
+def _inferred(session: _Session, source: BinaryIO, shape: list[int]) -> Iterator[Array]:
+    # Part by part as they arrive: the other end writes the next one meanwhile, and equal
+    # parts of this size stay in the cache.
+    rows, *rest = shape
+    size = rows * math.prod(rest) * FLOAT_BYTES
     if not 0 < size <= LARGEST_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
-    context = np.frombuffer(_exactly(source, size), dtype="<f4").reshape(shape)
-    # Equal parts that stay in the cache; a hundred symbols at once take a third longer.
-    parts = np.array_split(context, math.ceil(shape[0] / CHUNK))
-    answers = [session.run(None, {"context": part})[0] for part in parts]
-    return np.ascontiguousarray(np.concatenate(answers), dtype="<f4")
+    done, parts = 0, math.ceil(rows / CHUNK)
+    for number in range(1, parts + 1):
+        count = rows * number // parts - done
+        context = np.empty((count, *rest), dtype="<f4")
+        _fill(source, context.data.cast("B"))
+        yield np.ascontiguousarray(session.run(None, {"context": context})[0], dtype="<f4")
+        done += count
+
+
+def _fill(source: BinaryIO, place: memoryview) -> None:
+    while place:
+        # BytesIO and BufferedReader have readinto; the type of binary files does not say so.
+        got = source.readinto(place)  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("the input ended inside a frame")
+        place = place[got:]
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:
@@ -96,7 +112,7 @@ def _exactly(source: BinaryIO, size: int) -> bytes:
 
 
 def _write(
-    sink: BinaryIO, kind: bytes, number: int, shape: tuple[int, ...], payload: bytes
+    sink: BinaryIO, kind: bytes, number: int, shape: tuple[int, ...], payload: bytes | memoryview
 ) -> None:
     sink.write(HEADER.pack(kind, number, *shape))
     sink.write(payload)

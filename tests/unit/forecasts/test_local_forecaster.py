@@ -186,6 +186,26 @@ def test_an_input_of_the_wrong_shape_is_answered_with_a_reason(model: StoredMode
     process.close()
 
 
+def test_a_batch_larger_than_the_pipes_is_answered_in_order(model: StoredModel) -> None:
+    process = ModelProcess(model.onnx)
+    contexts = np.random.default_rng(1).normal(size=(1200, 60, 20)).astype(np.float32)
+
+    found = process.run(contexts, 60)
+    last = process.run(contexts[-3:], 60)
+    process.close()
+
+    assert found.shape == (1200, 40, 11)
+    np.testing.assert_allclose(found[-3:], last, rtol=1e-4, atol=1e-7)
+
+
+def test_no_context_at_all_is_answered_with_a_reason(model: StoredModel) -> None:
+    process = ModelProcess(model.onnx)
+
+    with pytest.raises(ProviderUnavailable, match="a frame of 0 bytes"):
+        process.run(np.zeros((0, 60, 20), dtype=np.float32), 20)
+    process.close()
+
+
 def test_who_comes_after_the_end_starts_no_new_process(model: StoredModel) -> None:
     process = ModelProcess(model.onnx)
     process.close()

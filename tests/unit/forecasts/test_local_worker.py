@@ -31,14 +31,25 @@ def answers(data: bytes) -> list[tuple[bytes, int, tuple[int, ...], bytes]]:
 def test_a_model_is_loaded_and_every_symbol_answered_in_order() -> None:
     contexts = np.random.default_rng(1).normal(size=(130, 60, 20)).astype(np.float32)
 
-    ready, many, one = answers(LOAD + ask(1, contexts) + ask(2, contexts[7:8]))
+    ready, *many, one = answers(LOAD + ask(1, contexts) + ask(2, contexts[7:8]))
 
     assert ready[:2] == (READY, 0)
-    assert many[:3] == (QUANTILES, 1, (130, 40, 11))
+    assert {part[:2] for part in many} == {(QUANTILES, 1)}
+    assert [part[2] for part in many] == [(43, 40, 11), (43, 40, 11), (44, 40, 11)]
     assert one[:3] == (QUANTILES, 2, (1, 40, 11))
-    whole = np.frombuffer(many[3], dtype="<f4").reshape(130, 40, 11)
+    whole = np.frombuffer(b"".join(part[3] for part in many), dtype="<f4").reshape(130, 40, 11)
     alone = np.frombuffer(one[3], dtype="<f4").reshape(1, 40, 11)
     np.testing.assert_allclose(whole[7:8], alone, rtol=1e-4, atol=1e-7)
+
+
+def test_a_part_is_answered_before_the_next_one_has_arrived() -> None:
+    contexts = np.zeros((65, 60, 20), dtype=np.float32)
+    half = len(LOAD) + HEADER.size + 32 * 60 * 20 * 4
+
+    found = answers((LOAD + ask(1, contexts))[:half])
+
+    assert [(one[0], one[2][0]) for one in found[:2]] == [(READY, 0), (QUANTILES, 32)]
+    assert found[2][0] == FAILED
 
 
 def test_a_model_that_changed_on_its_way_is_refused() -> None:
