@@ -16,11 +16,13 @@ from daemon.engines import Engines, open_engines
 from daemon.forecasting import forecast_engine, local_engine
 from daemon.lifecycle import Daemon, Ending, Life
 from daemon.live_mode import check_account
+from daemon.market_check import MarketCheck
 from daemon.monitor import Monitor
 from daemon.nightly import Nightly
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.service import Notifier
+from daemon.stops import Stops
 from daemon.telemetry.telling import Telling
 from daemon.trading_day import Trade
 from daemon.watch import Watch
@@ -188,12 +190,19 @@ def _build(
     store, calendar = desk.store, sources.calendar
     path = OrderPath(desk)
     reconciler = Reconciler(desk, path)
+    market = MarketCheck(
+        desk,
+        calendar=calendar,
+        facts=Facts(store),
+        is_clock_compared=config.clock.kind == "system",
+    )
     monitor = Monitor(
         desk,
         risk_state=RiskState(store),
         curve=EquityCurve(store),
         pause=Pause(store.directory),
         limits=config.risk,
+        doubt=lambda: market.problem,
     )
     trade = Trade(
         cycle=TradingCycle(
@@ -213,13 +222,19 @@ def _build(
         report=Reporter(store, calendar=calendar, clock=connection.clock).write,
         clock=connection.clock,
         nightly=Nightly(store, retention=config.retention, clock=connection.clock).jobs(),
+        market=market,
     )
     return Life(
         trade=trade,
         stream=telling.stream(connection.stream),
         follower=StreamFollower(desk, path, reconciler),
         watch=Watch(
-            reconciler=reconciler, monitor=monitor, clock=connection.clock, vitals=telling.vitals
+            reconciler=reconciler,
+            monitor=monitor,
+            stops=Stops(desk, path, config.risk),
+            clock=connection.clock,
+            market=market,
+            vitals=telling.vitals,
         ),
         runs=Runs(store),
         alarm=_alarm(config, connection.clock),

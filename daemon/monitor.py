@@ -1,6 +1,7 @@
 """Watch the account: high-water mark, daily loss, drawdown, and what follows from them."""
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -19,6 +20,10 @@ from state.risk_state import RiskState
 
 # Money that moves overnight belongs to the session that follows.
 _BEFORE_OPEN = dt.timedelta(hours=9)
+
+
+def _no_doubt() -> None:
+    """Nothing outside the account stands against entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +46,14 @@ class Monitor:
         curve: EquityCurve,
         pause: Pause,
         limits: RiskLimits,
+        doubt: Callable[[], str | None] = _no_doubt,
     ) -> None:
         self._desk = desk
         self._risk_state = risk_state
         self._curve = curve
         self._pause = pause
         self._limits = limits
+        self._doubt = doubt
         self._log = structlog.get_logger("monitor")
         self._last: tuple[Account, dt.datetime] | None = None
 
@@ -102,6 +109,8 @@ class Monitor:
         state = assessment.trading_state
         if state is TradingState.ACTIVE and (why := self._pause.reason) is not None:
             state, reason = TradingState.REDUCING, f"paused: {why}"
+        if state is TradingState.ACTIVE and (why := self._doubt()) is not None:
+            state, reason = TradingState.REDUCING, why
         if state is not self._risk_state.trading_state():
             self._log.warning("trading_state.changed", state=state.value, reason=reason)
         self._risk_state.set_trading_state(state, reason)

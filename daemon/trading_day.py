@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from daemon.market_check import MarketCheck
 from daemon.monitor import Monitor
 from daemon.nightly import NightJob
 from daemon.schedule import DueRun, RunKind
+from daemon.standing import standing_of
 from domain.clock import Clock
 from domain.decisions import GateResult
-from domain.errors import ProviderUnavailable
 from domain.market import Session
-from execution.context import Standing, gate_context
+from execution.context import gate_context
 from execution.cycle import Decision, TradingCycle, gate
 from execution.desk import Desk
 from execution.orders import OrderPath, SendReport
@@ -45,6 +46,7 @@ class Trade:
     report: Report
     clock: Clock
     nightly: Mapping[RunKind, NightJob] = field(default_factory=dict)
+    market: MarketCheck | None = None
 
 
 class TradingDay:
@@ -67,7 +69,9 @@ class TradingDay:
         return await self._runs[due.kind](due, run_id)
 
     async def _premarket(self, due: DueRun, run_id: str) -> str:
+        await self._ask_the_market(due.session)
         await self._look(due.session, "run")
+        self._require_open()
         decision = await self._decide(due.session, run_id)
         wished = len(decision.sized.requests)
         return f"{len(decision.sized.combined)} symbols judged, {wished} orders wished"
@@ -96,6 +100,8 @@ class TradingDay:
 
     async def _submit(self, due: DueRun, run_id: str) -> str:
         session = due.session
+        await self._ask_the_market(session)
+        self._require_open()
         decision = self._decision
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
@@ -109,22 +115,9 @@ class TradingDay:
     async def _gate(self, decision: Decision, due: DueRun) -> tuple[GateResult, ...]:
         trade, session = self._trade, due.session
         judged = await trade.monitor.check(session, snapshot=True)
-        if judged.account is None:
-            raise ProviderUnavailable("the account could not be read; no order was sent")
-        standing = Standing(
-            now=trade.clock.now(),
-            session=session,
-            window=OrderWindow(
-                opens_at=due.at, entries_until=due.latest, exits_until=session.close
-            ),
-            trading_state=trade.desk.effective_state(),
-            is_latch_engaged=trade.desk.latch.read().is_engaged,
-            account=judged.account,
-            account_at=judged.at,
-            assessment=judged.assessment,
-        )
+        window = OrderWindow(opens_at=due.at, entries_until=due.latest, exits_until=session.close)
         context = gate_context(
-            standing,
+            standing_of(trade.desk, judged, session, window),
             view=decision.view,
             combined=decision.sized.combined,
             limits=trade.limits,
@@ -161,8 +154,18 @@ class TradingDay:
 
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
         await self._look(due.session, "end of day", is_deep=True)
+        if self._trade.market is not None:
+            self._trade.market.require_session(due.session)
         self._decision = None
         return await self._trade.report(due.session)
+
+    async def _ask_the_market(self, session: Session) -> None:
+        if self._trade.market is not None:
+            await self._trade.market.compare(session)
+
+    def _require_open(self) -> None:
+        if self._trade.market is not None:
+            self._trade.market.require_open()
 
     async def _look(self, session: Session, why: str, *, is_deep: bool = False) -> None:
         # Fees and dividends are posted late: the end of the day reads the whole window.

@@ -1,7 +1,7 @@
 """Checks of the services outside; only requests that read."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 from brokers.base import Broker
 from daemon.config import Config
@@ -16,17 +16,15 @@ from daemon.credentials import (
 from daemon.doctor.finding import UNAVAILABLE, Finding, failed, ok, refused, warning
 from daemon.embedded import running_endpoint
 from daemon.live_mode import check_account
+from daemon.market_check import MOST_SKEW_SECONDS, SESSIONS_COMPARED, differing_dates
 from domain.clock import Clock
 from domain.errors import AuthRefused, ConfigError, OpenbellError
-from domain.market import Session
 from domain.secrets import Secret
 from forecasts.remote_access import auth_headers
 from marketdata.session_calendar import NyseCalendar, new_york
 from transport.failures import TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
 
-SESSIONS_COMPARED = 10
-MOST_SKEW_SECONDS = 2.0
 _LONGEST_CLOSURE = dt.timedelta(days=30)
 _OK = 200
 _UNAUTHORIZED = (401, 403)
@@ -118,19 +116,9 @@ async def _calendar(broker: Broker, now: dt.datetime) -> Finding:
         return failed(
             "calendar",
             f"ours and the broker's differ on {days}",
-            fix="update exchange-calendars; until then the daemon follows the broker's clock",
+            fix="update exchange-calendars; until then the daemon opens nothing",
         )
     return ok("calendar", f"the next {len(ours)} sessions agree, {ours[0].date} to {ours[-1].date}")
-
-
-def differing_dates(ours: Sequence[Session], theirs: Sequence[Session]) -> list[dt.date]:
-    """Return the dates on which two calendars disagree about open or close."""
-    mine, other = _times(ours), _times(theirs)
-    return sorted(day for day in mine.keys() | other.keys() if mine.get(day) != other.get(day))
-
-
-def _times(sessions: Sequence[Session]) -> Mapping[dt.date, tuple[dt.datetime, dt.datetime]]:
-    return {session.date: (session.open, session.close) for session in sessions}
 
 
 async def _data_feed(config: Config, clock: Clock) -> Finding:

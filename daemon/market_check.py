@@ -1,0 +1,203 @@
+"""Do the broker and we mean the same session?  Asked every morning, and while one is on.
+
+Our calendar comes with a package; the broker knows of a day of mourning, a late open or a
+halt before any package does.  Whatever is in doubt blocks entries until it is cleared;
+exits are allowed.  On a day that the broker calls closed no run sends anything.
+"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from domain.account import MarketClock
+from domain.errors import AuthRefused, BrokerUnavailable, DataError, RunSkipped
+from domain.market import Session
+from execution.desk import Desk
+from marketdata.base import SessionCalendar
+from marketdata.session_calendar import new_york
+from state.facts import Facts
+
+SESSIONS_COMPARED = 10
+MOST_SKEW_SECONDS = 2.0
+HALTING_SKEW_SECONDS = 30.0
+FACT: Final = "market_check"
+AGREES: Final = "agrees"
+
+_AGREED_AT = "calendar_agreed_at"
+_TRUSTED_FOR = dt.timedelta(days=7)
+_LONGEST_CLOSURE = dt.timedelta(days=30)
+# The bell and the broker's flag need not move in the same second.
+_EDGE = dt.timedelta(minutes=1)
+_KINDS: Final = {
+    "calendar": "calendar.disagrees",
+    "hours": "calendar.disagrees",
+    "closure": "market.closed",
+    "skew": "clock.skewed",
+}
+
+Times = tuple[dt.datetime, dt.datetime]
+
+
+class MarketCheck:
+    """Holds what is in doubt about the session; ``problem`` blocks entries while there is any.
+
+    Args:
+        desk: broker, clock, incidents and alerts.
+        calendar: ours.
+        facts: remembers when the two last agreed, over a restart.
+        is_clock_compared: off for replayed time, which is nobody's.
+    """
+
+    def __init__(
+        self, desk: Desk, *, calendar: SessionCalendar, facts: Facts, is_clock_compared: bool
+    ) -> None:
+        self._desk = desk
+        self._calendar = calendar
+        self._facts = facts
+        self._is_clock_compared = is_clock_compared
+        self._doubts: dict[str, str] = {}
+        self._absent: dt.date | None = None
+        self._log = structlog.get_logger("market")
+
+    @property
+    def problem(self) -> str | None:
+        """Why entries are blocked; None when they are not."""
+        return "; ".join(self._doubts[name] for name in sorted(self._doubts)) or None
+
+    def require_open(self) -> None:
+        """Stop a run that would send orders into a closed market.
+
+        Raises:
+            RunSkipped: the broker says that there is no trading now.
+        """
+        if "closure" in self._doubts:
+            raise RunSkipped(f"closed: {self._doubts['closure']}")
+
+    def require_session(self, session: Session) -> None:
+        """Stop a run about a session that never was.
+
+        Raises:
+            RunSkipped: the broker's calendar does not have it.
+        """
+        if self._absent == session.date:
+            raise RunSkipped(f"closed: the broker's calendar has no session on {session.date}")
+
+    async def compare(self, session: Session) -> None:
+        """Compare calendar and clock; to be called before anything is decided."""
+        await self._compare_calendars(session)
+        await self.look(session)
+
+    async def look(self, session: Session) -> None:
+        """Ask the broker's clock; without an answer the last verdict stands."""
+        try:
+            before = self._desk.clock.now()
+            found = await self._desk.broker.clock()
+        except (BrokerUnavailable, AuthRefused, DataError) as exc:
+            self._log.warning("clock.unread", reason=str(exc))
+            closure, hours = self._doubts.get("closure"), self._doubts.get("hours")
+        else:
+            self._judge_skew(found, before)
+            closure, hours = _by_clock(session, found)
+        if self._absent == session.date:
+            closure = closure or f"the broker's calendar has no session on {session.date}"
+        self._set("closure", closure)
+        self._set("hours", hours)
+        self._remember()
+
+    async def _compare_calendars(self, session: Session) -> None:
+        end = session.date + _LONGEST_CLOSURE
+        ours = self._calendar.sessions(session.date, end)[:SESSIONS_COMPARED]
+        try:
+            theirs = await self._desk.broker.calendar(ours[0].date, ours[-1].date)
+        except (BrokerUnavailable, AuthRefused, DataError) as exc:
+            self._set("calendar", self._unread(exc))
+            return
+        dates = {one.date for one in theirs}
+        self._absent = session.date if session.date not in dates else None
+        self._set("calendar", _differences(ours, theirs))
+        if "calendar" not in self._doubts:
+            self._facts.put(**{_AGREED_AT: self._desk.clock.now().isoformat()})
+
+    def _unread(self, exc: Exception) -> str | None:
+        """A calendar that agreed within the week is believed for a day without an answer."""
+        agreed_at = self._facts.get(_AGREED_AT)
+        if agreed_at is None:
+            return f"the broker's calendar could not be read ({exc})"
+        age = self._desk.clock.now() - dt.datetime.fromisoformat(agreed_at)
+        if dt.timedelta(0) <= age <= _TRUSTED_FOR:
+            self._log.warning("calendar.unread", reason=str(exc), agreed_at=agreed_at)
+            return self._doubts.get("calendar")
+        return f"the broker's calendar could not be read since {agreed_at[:10]} ({exc})"
+
+    def _judge_skew(self, found: MarketClock, before: dt.datetime) -> None:
+        if not self._is_clock_compared:
+            return
+        after = self._desk.clock.now()
+        travel = max(0.0, (after - before).total_seconds())
+        apart = abs((found.now - before).total_seconds() - travel / 2)
+        # Half of the time on the way is what cannot be known.
+        skew = max(0.0, apart - travel / 2)
+        text = f"this machine's clock is {skew:.1f} s from the broker's"
+        if not skew <= HALTING_SKEW_SECONDS:
+            self._desk.halt(f"clock: {text}; set it right, then resume")
+        self._set("skew", None if skew <= MOST_SKEW_SECONDS else text)
+
+    def _set(self, name: str, doubt: str | None) -> None:
+        before = self._doubts.pop(name, None)
+        if doubt is not None:
+            self._doubts[name] = doubt
+            if doubt != before:
+                self._desk.note(_KINDS[name], f"{doubt}; entries are blocked")
+        elif before is not None:
+            self._log.warning("market.cleared", what=before)
+
+    def _remember(self) -> None:
+        told = self.problem or AGREES
+        if self._facts.get(FACT) != told:
+            self._facts.put(**{FACT: told})
+
+
+def _by_clock(session: Session, found: MarketClock) -> tuple[str | None, str | None]:
+    """Return why the market is closed, and what differs about its hours, by the broker's clock."""
+    if found.now < session.open:
+        if new_york(found.next_open).date() > session.date:
+            return f"the broker opens next on {new_york(found.next_open):%Y-%m-%d}", None
+        if found.next_open != session.open and not found.is_open:
+            return None, f"the broker opens at {_hour(found.next_open)}, not {_hour(session.open)}"
+        return None, None
+    if not session.open + _EDGE <= found.now <= session.close - _EDGE:
+        return None, None
+    if not found.is_open:
+        return "the broker's clock says that the market is closed", None
+    if found.next_close != session.close:
+        return None, f"the broker closes at {_hour(found.next_close)}, not {_hour(session.close)}"
+    return None, None
+
+
+def _differences(ours: Sequence[Session], theirs: Sequence[Session]) -> str | None:
+    days = differing_dates(ours, theirs)
+    if not days:
+        return None
+    mine, other = _times(ours), _times(theirs)
+    told = [f"{day} (ours {_span(mine.get(day))}, theirs {_span(other.get(day))})" for day in days]
+    return f"the broker's calendar differs on {', '.join(told)}"
+
+
+def differing_dates(ours: Sequence[Session], theirs: Sequence[Session]) -> list[dt.date]:
+    """Return the dates on which two calendars disagree about open or close."""
+    mine, other = _times(ours), _times(theirs)
+    return sorted(day for day in mine.keys() | other.keys() if mine.get(day) != other.get(day))
+
+
+def _times(sessions: Sequence[Session]) -> Mapping[dt.date, Times]:
+    return {session.date: (session.open, session.close) for session in sessions}
+
+
+def _span(times: Times | None) -> str:
+    return "closed" if times is None else f"{_hour(times[0])}-{_hour(times[1])}"
+
+
+def _hour(moment: dt.datetime) -> str:
+    return f"{new_york(moment):%H:%M}"
