@@ -11,6 +11,7 @@ from daemon.breaker_memory import RememberedBreaker
 from daemon.budget import ForecastBudget
 from daemon.config import Config, state_directory
 from daemon.credentials import FORECAST_TOKEN, Credentials
+from daemon.track_keeping import TrackKeeper
 from domain.clock import Clock
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
@@ -113,7 +114,14 @@ async def forecast_engine(
     """
     settings, models = config.forecasts, model_store(config)
     local = local_engine(config)
-    sources = [Source(kind=ForecastSource.LOCAL, engine=local)]
+    keeper = _keeper(config, store, clock, models)
+    sources = [
+        Source(
+            kind=ForecastSource.LOCAL,
+            engine=local,
+            demotion=lambda: keeper.demotion(ForecastSource.LOCAL),
+        )
+    ]
     remembered: RememberedBreaker | None = None
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(local.aclose)
@@ -126,9 +134,30 @@ async def forecast_engine(
             outside = OutsideForecaster(remote, longest_seconds=longest)
             sources.insert(
                 0,
-                Source(kind=ForecastSource.REMOTE, engine=outside, breaker=remembered.breaker),
+                Source(
+                    kind=ForecastSource.REMOTE,
+                    engine=outside,
+                    breaker=remembered.breaker,
+                    demotion=lambda: keeper.demotion(ForecastSource.REMOTE),
+                ),
             )
-        yield WatchedForecaster(FallbackForecaster(sources), remembered)
+        chain = FallbackForecaster(sources, received=keeper.received)
+        yield WatchedForecaster(chain, remembered)
+
+
+def _keeper(config: Config, store: Store, clock: Clock, models: ModelStore) -> TrackKeeper:
+    settings = config.forecasts
+    names = {
+        ForecastSource.REMOTE: settings.remote.model,
+        ForecastSource.LOCAL: settings.local.model,
+    }
+    # Without a server nobody asks for its model, so it need not be one we know.
+    if not settings.remote.url:
+        del names[ForecastSource.REMOTE]
+    rates = {
+        source: models.card(name).base_rate(settings.horizon) for source, name in names.items()
+    }
+    return TrackKeeper(store, clock=clock, base_rates=rates)
 
 
 def _remote(

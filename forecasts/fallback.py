@@ -31,12 +31,19 @@ class ForecastOutcome:
         return bool(self.reasons)
 
 
+Received = Callable[
+    [ForecastSource, Mapping[Symbol, Forecast], Mapping[Symbol, Sequence[Bar]]], None
+]
+"""Told of every answer, used or not, with the bars that it was made from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One engine of the chain.
 
-    ``breaker`` is for those that are far away; ``demotion`` tells why an engine is not to be
-    asked although it would answer, such as a model that has drifted, or None.
+    ``breaker`` is for those that are far away; ``demotion`` tells why an answer is not to be
+    used, such as a model that has drifted, or None.  A demoted engine is asked all the same:
+    what it answers is how it can come back.
     """
 
     kind: ForecastSource
@@ -50,8 +57,9 @@ class FallbackForecaster:
 
     name = "fallback"
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, received: Received | None = None) -> None:
         self._sources = tuple(sources)
+        self._received = received
         self._last = ForecastOutcome(source=ForecastSource.NONE, reasons={})
 
     @property
@@ -70,7 +78,7 @@ class FallbackForecaster:
         reasons: dict[str, str] = {}
         for source in self._sources:
             try:
-                found = await _ask(source, history, as_of)
+                found = await self._ask(source, history, as_of)
             except ProviderUnavailable as exc:
                 reasons[source.kind] = str(exc)
                 continue
@@ -80,13 +88,16 @@ class FallbackForecaster:
         told = "; ".join(f"{kind}: {reason}" for kind, reason in reasons.items())
         raise ProviderUnavailable(f"no forecasts today ({told or 'no source is configured'})")
 
-
-async def _ask(
-    source: Source, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
-) -> Mapping[Symbol, Forecast]:
-    reason = source.demotion() if source.demotion is not None else None
-    if reason is not None:
-        raise ProviderUnavailable(f"demoted: {reason}")
-    if source.breaker is None:
-        return await source.engine.forecast(history, as_of)
-    return await source.breaker.call(lambda: source.engine.forecast(history, as_of))
+    async def _ask(
+        self, source: Source, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
+    ) -> Mapping[Symbol, Forecast]:
+        if source.breaker is None:
+            found = await source.engine.forecast(history, as_of)
+        else:
+            found = await source.breaker.call(lambda: source.engine.forecast(history, as_of))
+        if self._received is not None:
+            self._received(source.kind, found, history)
+        reason = source.demotion() if source.demotion is not None else None
+        if reason is not None:
+            raise ProviderUnavailable(f"demoted: {reason}")
+        return found

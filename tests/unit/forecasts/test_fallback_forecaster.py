@@ -154,21 +154,35 @@ async def test_our_own_mistake_is_not_hidden_by_the_next_source() -> None:
         await scene.source()
 
 
-async def test_a_demoted_model_is_not_asked() -> None:
+async def test_a_demoted_model_is_asked_and_recorded_but_not_used() -> None:
     scene = Scene()
+    received: list[ForecastSource] = []
     chain = FallbackForecaster(
         [
             Source(
                 kind=ForecastSource.REMOTE,
                 engine=scene.remote,
+                breaker=scene.breaker,
                 demotion=lambda: "its 80 % band held 60%",
             ),
             Source(kind=ForecastSource.LOCAL, engine=scene.local, demotion=lambda: None),
-        ]
+        ],
+        received=lambda source, found, history: received.append(source),
     )
 
     found = await chain.forecast({}, AS_OF)
 
     assert found[AAPL].source is ForecastSource.LOCAL
-    assert scene.remote.calls == 0
+    assert received == [ForecastSource.REMOTE, ForecastSource.LOCAL]
     assert chain.last.reasons == {"remote": "demoted: its 80 % band held 60%"}
+    assert scene.breaker.state is BreakerState.CLOSED
+
+
+async def test_when_every_source_is_demoted_there_are_no_forecasts() -> None:
+    scene = Scene()
+    chain = FallbackForecaster(
+        [Source(kind=ForecastSource.LOCAL, engine=scene.local, demotion=lambda: "drifted")]
+    )
+
+    with pytest.raises(ProviderUnavailable, match="local: demoted: drifted"):
+        await chain.forecast({}, AS_OF)
