@@ -50,16 +50,30 @@ class Command:
 
 
 class CommandRefused(Exception):
-    """The message is no command that may be obeyed; the text says why."""
+    """The message is no command that may be obeyed; the text says why.
+
+    ``is_signed`` tells whether somebody who may command sent it.
+    """
+
+    def __init__(self, reason: str, *, is_signed: bool = False) -> None:
+        super().__init__(reason)
+        self.is_signed = is_signed
 
 
 class CommandDesk:
     """Checks what arrives on the command topic."""
 
     def __init__(
-        self, *, account: str, topic: str, keys: Sequence[str], nonces: Nonces, clock: Clock
+        self,
+        *,
+        account: str,
+        topic: str,
+        keys: Sequence[str],
+        nonces: Nonces,
+        clock: Clock,
+        verbs: frozenset[Verb] = frozenset(Verb),
     ) -> None:
-        """Take the keys that may sign.
+        """Take the keys that may sign and the verbs that this topic has.
 
         Raises:
             ConfigError: one is no Ed25519 public key in base64.
@@ -69,6 +83,7 @@ class CommandDesk:
         self._keys = [_public_key(text) for text in keys]
         self._nonces = nonces
         self._clock = clock
+        self._verbs = verbs
 
     def accept(self, payload: bytes, *, is_retained: bool) -> Command:
         """Return the command, having used up its nonce.
@@ -81,12 +96,20 @@ class CommandDesk:
         document = _document(payload)
         self._check_signature(document)
         # Only now is anything in it worth a sentence of its own.
+        try:
+            return self._accept_signed(document)
+        except CommandRefused as exc:
+            raise CommandRefused(str(exc), is_signed=True) from exc
+
+    def _accept_signed(self, document: Mapping[str, Any]) -> Command:
         if document["account"] != self._account:
             raise CommandRefused("it is for another account")
         self._check_fresh(document)
         command = Command(
             verb=_verb(document["verb"]), reason=document["reason"], nonce=document["nonce"]
         )
+        if command.verb not in self._verbs:
+            raise CommandRefused(f"this topic takes {', '.join(sorted(self._verbs))} only")
         self._use_up(command.nonce)
         return command
 

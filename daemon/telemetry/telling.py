@@ -14,6 +14,7 @@ import structlog
 from brokers.base import Broker, TradeStream
 from daemon.config import Config, state_directory
 from daemon.credentials import HTTP_TOKEN, MQTT_PASSWORD, MQTT_USER, Credentials
+from daemon.error_watch import ErrorWatch
 from daemon.service import Notifier
 from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub
@@ -52,6 +53,8 @@ class Telling:
         self._clock = clock
         self._scale = time_scale
         self._notifier = notifier
+        self.errors = ErrorWatch(config.health, clock=clock)
+        self.hub.listen(self.errors.hear)
         self._meters = self._build_meters()
         self._reconciled: object = None
 
@@ -63,6 +66,8 @@ class Telling:
         meters = Meters(mode=self._config.mode)
         meters.started_at.set(self._started_at)
         meters.clock_speed.set(self._scale)
+        meters.error_ratio.set_function(lambda: self.errors.error_ratio)
+        self.errors.told = lambda outcome: meters.self_checks.labels(outcome).inc()
         self.hub.listen(meters.hear)
         return meters
 
@@ -72,12 +77,13 @@ class Telling:
         return self._meters is not None or bool(self._config.alerts.urls) or self._notifier.is_on
 
     def broker(self, broker: Broker) -> Broker:
-        """Put a stopwatch on a broker."""
+        """Count what a broker answers, and put a stopwatch on it."""
+        counted = self.errors.broker(broker)
         if self._meters is None:
-            return broker
+            return counted
         from daemon.telemetry.meters import MeteredBroker
 
-        return MeteredBroker(broker, self._meters)
+        return MeteredBroker(counted, self._meters)
 
     def stream(self, stream: TradeStream) -> TradeStream:
         """Watch whether a stream is connected."""
@@ -177,7 +183,8 @@ class Telling:
         )
 
     def _mqtt(self, desk: Desk, controls: "Controls") -> "MqttBridge":
-        from daemon.telemetry.mqtt import MqttBridge, MqttParts
+        from daemon.telemetry.mqtt import MqttBridge
+        from daemon.telemetry.mqtt_client import MqttParts
 
         if self._meters is None:
             raise ConfigError("mqtt.enabled: needs the meters")

@@ -5,6 +5,9 @@ import base64
 import contextlib
 import json
 import os
+import socket
+import struct
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -71,7 +74,9 @@ async def next_of(client: aiomqtt.Client, name: str, *, seconds: float = 30) -> 
     raise AssertionError(f"{name} never came")
 
 
-def command(one: Running, *, key: Ed25519PrivateKey = KEY, **changes: Any) -> bytes:
+def command(
+    one: Running, *, key: Ed25519PrivateKey = KEY, topic: str = TOPIC, **changes: Any
+) -> bytes:
     document = {
         "v": 1,
         "account": one.json("/api/v1/status")["account"],
@@ -82,7 +87,7 @@ def command(one: Running, *, key: Ed25519PrivateKey = KEY, **changes: Any) -> by
         "nonce": os.urandom(12).hex(),
         **changes,
     }
-    signature = base64.b64encode(key.sign(to_sign(TOPIC, document))).decode()
+    signature = base64.b64encode(key.sign(to_sign(topic, document))).decode()
     return json.dumps({**document, "sig": signature}).encode()
 
 
@@ -130,48 +135,51 @@ async def test_m12_a_clean_end_says_offline_too(broker: int, tmp_path: Path) -> 
             assert await next_of(client, "status") == {"state": "offline"}
 
 
-async def test_m13_a_signed_kill_gets_through_a_flood_of_ten_thousand_messages(
-    broker: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("topic", "count"), [(TOPIC, 0), (TOPIC, 10_000), (f"{TOPIC}/kill", 10_000)]
+)
+async def test_m13_a_signed_kill_latches_within_a_quarter_second(
+    broker: int, tmp_path: Path, topic: str, count: int
 ) -> None:
     with daemon(tmp_path, broker, speed=1) as one:
         one.wait_for("mqtt.connected")
         async with listening(broker, "openbell/command/result") as client:
-            await flood(broker, 10_000)
-            payload = command(one)
+            payload = command(one, topic=topic)
+            await asyncio.to_thread(flood, broker, count)
             began = time.monotonic()
-            await client.publish(TOPIC, payload, qos=1)
+            await client.publish(topic, payload, qos=1)
             while json.loads((one.state / "KILL").read_text())["state"] != "engaged":
                 assert time.monotonic() - began < 30
                 await asyncio.sleep(0.002)
             took = time.monotonic() - began
 
-        # The flood lies before it in the queue; none of it pushes the kill out.
-        assert took <= 30
+        sys.stdout.write(f"{topic}: latched {took * 1000:.0f} ms after {count} messages\n")
+        # Where other work shares the processors the span stretches with it.
+        assert took <= 0.25 * max(1.0, os.getloadavg()[0])
         assert one.json("/api/v1/status")["trading_state"] == "HALTED"
 
 
-async def test_m13_a_signed_kill_latches_within_a_quarter_second(
-    broker: int, tmp_path: Path
-) -> None:
+def flood(port: int, count: int) -> None:
+    """Send so many unsigned messages at once, faster than any client library would."""
+    name = TOPIC.encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
+        wire.sendall(b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05flood")
+        assert wire.recv(4)[:1] == b"\x20"
+        bodies = [struct.pack("!H", len(name)) + name + b'{"junk": %d}' % i for i in range(count)]
+        wire.sendall(b"".join(b"\x30" + bytes([len(body)]) + body for body in bodies))
+        wire.sendall(b"\xe0\x00")
+
+
+async def test_the_kill_topic_takes_nothing_but_kills(broker: int, tmp_path: Path) -> None:
+    topic = f"{TOPIC}/kill"
     with daemon(tmp_path, broker, speed=1) as one:
         one.wait_for("mqtt.connected")
         async with listening(broker, "openbell/command/result") as client:
-            payload = command(one)
-            began = time.monotonic()
-            await client.publish(TOPIC, payload, qos=1)
-            while json.loads((one.state / "KILL").read_text())["state"] != "engaged":
-                assert time.monotonic() - began < 30
-                await asyncio.sleep(0.002)
-            took = time.monotonic() - began
-
-    # Where other work shares the processors the span stretches with it.
-    assert took <= 0.25 * max(1.0, os.getloadavg()[0])
-
-
-async def flood(port: int, count: int) -> None:
-    async with aiomqtt.Client("127.0.0.1", port) as client:
-        for number in range(count):
-            await client.publish(TOPIC, b'{"junk": %d}' % number, qos=0)
+            await client.publish(topic, command(one, topic=topic, verb="status"), qos=1)
+            assert "takes kill only" in (await next_of(client, "command/result"))["problem"]
+            # Signed for one topic, a command is worth nothing on the other.
+            await client.publish(topic, command(one), qos=1)
+            assert "no known key" in (await next_of(client, "command/result"))["problem"]
 
 
 async def test_m03_m05_m06_m09_only_the_first_delivery_of_a_signed_command_is_obeyed(
@@ -209,7 +217,11 @@ async def test_m03_a_retained_kill_waiting_at_the_broker_does_nothing(
 async def test_m01_without_a_broker_a_day_is_traded_all_the_same(
     port: int, program: str, tmp_path: Path
 ) -> None:
-    with daemon(tmp_path, port, "run", "--once", "--then-wait", speed=0) as one:
+    # The day after Thanksgiving: half a session is enough, and takes half the time.
+    start = "2022-11-25T08:20:00-05:00"
+    with daemon(
+        tmp_path, port, "run", "--once", "--then-wait", speed=0, OPENBELL__CLOCK__START=start
+    ) as one:
         one.wait_for("daemon.waiting", seconds=120)
         assert one.json("/api/v1/fills")
         assert one.json("/api/v1/reports")[0]["is_reconciled"] is True
