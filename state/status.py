@@ -25,6 +25,8 @@ _LAST_RUN = (
     " LIMIT 1"
 )
 
+_LAST_BACKUP = "SELECT max(finished_at) AS at FROM runs WHERE kind = 'backup' AND state = 'DONE'"
+
 
 def status(rows: Query, latch: LatchState) -> Row:
     """Return the document; ``rows`` runs one query."""
@@ -32,6 +34,7 @@ def status(rows: Query, latch: LatchState) -> Row:
     risk = rows("SELECT * FROM risk_state")[0]
     kill = _kill(risk, latch)
     last_run = rows(_LAST_RUN)
+    backup = rows(_LAST_BACKUP)[0]
     locks = rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
     return {
         "mode": facts.get("mode"),
@@ -49,6 +52,8 @@ def status(rows: Query, latch: LatchState) -> Row:
         "forecast_source": facts.get("forecast_source"),
         "demoted_sources": demotions(rows),
         "reconciled_at": facts.get("reconciled_at"),
+        "market_check": facts.get("market_check"),
+        "backup_at": backup["at"],
         "last_run": dict(last_run[0]) if last_run else None,
         "account": rows("SELECT account FROM writer")[0]["account"],
     }

@@ -127,7 +127,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
     breakers = ", ".join(f"{name} {state}" for name, state in sorted(now["breakers"].items()))
     return [
         ("mode", now["mode"]),
-        ("trading state", now["trading_state"]),
+        ("trading state", _with_reason(now["trading_state"], now["trading_state_reason"])),
         ("kill switch", latch),
         ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
         ("equity", money(now["equity"])),
@@ -141,8 +141,14 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("breakers", breakers),
         ("forecast source", now["forecast_source"]),
         ("reconciled at", now["reconciled_at"]),
+        ("market check", now["market_check"]),
+        ("last backup", now["backup_at"]),
         ("last run", run),
     ]
+
+
+def _with_reason(state: str, reason: str | None) -> str:
+    return f"{state}: {reason}" if reason else state
 
 
 def _count(value: Any) -> Any:

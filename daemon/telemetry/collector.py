@@ -253,6 +253,16 @@ class StateCollector(Collector):
                 _epoch(status["reconciled_at"]),
             ),
             (
+                "market_check_passed",
+                "1 while calendar and clock agree with the broker's.",
+                status["market_check"] in (None, "agrees"),
+            ),
+            (
+                "backup_timestamp_seconds",
+                "When a backup last passed its restore test; 0 for never.",
+                _epoch(status["backup_at"]) or 0,
+            ),
+            (
                 "next_run_timestamp_seconds",
                 "When the schedule rings next.",
                 upcoming[1].timestamp() if upcoming else None,
