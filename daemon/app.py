@@ -21,6 +21,7 @@ from daemon.monitor import Monitor
 from daemon.nightly import Nightly
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
+from daemon.scorekeeping import scored_first, scorekeeper
 from daemon.service import Notifier
 from daemon.stops import Stops
 from daemon.telemetry.telling import Telling
@@ -219,7 +220,11 @@ def _build(
         calendar=calendar,
         limits=config.risk,
         facts=Facts(store),
-        report=Reporter(store, calendar=calendar, clock=connection.clock).write,
+        report=scored_first(
+            scorekeeper(config, desk, sources),
+            Reporter(store, calendar=calendar, clock=connection.clock).write,
+            desk.note,
+        ),
         clock=connection.clock,
         nightly=Nightly(store, retention=config.retention, clock=connection.clock).jobs(),
         market=market,
