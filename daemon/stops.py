@@ -1,6 +1,5 @@
-"""Protective stops, kept by us: at each look, close what lost too much since it was bought."""
+"""Protective stops, kept by us: at each look, close what fell too far."""
 
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -10,24 +9,22 @@ import structlog
 
 from daemon.monitor import Judged
 from daemon.standing import standing_of
+from daemon.stop_tracks import StopTracks
 from domain.account import Account, Asset, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable
 from domain.ids import Symbol
 from domain.market import MarketView, Session
-from domain.money import ZERO
 from domain.orders import OrderRequest
 from execution.context import gate_context, next_revisions, reservations
 from execution.desk import Desk
-from execution.exposure import reducible
 from execution.orders import OrderPath
 from risk.book import Book
-from risk.context import OrderWindow
+from risk.context import OrderWindow, is_known
 from risk.gate import check_batch
 from risk.settings import RiskLimits
 from risk.sizing import EXIT
-from risk.stops import stop_orders, stops_reached
-from state.ledger import Ledger
+from risk.stops import Track, followed, stop_orders, stops_reached
 
 NO_STOP = Decimal(100)
 # An exit that found no buyer within it is canceled and priced anew.
@@ -41,21 +38,22 @@ class Stops:
         self._desk = desk
         self._path = path
         self._limits = limits
+        self._tracks = StopTracks(desk.store)
         self._log = structlog.get_logger("stops")
-        self._told: set[tuple[dt.date, Symbol]] = set()
+        self._told: set[tuple[dt.date, Symbol, str]] = set()
 
     async def look(self, session: Session, judged: Judged) -> None:
-        """Sell what reached its stop; without an account or prices nothing is sold."""
+        """Close what reached its stop; without an account or prices nothing is sold."""
         now = self._desk.clock.now()
-        if self._limits.stop_loss_pct >= NO_STOP or judged.account is None:
+        if judged.account is None or not session.open <= now <= session.close:
             return
-        if not session.open <= now <= session.close:
+        if min(self._limits.stop_loss_pct, self._limits.trailing_stop_pct) >= NO_STOP:
             return
         try:
             held = self._agreed(await self._desk.broker.positions())
-            reached = stops_reached(
-                self._book(_view(session, judged.account, held, now)), _costs(self._desk.ledger)
-            )
+            tracks = self._follow(held, session)
+            view = _view(session, judged.account, held, now)
+            reached = stops_reached(self._book(view), tracks)
             assets = await self._desk.broker.assets(sorted(reached)) if reached else {}
         except (BrokerUnavailable, AuthRefused) as exc:
             self._log.warning("stops.unread", reason=str(exc))
@@ -66,14 +64,28 @@ class Stops:
             await self._send(stop_orders(self._book(view), reached), view, judged)
 
     def _agreed(self, theirs: Sequence[Position]) -> dict[Symbol, Position]:
+        """What both books hold alike: the rest is in dispute and not ours to sell unasked."""
         ours = self._desk.ledger.positions()
-        found: dict[Symbol, Position] = {}
-        for position in theirs:
-            own = ours.get(position.symbol)
-            quantity = reducible(own.quantity, position.quantity) if own is not None else ZERO
-            if quantity != 0:
-                found[position.symbol] = dataclasses.replace(position, quantity=quantity)
-        return found
+        return {
+            position.symbol: position
+            for position in theirs
+            if position.symbol in ours and ours[position.symbol].quantity == position.quantity
+        }
+
+    def _follow(self, held: Mapping[Symbol, Position], session: Session) -> dict[Symbol, Track]:
+        before, ours = self._tracks.load(), self._desk.ledger.positions()
+        tracks: dict[Symbol, Track] = {}
+        for symbol, position in sorted(held.items()):
+            price, cost = position.market_price, ours[symbol].avg_price
+            if price is not None and is_known(price) and is_known(cost):
+                tracks[symbol] = track = followed(
+                    before.get(symbol), held=position.quantity, cost=cost, price=price
+                )
+                if track.is_doubtful:
+                    text = f"{symbol}: {price} is far from {track.last}; a split? nothing is sold"
+                    self._tell("stop.doubtful", text, symbol, session)
+        self._tracks.save(tracks)
+        return tracks
 
     def _book(self, view: MarketView) -> Book:
         journal = self._desk.journal
@@ -111,20 +123,24 @@ class Stops:
             ledger=self._desk.ledger,
         )
         results, _ = check_batch(orders, context)
+        for result in results:
+            self._tell_stop(result, session)
         approved = [result for result in results if result.is_approved]
-        self._tell(results, session)
         if approved:
             await self._path.send(approved, f"{session.date}-watch", cutoff=session.close)
 
-    def _tell(self, results: Sequence[GateResult], session: Session) -> None:
-        """Once a session and symbol: a stop that may not be sent is no news 30 seconds later."""
-        for result in results:
-            symbol, key = result.request.symbol, (session.date, result.request.symbol)
-            if key in self._told:
-                continue
+    def _tell_stop(self, result: GateResult, session: Session) -> None:
+        request = result.request
+        denied = "" if result.is_approved else f"; denied by {', '.join(result.reasons)}"
+        text = f"{request.symbol}: {request.reason}{denied}"
+        self._tell("stop.reached", text, request.symbol, session)
+
+    def _tell(self, kind: str, text: str, symbol: Symbol, session: Session) -> None:
+        """Once a session and symbol: what was told is no news 30 seconds later."""
+        key = (session.date, symbol, kind)
+        if key not in self._told:
             self._told.add(key)
-            denied = "" if result.is_approved else f"; denied by {', '.join(result.reasons)}"
-            self._desk.note("stop.reached", f"{symbol}: {result.request.reason}{denied}", symbol)
+            self._desk.note(kind, text, symbol)
 
 
 def _view(
@@ -145,7 +161,3 @@ def _view(
         positions=held,
         assets=assets,
     )
-
-
-def _costs(ledger: Ledger) -> Mapping[Symbol, Decimal]:
-    return {symbol: held.avg_price for symbol, held in ledger.positions().items()}

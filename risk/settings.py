@@ -29,6 +29,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_daily_loss_pct": (0.01, 50),
     "max_drawdown_pct": (0.01, 90),
     "stop_loss_pct": (0.1, 100),
+    "trailing_stop_pct": (0.1, 100),
     "max_order_error_pct": (1, 100),
     "min_order_errors": (1, 1_000),
     "order_error_window_seconds": (10, 86_400),
@@ -67,6 +68,7 @@ class RiskLimits:
     max_daily_loss_pct: Decimal = Decimal("2.0")
     max_drawdown_pct: Decimal = Decimal("5.0")
     stop_loss_pct: Decimal = Decimal(100)  # of a holding's average cost; 100 is no stop
+    trailing_stop_pct: Decimal = Decimal(100)  # of its best price since then; 100 is no stop
     # errors of the order path
     max_order_error_pct: Decimal = Decimal(25)
     min_order_errors: int = 5

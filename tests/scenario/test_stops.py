@@ -108,12 +108,37 @@ async def test_our_own_purchase_is_canceled_before_the_sale(tmp_path: Path) -> N
 
 
 @virtual
-async def test_a_purchase_by_hand_is_not_sold_with_our_shares(tmp_path: Path) -> None:
+async def test_a_holding_on_which_the_books_differ_is_left_alone(tmp_path: Path) -> None:
     scene = await holding(tmp_path)
     scene.broker.quantities[AAPL] = Decimal(25)
     scene.broker.prices[AAPL] = Decimal(80)
 
     await look(scene)
+
+    assert sales(scene) == []
+
+
+@virtual
+async def test_a_price_halved_by_a_split_is_told_and_not_sold(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(50)
+
+    await look(scene, times=3)
+
+    assert sales(scene) == []
+    assert scene.alert_kinds()["stop.doubtful"] == 1
+
+
+@virtual
+async def test_a_trailing_stop_remembers_the_best_price_over_a_restart(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    limits = RiskLimits(trailing_stop_pct=Decimal(5))
+    scene.broker.prices[AAPL] = Decimal(130)
+    await look(scene, limits=limits)
+    scene.restart()
+    scene.broker.prices[AAPL] = Decimal(123)
+
+    await look(scene, limits=limits)
 
     assert [order.quantity for order in sales(scene)] == [Decimal(10)]
 
