@@ -109,8 +109,13 @@ async def run_daemon(
                 sources = _sources(desk, engines, telling.forecaster(forecaster), telling)
                 life = _build(config, connection, desk, sources, cycle_settings, telling)
                 daemon = Daemon(life)
-                async with telling.open(desk, life.trade.reconciler), _obeying(stop, daemon):
-                    return await daemon.run(sessions=sessions, is_waiting=is_waiting)
+                async with (
+                    telling.open(desk, life.trade.reconciler),
+                    _obeying(stop, daemon),
+                    telling.errors.restarting(desk, telling.vitals, stop=daemon.stop),
+                ):
+                    ending = await daemon.run(sessions=sessions, is_waiting=is_waiting)
+                    return Ending.RESTART if telling.errors.is_restarting else ending
         finally:
             store.close()
 

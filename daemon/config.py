@@ -281,6 +281,16 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """When so much fails that the daemon looks at itself and begins anew."""
+
+    max_error_pct: float = setting(1.0, low=0.01, high=100)
+    min_errors: int = setting(5, low=1, high=10_000)
+    error_window_seconds: float = setting(600.0, low=10, high=86_400)
+    restarts_per_day: int = setting(3, low=0, high=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All sections.  ``strategies`` is checked by strategies.registry when it is built."""
 
@@ -301,6 +311,7 @@ class Config:
     mqtt: MqttConfig = section(MqttConfig)
     http: HttpConfig = section(HttpConfig)
     alerts: AlertsConfig = section(AlertsConfig)
+    health: HealthConfig = section(HealthConfig)
     logging: LoggingConfig = section(LoggingConfig)
 
     def __post_init__(self) -> None:

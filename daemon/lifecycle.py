@@ -41,6 +41,7 @@ class Ending(Enum):
     DONE = "the sessions asked for were lived"
     STOPPED = "it was asked to stop"
     RECORDING_ENDED = "nothing is recorded after the last session"
+    RESTART = "too much failed, and it begins anew"
 
 
 def _untimed(_kind: str) -> AbstractContextManager[list[str]]:

@@ -16,7 +16,7 @@ from daemon.credentials import Credentials
 from daemon.lifecycle import Ending
 from daemon.reload import tightened
 from daemon.service import Notifier
-from domain.errors import ConfigError, OpenbellError, first_cause
+from domain.errors import ConfigError, OpenbellError, ProviderUnavailable, first_cause
 from state.latch import Latch
 from transport.replay_loop import ReplayLoop
 
@@ -56,6 +56,10 @@ class _Lives:
                 self._begin_anew()
             elif ending is Ending.STOPPED and self._is_reload_wanted:
                 self._reload()
+            elif ending is Ending.RESTART and self._notifier.is_on:
+                raise ProviderUnavailable("too much failed: restarting, see `openbell status`")
+            elif ending is Ending.RESTART:
+                self._log.warning("daemon.restarted")
             else:
                 return
 

@@ -3,19 +3,19 @@
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from brokers.base import Broker, SendGuard, TradeStream
+from brokers.base import Broker, TradeStream
+from daemon.broker_calls import BrokerCalls
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.vitals import Vitals
-from domain.account import Account, Activity, Asset, MarketClock, Position
 from domain.clock import Clock
 from domain.errors import ProviderUnavailable
 from domain.forecasts import Forecast
-from domain.ids import BrokerOrderId, ClientOrderId, Symbol
-from domain.market import Bar, NewsItem, Session
-from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
+from domain.ids import Symbol
+from domain.market import Bar, NewsItem
+from domain.orders import TradeUpdate
 from domain.signals import SentimentScore
 from forecasts.base import Forecaster
 from sentiment.base import SentimentScorer
@@ -23,67 +23,14 @@ from sentiment.base import SentimentScorer
 Result = TypeVar("Result")
 
 
-class MeteredBroker:
+class MeteredBroker(BrokerCalls):
     """A Broker with a stopwatch."""
 
     def __init__(self, broker: Broker, meters: Meters) -> None:
-        self._broker = broker
+        super().__init__(broker)
         self._meters = meters
 
-    async def account(self) -> Account:
-        """Read balances and flags."""
-        return await self._timed("account", self._broker.account())
-
-    async def clock(self) -> MarketClock:
-        """Read the broker's clock."""
-        return await self._timed("clock", self._broker.clock())
-
-    async def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
-        """Read the sessions between two dates."""
-        return await self._timed("calendar", self._broker.calendar(start, end))
-
-    async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
-        """Read what is allowed for each symbol."""
-        return await self._timed("assets", self._broker.assets(symbols))
-
-    async def positions(self) -> Sequence[Position]:
-        """Read all holdings."""
-        return await self._timed("positions", self._broker.positions())
-
-    async def open_orders(self) -> Sequence[BrokerOrder]:
-        """Read every order that can still fill."""
-        return await self._timed("open_orders", self._broker.open_orders())
-
-    async def orders_since(self, moment: dt.datetime) -> Sequence[BrokerOrder]:
-        """Read orders submitted since a moment."""
-        return await self._timed("orders_since", self._broker.orders_since(moment))
-
-    async def find_order(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
-        """Look an order up by our id."""
-        return await self._timed("find_order", self._broker.find_order(client_order_id))
-
-    async def get_order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
-        """Look an order up by the broker's id."""
-        return await self._timed("get_order", self._broker.get_order(broker_order_id))
-
-    async def activities(self, since: dt.datetime) -> Sequence[Activity]:
-        """Read fills, fees, dividends and transfers."""
-        return await self._timed("activities", self._broker.activities(since))
-
-    async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
-        """Send one order, once."""
-        return await self._timed("submit", self._broker.submit(request, guard=guard))
-
-    async def cancel(self, broker_order_id: BrokerOrderId) -> None:
-        """Ask for a cancel."""
-        await self._timed("cancel", self._broker.cancel(broker_order_id))
-
-    async def set_suspended(self, *, is_suspended: bool) -> bool:
-        """Set the broker-side lock on new orders."""
-        call = self._broker.set_suspended(is_suspended=is_suspended)
-        return await self._timed("set_suspended", call)
-
-    async def _timed(self, operation: str, call: Awaitable[Result]) -> Result:
+    async def _call(self, operation: str, call: Awaitable[Result]) -> Result:
         began = time.perf_counter()
         self._meters.requests_running.inc()
         try:

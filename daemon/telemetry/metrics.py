@@ -130,6 +130,12 @@ class Meters:
         self.clock_speed = self._gauge(
             "clock_speed_ratio", "Simulated seconds in a real one; 1 on the system clock."
         )
+        self.error_ratio = self._gauge(
+            "error_ratio", "Share of operations that failed within the window, 0-1."
+        )
+        self.self_checks = self._counter(
+            "self_checks", "Looks at itself after too many errors, by outcome.", "outcome"
+        )
         self.ready = self._gauge("ready", "1 when reconciled and able to trade.")
         self.healthy = self._gauge("healthy", "1 when loop, database and watch are alive.")
 

@@ -3,7 +3,9 @@
 import datetime as dt
 from collections.abc import Callable
 
+from domain.clock import ManualClock
 from state.latch import KillAction, Latch
+from state.store import Store
 from tests.support.processes import World
 
 Open = Callable[..., World]
@@ -29,10 +31,8 @@ def test_k15_i06_a_daemon_that_does_not_see_the_latch_sends_nothing_and_ends(
     open_world: Open,
 ) -> None:
     world = open_world(start="2022-11-14T09:18:30", speed=30)
-    healthy = world.daemon()
-    healthy.wait_event("account.read")
-    assert healthy.terminate() == 0
     at = dt.datetime(2022, 11, 14, 14, 18, tzinfo=dt.UTC)
+    Store.open(world.state, clock=ManualClock(at)).close()
     Latch(world.state).engage("drill", at)
 
     broken = world.python(DEAF)
