@@ -252,6 +252,7 @@ def _build(
         vitals=telling.vitals,
         timed_run=telling.timed_run,
         last_recorded=recording_end(config),
+        started=connection.started,
     )
 
 

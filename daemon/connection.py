@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
@@ -20,12 +21,20 @@ from state.files import prepare_directory
 from transport.http import Deadlines
 from transport.replay_loop import ReplayLoop
 
+# A start takes seconds; a machine on which it takes longer has other troubles than the pace.
+_LONGEST_START_SECONDS = 120.0
+
+
+def _nothing() -> None:
+    """A clock that is not ours to slow down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """A broker that answers, the stream beside it, and the clock both live by.
 
-    ``egress`` counts what leaves; None for what a person stops with.
+    ``egress`` counts what leaves; None for what a person stops with.  ``started`` is called
+    once when start-up is over: until then a replay of its own makes no haste.
     """
 
     broker: AlpacaBroker
@@ -33,6 +42,7 @@ class Connection:
     clock: Clock
     time_scale: float
     egress: Egress | None = None
+    started: Callable[[], None] = _nothing
 
 
 def start_clock(config: Config, *, at: dt.datetime | None = None) -> Clock:
@@ -97,16 +107,22 @@ async def _embedded(
 ) -> AsyncIterator[Connection]:
     # Said in our words before the exchange stumbles over it.
     prepare_directory(state_directory(config))
-    server = embedded_broker(
-        config, clock=start_clock(config), calendar=NyseCalendar(), credentials=credentials
-    )
-    async with server:
-        # A restored account may be ahead of the configured start; it never goes back.
-        clock = start_clock(config, at=server.venue.now())
-        urls = _loopback(server.port)
-        async with _connected(config, urls, credentials, clock, is_urgent=is_urgent) as connection:
-            with published(config, server):
-                yield connection
+    with contextlib.ExitStack() as start_up:
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, ReplayLoop):
+            # At 600 simulated seconds in a real one, a slow start would miss the first run.
+            start_up.enter_context(loop.real_time(_LONGEST_START_SECONDS))
+        server = embedded_broker(
+            config, clock=start_clock(config), calendar=NyseCalendar(), credentials=credentials
+        )
+        async with server:
+            # A restored account may be ahead of the configured start; it never goes back.
+            clock = start_clock(config, at=server.venue.now())
+            urls = _loopback(server.port)
+            opened = _connected(config, urls, credentials, clock, is_urgent=is_urgent)
+            async with opened as connection:
+                with published(config, server):
+                    yield dataclasses.replace(connection, started=start_up.close)
 
 
 @contextlib.asynccontextmanager

@@ -44,6 +44,10 @@ class Ending(Enum):
     RESTART = "too much failed, and it begins anew"
 
 
+def _nothing() -> None:
+    """Nobody waits for the end of start-up."""
+
+
 def _untimed(_kind: str) -> AbstractContextManager[list[str]]:
     return contextlib.nullcontext([])
 
@@ -62,6 +66,7 @@ class Life:
     vitals: Vitals = field(default_factory=Vitals)
     timed_run: Callable[[str], AbstractContextManager[list[str]]] = _untimed
     last_recorded: dt.date | None = None
+    started: Callable[[], None] = _nothing
 
 
 class Daemon:
@@ -90,6 +95,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
+            self._life.started()
             self._life.vitals.is_ready = True
             self._living = group.create_task(self._live_on(sessions, is_waiting=is_waiting))
             ending = await self._until_ended(self._living)

@@ -6,7 +6,7 @@ Everything that waits (timers, deadlines, ``asyncio.sleep``) follows ``loop.time
   next timer.  In flight means: a callback is ready, a socket is readable, a job runs in
   an executor, or somebody holds the time.
 - ``speed > 0`` scales: one real second is ``speed`` simulated seconds, for servers in
-  other processes that run at the same pace.
+  other processes that run at the same pace; ``real_time`` slows it down for a while.
 
 The trading code does not know which loop it runs on.
 """
@@ -33,7 +33,7 @@ class _ReplaySelector(selectors.DefaultSelector):
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         if self.loop.speed > 0:
-            return super().select(timeout / self.loop.speed)
+            return super().select(timeout / self.loop.pace)
         return self._step(timeout)
 
     def _step(self, timeout: float) -> list[tuple[selectors.SelectorKey, int]]:
@@ -55,6 +55,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         selector = _ReplaySelector()
         selector.loop = self
         self.speed = speed
+        self.pace = speed
         self.steps = 0
         self._simulated = 0.0
         self._real_start = time.monotonic()
@@ -65,13 +66,37 @@ class ReplayLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return simulated seconds since the loop was made."""
         if self.speed > 0:
-            return (time.monotonic() - self._real_start) * self.speed
+            return self._simulated + (time.monotonic() - self._real_start) * self.pace
         return self._simulated
 
     def step(self, seconds: float) -> None:
         """Move simulated time forward."""
         self._simulated += seconds
         self.steps += 1
+
+    @contextlib.contextmanager
+    def real_time(self, longest_seconds: float) -> Iterator[None]:
+        """Let a scaled loop run at the machine's pace for a while; a stepping one needs no such.
+
+        Not slower than that: whatever waits for a deadline must still reach it.
+
+        Args:
+            longest_seconds: after these the scaled pace comes back all the same.
+        """
+        if self.speed == 0:
+            yield
+            return
+        self._set_pace(min(1.0, self.speed))
+        giving_up = self.call_later(longest_seconds, self._set_pace, self.speed)
+        try:
+            yield
+        finally:
+            giving_up.cancel()
+            self._set_pace(self.speed)
+
+    def _set_pace(self, pace: float) -> None:
+        self._simulated, self._real_start = self.time(), time.monotonic()
+        self.pace = pace
 
     @property
     def is_held(self) -> bool:

@@ -33,3 +33,17 @@ def test_a_killed_replay_does_not_begin_anew(tmp_path: Path) -> None:
         assert one.process.wait(120) == 78
         assert "the recording has ended and the kill latch is engaged" in one.log
         assert not (one.state / "archive").exists()
+
+
+def test_a_start_that_takes_longer_than_the_morning_does_not_skip_the_first_run(
+    tmp_path: Path,
+) -> None:
+    # From the start to the entry cut-off are 91 minutes: less than a second at this speed.
+    with running_daemon(
+        tmp_path, "run", speed=6000, OPENBELL__CLOCK__START="2022-11-14T08:29:00-05:00"
+    ) as one:
+        one.wait_for('"kind": "premarket"')
+
+        first = next(line for line in one.log.splitlines() if '"kind": "premarket"' in line)
+        assert '"state": "DONE"' in first, one.log
+        assert one.stop() == 0

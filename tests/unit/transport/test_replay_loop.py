@@ -124,3 +124,35 @@ def test_time_stands_still_for_work_outside_but_no_longer_than_it_may() -> None:
 
     assert simulated == pytest.approx(1000)
     assert 0.2 <= real < 5
+
+
+def test_a_scaled_loop_goes_at_the_machines_pace_for_as_long_as_it_is_asked_to() -> None:
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ReplayLoop)
+        with loop.real_time(60):
+            began = loop.time()
+            time.sleep(0.2)
+            slow = loop.time() - began
+        began = loop.time()
+        time.sleep(0.05)
+        return slow, loop.time() - began
+
+    slow, fast = replay(main(), speed=1000)
+
+    assert 0.2 <= slow < 10
+    assert fast >= 50
+
+
+def test_the_machines_pace_ends_by_itself_and_no_timer_is_lost() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ReplayLoop)
+        with loop.real_time(0.05):
+            await asyncio.sleep(500)
+            return loop.pace
+
+    began = time.monotonic()
+
+    assert replay(main(), speed=1000) == 1000
+    assert time.monotonic() - began < 20
