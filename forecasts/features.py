@@ -1,56 +1,80 @@
-"""The 20 features: one definition for training, daemon, backtest and model server.
+"""Features by the name of their set: one definition for training, daemon, backtest and server.
 
-Each row looks back at most ``LONGEST_WINDOW`` bars and never forward, and window sums are
-taken window by window, so a row has the same bits whether it is computed from ten years
-of bars or from the last few months.  What closes alone cannot tell (range, volume) is 0,
-which is the neutral value of those features.
+A model's card names its features; which set that is, and whether this machine can compute
+it, is decided here.  The sets themselves are in ``bar_features`` and, for those who have
+TA-Lib, ``technical_features``; both are point-in-time by construction.
 """
 
 import datetime as dt
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import cast
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from domain.errors import DataError
+from domain.errors import ConfigError, DataError
 from domain.market import Bar
-
-Floats = NDArray[np.float64]
-Dates = NDArray[np.datetime64]
-
-FEATURES: tuple[str, ...] = (
-    "momentum_1",
-    "momentum_3",
-    "momentum_12",
-    "momentum_60",
-    "momentum_120",
-    "average_ratio_5",
-    "average_ratio_12",
-    "average_ratio_24",
-    "volatility_20",
-    "volatility_ratio_5",
-    "volatility_ratio_12",
-    "volatility_ratio_120",
-    "drawdown_120",
-    "range_ratio_5",
-    "volume_ratio_5",
-    "volume_imbalance_5",
-    "weekday_sine",
-    "weekday_cosine",
-    "season_sine",
-    "season_cosine",
+from forecasts.bar_features import (
+    BAR_FEATURES,
+    LONGEST_WINDOW,
+    WARM_UP_BARS,
+    Dates,
+    Floats,
+    bar_table,
+    daily_volatility,
 )
-SCALE_FEATURE = FEATURES.index("volatility_20")
-LONGEST_WINDOW = 120
-WARM_UP_BARS = LONGEST_WINDOW + 1
-SMALLEST_VOLATILITY = 1e-4
-LARGEST_FEATURE = 10.0
 
-_TRADING_WEEK_DAYS = 5
-_DAYS_IN_YEAR = 365.25
+# Computed together: more symbols at once leave the cache, fewer pay for Python.
+_SYMBOLS_AT_ONCE = 32
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+# Here, for they have names also where TA-Lib, which computes them, is not installed.
+TECHNICAL_FEATURES = (
+    "rsi_14",
+    "macd_histogram",
+    "bollinger_20",
+    "stochastic_14",
+    "adx_14",
+    "cci_20",
+    "mfi_14",
+)
+
+
+@unique
+class FeatureSet(StrEnum):
+    """What a model may eat."""
+
+    BARS = "bars"
+    TECHNICAL = "bars+technical"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in their order."""
+        return BAR_FEATURES if self is FeatureSet.BARS else (*BAR_FEATURES, *TECHNICAL_FEATURES)
+
+
+def feature_set_of(names: Sequence[str]) -> FeatureSet | None:
+    """Return the set of these features, or None: another version made them."""
+    return next((one for one in FeatureSet if one.names == tuple(names)), None)
+
+
+def computable(names: Sequence[str], *, needed_by: str) -> FeatureSet:
+    """Return the set of these features, once it is sure that it can be computed here.
+
+    Raises:
+        ConfigError: another version made them, or what they need is not installed.
+    """
+    feature_set = feature_set_of(names)
+    if feature_set is None:
+        raise ConfigError(f"{needed_by} needs features that this version does not know")
+    if feature_set is FeatureSet.TECHNICAL and importlib.util.find_spec("talib") is None:
+        raise ConfigError(
+            f"{needed_by} needs technical indicators and TA-Lib is not installed; install "
+            f"openbell[technical], or use a model whose features are {FeatureSet.BARS}"
+        )
+    return feature_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +122,9 @@ class BarColumns:
 
 def columns_of(bars: Sequence[Bar]) -> BarColumns:
     """Turn bars into columns; the date of a bar is the UTC date of its left edge."""
+    days = np.array([bar.at.toordinal() for bar in bars], dtype=np.int64) - _EPOCH
     return BarColumns(
-        dates=np.array([bar.at.date() for bar in bars], dtype="datetime64[D]"),
+        dates=days.astype("datetime64[D]"),
         close=np.array([bar.close for bar in bars], dtype=np.float64),
         high=_optional([bar.high for bar in bars]),
         low=_optional([bar.low for bar in bars]),
@@ -113,103 +138,59 @@ def closes_only(dates: Dates, close: Floats) -> BarColumns:
     return BarColumns(dates=dates, close=close, high=unknown, low=unknown, volume=unknown)
 
 
-def features(columns: BarColumns) -> NDArray[np.float32]:
+def features(columns: BarColumns, feature_set: FeatureSet = FeatureSet.BARS) -> NDArray[np.float32]:
     """Compute every feature of every bar.
 
     Returns:
-        Shape (bars, 20), columns in the order of ``FEATURES``.  The first
+        Shape (bars, features), columns in the order of ``feature_set.names``.  The first
         ``LONGEST_WINDOW`` rows are NaN: their windows are not full yet.
     """
-    table = np.full((columns.close.size, len(FEATURES)), np.nan)
+    table = np.full((columns.close.size, len(feature_set.names)), np.nan, dtype=np.float32)
     if columns.close.size >= WARM_UP_BARS:
-        table[LONGEST_WINDOW:] = np.column_stack(
-            (*_price_features(columns), *_range_and_volume(columns), *_calendar(columns.dates))
-        )
-    return table.astype(np.float32)
+        table[LONGEST_WINDOW:] = _table([columns], columns.close.size, feature_set)[0]
+    return table
 
 
-def context_of(columns: BarColumns, lookback: int) -> NDArray[np.float32] | None:
-    """Return the last ``lookback`` rows, or None when the history is too short."""
+def contexts_of(
+    columns: Sequence[BarColumns], lookback: int, feature_set: FeatureSet = FeatureSet.BARS
+) -> NDArray[np.float32]:
+    """Return the last ``lookback`` rows of each symbol: (symbols, lookback, features).
+
+    Raises:
+        DataError: a symbol has too few bars.
+    """
     needed = LONGEST_WINDOW + lookback
-    if columns.close.size < needed:
-        return None
-    return features(columns.last(needed))[-lookback:]
+    if any(one.close.size < needed for one in columns):
+        raise DataError(f"a symbol has fewer than the {needed} bars that its features need")
+    found = np.empty((len(columns), lookback, len(feature_set.names)), dtype=np.float32)
+    for start in range(0, len(columns), _SYMBOLS_AT_ONCE):
+        part = slice(start, start + _SYMBOLS_AT_ONCE)
+        found[part] = _table(columns[part], needed, feature_set)
+    return found
 
 
 def volatility(columns: BarColumns) -> Floats:
     """Return the daily volatility of the last 20 log returns, NaN while warming up."""
     result = np.full(columns.close.size, np.nan)
     if columns.close.size >= WARM_UP_BARS:
-        result[LONGEST_WINDOW:] = _volatility(_log_returns(columns), 20)
+        result[LONGEST_WINDOW:] = daily_volatility(columns.close)
     return result
 
 
-def _price_features(columns: BarColumns) -> list[Floats]:
-    returns, level = _log_returns(columns), np.log(columns.close)
-    scale = _volatility(returns, 20)
-    momenta = [_clip(_last_sums(returns, k) / (scale * np.sqrt(k))) for k in (1, 3, 12, 60, 120)]
-    ratios = [
-        _clip((level[LONGEST_WINDOW:] - np.log(_means(columns.close, k))) / (scale * np.sqrt(k)))
-        for k in (5, 12, 24)
-    ]
-    ratios_of_volatility = [np.log(_volatility(returns, k) / scale) for k in (5, 12, 120)]
-    peak = _windows(level, LONGEST_WINDOW + 1).max(axis=1)
-    drawdown = _clip((level[LONGEST_WINDOW:] - peak) / (scale * np.sqrt(LONGEST_WINDOW)))
-    return [*momenta, *ratios, np.log(scale), *ratios_of_volatility, drawdown]
+def _table(columns: Sequence[BarColumns], bars: int, feature_set: FeatureSet) -> Floats:
+    close, high, low, volume = (
+        np.stack([getattr(one, name)[-bars:] for one in columns])
+        for name in ("close", "high", "low", "volume")
+    )
+    dates = np.stack([one.dates[-bars:] for one in columns])
+    table = bar_table(dates, close, high, low, volume)
+    if feature_set is FeatureSet.BARS:
+        return table
+    from forecasts.technical_features import technical_table  # noqa: PLC0415 -- TA-Lib is optional
 
-
-def _range_and_volume(columns: BarColumns) -> list[Floats]:
-    spread = np.log(columns.high / columns.low)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        range_ratio = np.log(_means(spread, 5) / _means(spread, 20))
-        volume_ratio = np.log(_means(columns.volume, 5) / _means(columns.volume, 20))
-        # The daily stand-in for bid and ask volume: volume of rising against falling days.
-        signed = np.sign(_log_returns(columns)) * columns.volume[1:]
-        imbalance = _last_sums(signed, 5) / (5 * _means(columns.volume, 5))
-    return [_known(range_ratio), _known(volume_ratio), _known(imbalance)]
-
-
-def _calendar(dates: Dates) -> list[Floats]:
-    days = dates[LONGEST_WINDOW:].astype("datetime64[D]")
-    # Day 0 of the epoch was a Thursday.
-    weekday = (days.astype(np.int64) + 3) % 7
-    year_start = days.astype("datetime64[Y]").astype("datetime64[D]")
-    season = (days - year_start).astype(np.int64) / _DAYS_IN_YEAR
-    week, year = 2 * np.pi * weekday / _TRADING_WEEK_DAYS, 2 * np.pi * season
-    return [np.sin(week), np.cos(week), np.sin(year), np.cos(year)]
-
-
-def _log_returns(columns: BarColumns) -> Floats:
-    return np.diff(np.log(columns.close))
-
-
-def _windows(values: Floats, length: int) -> Floats:
-    # Rows end at the bars from LONGEST_WINDOW on.  The copy makes each row contiguous, so
-    # its sum does not depend on how many other rows there are.
-    return np.ascontiguousarray(sliding_window_view(values, length)[WARM_UP_BARS - length :])
-
-
-def _last_sums(returns: Floats, length: int) -> Floats:
-    # One return fewer than bars: a NaN in front lines them up.
-    return np.asarray(_windows(np.concatenate(([np.nan], returns)), length).sum(axis=1))
-
-
-def _volatility(returns: Floats, length: int) -> Floats:
-    mean_square = _last_sums(returns * returns, length) / length
-    return np.maximum(np.sqrt(mean_square), SMALLEST_VOLATILITY)
-
-
-def _means(values: Floats, length: int) -> Floats:
-    return np.asarray(_windows(values, length).mean(axis=1))
-
-
-def _clip(values: Floats) -> Floats:
-    return np.clip(values, -LARGEST_FEATURE, LARGEST_FEATURE)
-
-
-def _known(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), _clip(values), 0.0)
+    return np.concatenate((table, technical_table(close, high, low, volume)), axis=-1)
 
 
 def _optional(values: Sequence[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    # NumPy makes NaN of None.
+    return np.array(values, dtype=np.float64)

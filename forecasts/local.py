@@ -13,6 +13,7 @@ from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.card import ModelCard
+from forecasts.features import computable
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import StoredModel
 from forecasts.screening import Origin, bars_needed, batch_of, forecasts_of, refuse_in_sample
@@ -41,6 +42,7 @@ class LocalForecaster:
                 f"{model.card.horizon} sessions; choose one of these or train another model"
             )
         self._card = model.card
+        self._features = computable(model.card.features, needed_by=f"model {model.card.title}")
         self._process = ModelProcess(model.onnx)
         self._timeout_seconds = timeout_seconds
         self._allow_in_sample = allow_in_sample
@@ -73,7 +75,7 @@ class LocalForecaster:
         """
         if not self._allow_in_sample:
             refuse_in_sample(self._card, as_of)
-        batch = batch_of(history, as_of, self._card.lookback)
+        batch = batch_of(history, as_of, self._card.lookback, self._features)
         if batch is None:
             return {}
         loop = asyncio.get_running_loop()

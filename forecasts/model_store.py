@@ -14,7 +14,7 @@ from pathlib import Path
 
 from domain.errors import ConfigError, StateError
 from forecasts.card import ModelCard, read_card
-from forecasts.features import FEATURES
+from forecasts.features import feature_set_of
 
 SHIPPED = Path(__file__).parent / "registry"
 MODEL_FILE = "model.onnx"
@@ -96,9 +96,9 @@ class ModelStore:
         card = self.card(name, version)
         directory = self._directory(name, version)
         onnx = _verified_bytes(directory, card)
-        if card.features != FEATURES:
+        if feature_set_of(card.features) is None:
             raise StateError(
-                f"model {card.title} was trained on other features than this version computes; "
+                f"model {card.title} was trained on features that this version does not know; "
                 f"run `openbell train {name}`"
             )
         return StoredModel(card=card, directory=directory, onnx=onnx)

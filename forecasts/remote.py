@@ -19,6 +19,7 @@ from domain.ids import Symbol
 from domain.market import Bar
 from forecasts import wire
 from forecasts.card import ModelCard
+from forecasts.features import computable
 from forecasts.screening import Batch, Origin, batch_of, forecasts_of, refuse_in_sample
 from transport.http import BoundedClient, Deadlines, Reply
 
@@ -82,6 +83,7 @@ class RemoteForecaster:
         self._client = client
         self._model = model
         self._card = card
+        self._features = computable(card.features, needed_by=f"model {card.title}")
         self._budget = FreeCalls() if budget is None else budget
         self._numbers = itertools.count(1)
         self._warm_up_seconds = warm_up_seconds
@@ -104,7 +106,7 @@ class RemoteForecaster:
                 that the model was trained on.
         """
         refuse_in_sample(self._card, as_of)
-        batch = batch_of(history, as_of, self._card.lookback)
+        batch = batch_of(history, as_of, self._card.lookback, self._features)
         if batch is None:
             return {}
         refusal = self._budget.refusal(len(batch.symbols))

@@ -15,9 +15,10 @@ from domain.errors import DataError, ProviderUnavailable
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
+from forecasts.bar_features import LONGEST_WINDOW, SCALE_FEATURE
 from forecasts.card import ModelCard
 from forecasts.distribution import distribution_of
-from forecasts.features import LONGEST_WINDOW, SCALE_FEATURE, columns_of, context_of
+from forecasts.features import BarColumns, FeatureSet, columns_of, contexts_of
 
 # A cumulative return of e^1.5 - 1 = 350 % or -78 % within a horizon is no forecast; nor is
 # one of more than 12 times the volatility of that horizon.
@@ -77,22 +78,32 @@ def refuse_in_sample(card: ModelCard, as_of: dt.datetime) -> None:
 
 
 def batch_of(
-    history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime, lookback: int
+    history: Mapping[Symbol, Sequence[Bar]],
+    as_of: dt.datetime,
+    lookback: int,
+    feature_set: FeatureSet = FeatureSet.BARS,
 ) -> Batch | None:
     """Compute the inputs of every symbol that has enough complete bars, or None."""
-    symbols, contexts, cutoffs = [], [], []
+    symbols, columns = [], []
     for symbol in sorted(history):
         bars = history[symbol]
         if len(bars) < bars_needed(lookback) or not bars[-1].at < as_of:
             continue
-        context = _context(bars[-bars_needed(lookback) :], lookback)
-        if context is not None:
+        found = _columns(bars[-bars_needed(lookback) :])
+        if found is not None:
             symbols.append(symbol)
-            contexts.append(context)
-            cutoffs.append(bars[-1].at.date())
+            columns.append(found)
     if not symbols:
         return None
-    return Batch(symbols=tuple(symbols), contexts=np.stack(contexts), cutoffs=tuple(cutoffs))
+    contexts = contexts_of(columns, lookback, feature_set)
+    usable = np.flatnonzero(np.isfinite(contexts).all(axis=(1, 2)))
+    if not usable.size:
+        return None
+    return Batch(
+        symbols=tuple(symbols[row] for row in usable),
+        contexts=contexts[usable],
+        cutoffs=tuple(columns[row].last_date for row in usable),
+    )
 
 
 def forecasts_of(
@@ -125,12 +136,11 @@ def forecasts_of(
     return found
 
 
-def _context(bars: Sequence[Bar], lookback: int) -> NDArray[np.float32] | None:
+def _columns(bars: Sequence[Bar]) -> BarColumns | None:
     try:
-        context = context_of(columns_of(bars), lookback)
+        return columns_of(bars)
     except DataError:
         return None
-    return context if context is not None and bool(np.isfinite(context).all()) else None
 
 
 def _is_plausible(batch: Batch, quantiles: NDArray[np.float64], horizon: int) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.errors import ConfigError
 from forecasts.calibration import MEDIAN
+from forecasts.features import FeatureSet
 
 ENSEMBLE = "lstm-ensemble"
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -40,6 +41,7 @@ class TrainingConfig:
 
     model: str = "lstm"
     spans: Spans = Spans()
+    features: FeatureSet = FeatureSet.BARS
     lookback: int = 60
     horizon: int = 40
     levels: tuple[float, ...] = LEVELS

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import DataError
-from forecasts.features import LONGEST_WINDOW, BarColumns, Dates, features, volatility
+from forecasts.bar_features import LONGEST_WINDOW, Dates
+from forecasts.features import BarColumns, FeatureSet, features, volatility
 
 Panel = Mapping[str, BarColumns]
 
@@ -74,7 +75,9 @@ class Samples:
         )
 
 
-def build_samples(panel: Panel, *, lookback: int, horizon: int) -> Samples:
+def build_samples(
+    panel: Panel, *, lookback: int, horizon: int, feature_set: FeatureSet = FeatureSet.BARS
+) -> Samples:
     """Build every sample of a panel, in the order of symbols, then dates.
 
     Raises:
@@ -86,7 +89,10 @@ def build_samples(panel: Panel, *, lookback: int, horizon: int) -> Samples:
         columns = panel[symbol]
         if columns.close.size < LONGEST_WINDOW + lookback + horizon:
             continue
-        parts.append(_samples_of(columns, number, offset, lookback=lookback, horizon=horizon))
+        table = features(columns, feature_set)
+        parts.append(
+            _samples_of(columns, table, number, offset, lookback=lookback, horizon=horizon)
+        )
         offset += columns.close.size
     if not parts:
         raise DataError(
@@ -97,14 +103,20 @@ def build_samples(panel: Panel, *, lookback: int, horizon: int) -> Samples:
 
 
 def _samples_of(
-    columns: BarColumns, number: int, offset: int, *, lookback: int, horizon: int
+    columns: BarColumns,
+    table: NDArray[np.float32],
+    number: int,
+    offset: int,
+    *,
+    lookback: int,
+    horizon: int,
 ) -> Samples:
     level = np.log(columns.close)
     ends = np.arange(LONGEST_WINDOW + lookback - 1, level.size - horizon)
     steps = np.arange(1, horizon + 1)
     targets = level[ends[:, None] + steps] - level[ends][:, None]
     return Samples(
-        table=features(columns),
+        table=table,
         level=level,
         lookback=lookback,
         ends=ends + offset,

@@ -10,7 +10,6 @@ import onnx
 import torch
 
 from domain.errors import StateError
-from forecasts.features import FEATURES
 from forecasts.training.networks import QuantileNetwork
 
 OPSET = 18
@@ -22,7 +21,7 @@ def to_onnx(network: QuantileNetwork, lookback: int) -> bytes:
     """Export a network: ``context`` (n, lookback, features) to ``quantiles``."""
     network.eval()
     # A batch of two: torch would take a batch of one for a constant.
-    example = torch.zeros(2, lookback, len(FEATURES))
+    example = torch.zeros(2, lookback, network.mean.numel())
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

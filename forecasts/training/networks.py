@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from domain.errors import ConfigError
-from forecasts.features import SCALE_FEATURE
+from forecasts.bar_features import SCALE_FEATURE
 from forecasts.training.bodies import AttentionBody, Body, RecurrentBody
 from forecasts.training.config import ENSEMBLE, TrainingConfig
 from forecasts.training.nhits import NhitsBody

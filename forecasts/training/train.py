@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from forecasts.calibration import calibrate
 from forecasts.card import Calibration, ModelCard, Scaler
-from forecasts.features import FEATURES
+from forecasts.features import computable
 from forecasts.model_store import publish
 from forecasts.training.baselines import baselines_of
 from forecasts.training.config import TrainingConfig
@@ -63,11 +63,15 @@ def train(
         checkpoint: file that lets an interrupted run go on; see ``fit``.
 
     Raises:
-        ConfigError: the checkpoint is of another configuration.
+        ConfigError: the checkpoint is of another configuration, or features that cannot be
+            computed here.
         DataError: too little data, or training diverged.
     """
+    computable(config.features.names, needed_by=f"training {config.model} on {config.features}")
     known = {symbol: panel[symbol].before(config.spans.end) for symbol in sorted(panel)}
-    samples = build_samples(known, lookback=config.lookback, horizon=config.horizon)
+    samples = build_samples(
+        known, lookback=config.lookback, horizon=config.horizon, feature_set=config.features
+    )
     spans = config.spans
     training = samples.between(spans.start, spans.validation)
     validation = samples.between(spans.validation, spans.calibration)
@@ -155,7 +159,7 @@ def _card(
     return ModelCard(
         name=config.model,
         version=version,
-        features=FEATURES,
+        features=config.features.names,
         lookback=config.lookback,
         horizon=config.horizon,
         levels=config.levels,

@@ -37,7 +37,9 @@ def walk_forward(
     config: TrainingConfig, panel: Panel, years: Sequence[int], *, block_years: int = 3
 ) -> Iterable[Block]:
     """Yield one block for each start year, each from a model trained for it alone."""
-    samples = build_samples(panel, lookback=config.lookback, horizon=config.horizon)
+    samples = build_samples(
+        panel, lookback=config.lookback, horizon=config.horizon, feature_set=config.features
+    )
     for year in years:
         yield _block(config, samples, year, block_years)
 

@@ -6,15 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import DataError
-from forecasts.features import (
-    FEATURES,
-    LONGEST_WINDOW,
-    BarColumns,
-    columns_of,
-    context_of,
-    features,
-    volatility,
-)
+from forecasts.bar_features import BAR_FEATURES, LONGEST_WINDOW
+from forecasts.features import BarColumns, columns_of, contexts_of, features, volatility
 from tests.support.forecast_scene import made_up_bars
 
 BARS = made_up_bars("AAPL", 400)
@@ -24,7 +17,7 @@ KNOWN = TABLE[LONGEST_WINDOW:]
 
 
 def column(name: str) -> np.ndarray:
-    return TABLE[:, FEATURES.index(name)]
+    return TABLE[:, BAR_FEATURES.index(name)]
 
 
 def altered(columns: BarColumns, cut: int, factors: np.ndarray) -> BarColumns:
@@ -41,7 +34,7 @@ def altered(columns: BarColumns, cut: int, factors: np.ndarray) -> BarColumns:
 
 
 def test_there_are_twenty_features_with_names_of_their_own() -> None:
-    assert len(FEATURES) == len(set(FEATURES)) == TABLE.shape[1] == 20
+    assert len(BAR_FEATURES) == len(set(BAR_FEATURES)) == TABLE.shape[1] == 20
 
 
 def test_rows_are_unknown_until_their_longest_window_is_full() -> None:
@@ -72,10 +65,30 @@ def test_altering_the_future_changes_no_value_before_it(cut: int, seed: int) -> 
 @settings(max_examples=40, deadline=None)
 @given(end=st.integers(181, 400))
 def test_a_short_history_gives_the_same_bits_as_a_long_one(end: int) -> None:
-    context = context_of(columns_of(BARS[end - 180 : end]), 60)
+    (context,) = contexts_of([columns_of(BARS[end - 180 : end])], 60)
 
-    assert context is not None
     assert np.array_equal(context, TABLE[end - 60 : end])
+
+
+def test_a_symbol_has_the_same_bits_in_any_company() -> None:
+    names = [f"S{chr(65 + i // 26)}{chr(65 + i % 26)}" for i in range(70)]
+    columns = [columns_of(made_up_bars(name, 200 + i)) for i, name in enumerate(names)]
+    columns[3] = columns_of(made_up_bars("BARE", 200, has_range=False))
+
+    together = contexts_of(columns, 60)
+
+    for one, context in zip(columns, together, strict=True):
+        assert np.array_equal(features(one)[-60:], context)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cut=st.integers(180, 399), seed=st.integers(0, 2**32 - 1))
+def test_the_future_of_others_changes_no_context(cut: int, seed: int) -> None:
+    factors = np.random.default_rng(seed).uniform(0.2, 5.0, 400)
+    past = columns_of(BARS[:cut])
+
+    for other in (COLUMNS, altered(COLUMNS, cut, factors)):
+        assert np.array_equal(contexts_of([other, past], 60)[1], TABLE[cut - 60 : cut])
 
 
 @settings(max_examples=30, deadline=None)
@@ -87,7 +100,8 @@ def test_the_unit_of_prices_does_not_matter(factor: float) -> None:
 
 
 def test_a_context_needs_its_warm_up() -> None:
-    assert context_of(columns_of(BARS[:179]), 60) is None
+    with pytest.raises(DataError, match="fewer than the 180 bars"):
+        contexts_of([COLUMNS, columns_of(BARS[:179])], 60)
 
 
 def test_closes_alone_leave_range_and_volume_at_zero() -> None:
@@ -96,7 +110,7 @@ def test_closes_alone_leave_range_and_volume_at_zero() -> None:
     table = features(columns_of(bars))[LONGEST_WINDOW:]
 
     for name in ("range_ratio_5", "volume_ratio_5", "volume_imbalance_5"):
-        assert not table[:, FEATURES.index(name)].any()
+        assert not table[:, BAR_FEATURES.index(name)].any()
     assert np.isfinite(table).all()
 
 
@@ -105,7 +119,7 @@ def test_closes_give_the_same_price_features_with_and_without_range() -> None:
 
     table = features(columns_of(bare))
 
-    priced = [i for i, name in enumerate(FEATURES) if not name.startswith(("range", "volume"))]
+    priced = [i for i, name in enumerate(BAR_FEATURES) if not name.startswith(("range", "volume"))]
     assert np.array_equal(table[:, priced], TABLE[:, priced], equal_nan=True)
 
 

@@ -14,7 +14,7 @@ import pytest
 from domain.errors import ConfigError, ProviderUnavailable
 from domain.forecasts import ForecastSource
 from domain.ids import Symbol
-from forecasts.features import columns_of, context_of
+from forecasts.features import columns_of, contexts_of
 from forecasts.local import LocalForecaster
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore, StoredModel
@@ -243,8 +243,7 @@ def test_neither_torch_nor_onnxruntime_enters_the_daemons_process() -> None:
 
 
 def test_onnx_runtime_agrees_with_the_network_written_out_by_hand(model: StoredModel) -> None:
-    context = context_of(columns_of(made_up_bars("AAPL", 200)), 60)
-    assert context is not None
+    (context,) = contexts_of([columns_of(made_up_bars("AAPL", 200))], 60)
     process = ModelProcess(model.onnx)
     answered = process.run(context[None], 20)[0]
     process.close()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from domain.errors import ConfigError, DataError, StateError
-from forecasts.features import FEATURES, columns_of
+from forecasts.features import FeatureSet, columns_of
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
 from forecasts.training.baselines import recent_quantiles
@@ -99,7 +99,7 @@ def test_another_seed_gives_other_weights(trained: TrainedModel, panel: Panel) -
 def test_the_card_tells_the_whole_story(trained: TrainedModel, panel: Panel) -> None:
     card = trained.card
 
-    assert card.features == FEATURES
+    assert card.features == FeatureSet.BARS.names
     assert card.data_cutoff == dt.date(2022, 5, 31)
     assert card.symbols == ("AAPL", "KO", "XOM")
     assert card.data_sha256 == data_hash({k: v.before(SPANS.end) for k, v in panel.items()})
