@@ -1,6 +1,7 @@
 """Walk-forward figures of a forecasting model on the recorded panel.
 
-    python -m bench.forecast_walkforward [--model lstm] [--years 2010 2013 2016 2019 2022]
+    python -m bench.forecast_walkforward [--model lstm] [--features bars]
+        [--years 2010 2013 2016 2019 2022]
 
 Trains one model per test block (about a minute each on one core) and prints a table in
 Markdown: every figure of the model beside that of its baseline.
@@ -10,7 +11,7 @@ import argparse
 import datetime as dt
 import sys
 
-from forecasts.features import BarColumns, columns_of
+from forecasts.features import BarColumns, FeatureSet, columns_of
 from forecasts.training.config import TrainingConfig
 from forecasts.training.walkforward import walk_forward
 from marketdata.recording import recording
@@ -43,8 +44,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="lstm")
     parser.add_argument("--years", type=int, nargs="+", default=[2010, 2013, 2016, 2019, 2022])
+    parser.add_argument("--features", type=FeatureSet, default=FeatureSet.BARS)
     arguments = parser.parse_args()
-    config = TrainingConfig(model=arguments.model)
+    config = TrainingConfig(model=arguments.model, features=arguments.features)
     write = sys.stdout.write
     write("| block | step | " + " | ".join(name.replace("_", " ") for name in _COLUMNS) + " |\n")
     write("|---" * (len(_COLUMNS) + 2) + "|\n")

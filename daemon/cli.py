@@ -304,11 +304,28 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
+    features: Annotated[str, typer.Option(help="bars, or bars+technical with TA-Lib.")] = "bars",
+    lookback: Annotated[
+        int | None, typer.Option(min=12, max=2000, help="Sessions that it sees [60].")
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=60, help="Sessions that it forecasts [40].")
+    ] = None,
 ) -> None:
     """Train a forecasting model on the recorded prices, calibrated out of sample."""
     from daemon.commands.training import train as command
 
-    command(ctx.obj, model=model, seed=seed, epochs=epochs, device=device, resume=resume)
+    command(
+        ctx.obj,
+        model=model,
+        seed=seed,
+        epochs=epochs,
+        device=device,
+        resume=resume,
+        features=features,
+        lookback=lookback,
+        horizon=horizon,
+    )
 
 
 @app.command("serve-models")

@@ -1,6 +1,5 @@
 """``openbell train MODEL``: train on the recorded prices and put the model beside the others."""
 
-import dataclasses
 import datetime as dt
 import importlib.util
 from collections.abc import Callable
@@ -14,11 +13,12 @@ from daemon.commands.model_config import config_or_defaults
 from daemon.commands.output import console, print_json
 from daemon.config import state_directory
 from domain.errors import BadArgument, ConfigError
-from forecasts.features import BarColumns, columns_of
+from forecasts.features import BarColumns, FeatureSet, columns_of
 from forecasts.model_store import SHIPPED
 from marketdata.recording import recording
 
 if TYPE_CHECKING:
+    from forecasts.training.config import TrainingConfig
     from forecasts.training.fitting import Epoch
     from forecasts.training.train import TrainedModel
 
@@ -26,41 +26,56 @@ _FIRST, _LAST = dt.date(1980, 1, 1), dt.date(2100, 1, 1)
 
 
 def train(
-    options: Options, *, model: str, seed: int, epochs: int | None, device: str, resume: bool
+    options: Options,
+    *,
+    model: str,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    resume: bool,
+    features: str = FeatureSet.BARS,
+    lookback: int | None = None,
+    horizon: int | None = None,
 ) -> None:
-    """Train, calibrate out of sample, publish; the next command puts it in use."""
+    """Train, calibrate out of sample, publish; the next command puts it in use.
+
+    ``epochs``, ``lookback`` and ``horizon`` are those of the training recipe where None.
+    """
     if importlib.util.find_spec("torch") is None:
         raise ConfigError(
             "torch is not installed; run `make test` once, or install openbell[train]"
         )
+    from forecasts.training.config import TrainingConfig
     from forecasts.training.devices import check_device
     from forecasts.training.networks import MODELS
 
     if model not in MODELS:
         raise BadArgument(f"{model}: no such model; choose from {', '.join(MODELS)}")
     check_device(device)
+    asked = {"max_epochs": epochs, "lookback": lookback, "horizon": horizon}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    config = TrainingConfig(
+        model=model, seed=seed, device=device, features=_feature_set(features), **changes
+    )
     root = state_directory(config_or_defaults(options)) / "models"
-    trained = _train(root, model, seed, epochs, device, is_quiet=options.json, resume=resume)
+    trained = _train(root, config, is_quiet=options.json, resume=resume)
     _publish(trained, root, options)
 
 
+def _feature_set(name: str) -> FeatureSet:
+    known = [one.value for one in FeatureSet]
+    if name not in known:
+        raise BadArgument(f"--features {name}: choose from {', '.join(known)}")
+    return FeatureSet(name)
+
+
 def _train(
-    root: Path,
-    model: str,
-    seed: int,
-    epochs: int | None,
-    device: str,
-    *,
-    is_quiet: bool,
-    resume: bool,
+    root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool
 ) -> "TrainedModel":
-    from forecasts.training.config import TrainingConfig
     from forecasts.training.train import next_version
     from forecasts.training.train import train as fit
 
-    config = TrainingConfig(model=model, seed=seed, device=device)
-    if epochs is not None:
-        config = dataclasses.replace(config, max_epochs=epochs)
+    model = config.model
     checkpoint = root / f"{model}.checkpoint"
     checkpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not resume:
