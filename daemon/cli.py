@@ -305,11 +305,8 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on after an interruption.")] = False,
     features: Annotated[str, typer.Option(help="bars, or bars+technical with TA-Lib.")] = "bars",
-    lookback: Annotated[
-        int | None, typer.Option(min=12, max=2000, help="Sessions that it sees [60].")
-    ] = None,
-    horizon: Annotated[
-        int | None, typer.Option(min=1, max=60, help="Sessions that it forecasts [40].")
+    window: Annotated[
+        str | None, typer.Option(help="Sessions seen and forecast, such as 168:24 [60:40].")
     ] = None,
 ) -> None:
     """Train a forecasting model on the recorded prices, calibrated out of sample."""
@@ -323,8 +320,7 @@ def train(
         device=device,
         resume=resume,
         features=features,
-        lookback=lookback,
-        horizon=horizon,
+        window=window,
     )
 
 

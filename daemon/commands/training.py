@@ -1,5 +1,6 @@
 """``openbell train MODEL``: train on the recorded prices and put the model beside the others."""
 
+import dataclasses
 import datetime as dt
 import importlib.util
 from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from forecasts.training.fitting import Epoch
     from forecasts.training.train import TrainedModel
 
+SHORTEST_LOOKBACK, LONGEST_LOOKBACK = 12, 2000
+LONGEST_HORIZON = 60
 _FIRST, _LAST = dt.date(1980, 1, 1), dt.date(2100, 1, 1)
 
 
@@ -34,12 +37,11 @@ def train(
     device: str,
     resume: bool,
     features: str = FeatureSet.BARS,
-    lookback: int | None = None,
-    horizon: int | None = None,
+    window: str | None = None,
 ) -> None:
     """Train, calibrate out of sample, publish; the next command puts it in use.
 
-    ``epochs``, ``lookback`` and ``horizon`` are those of the training recipe where None.
+    ``epochs`` and ``window`` are those of the training recipe where None.
     """
     if importlib.util.find_spec("torch") is None:
         raise ConfigError(
@@ -52,10 +54,10 @@ def train(
     if model not in MODELS:
         raise BadArgument(f"{model}: no such model; choose from {', '.join(MODELS)}")
     check_device(device)
-    asked = {"max_epochs": epochs, "lookback": lookback, "horizon": horizon}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    config = TrainingConfig(
-        model=model, seed=seed, device=device, features=_feature_set(features), **changes
+    recipe = TrainingConfig(model=model, seed=seed, device=device, features=_feature_set(features))
+    lookback, horizon = _window(window) if window else (recipe.lookback, recipe.horizon)
+    config = dataclasses.replace(
+        recipe, lookback=lookback, horizon=horizon, max_epochs=epochs or recipe.max_epochs
     )
     root = state_directory(config_or_defaults(options)) / "models"
     trained = _train(root, config, is_quiet=options.json, resume=resume)
@@ -69,9 +71,20 @@ def _feature_set(name: str) -> FeatureSet:
     return FeatureSet(name)
 
 
-def _train(
-    root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool
-) -> "TrainedModel":
+def _window(text: str) -> tuple[int, int]:
+    seen, _, ahead = text.partition(":")
+    if not (seen.isdecimal() and ahead.isdecimal()):
+        raise BadArgument(f"--window {text}: two numbers are needed, such as 168:24")
+    lookback, horizon = int(seen), int(ahead)
+    if not (SHORTEST_LOOKBACK <= lookback <= LONGEST_LOOKBACK and 1 <= horizon <= LONGEST_HORIZON):
+        raise BadArgument(
+            f"--window {text}: the first must lie between {SHORTEST_LOOKBACK} and "
+            f"{LONGEST_LOOKBACK}, the second between 1 and {LONGEST_HORIZON}"
+        )
+    return lookback, horizon
+
+
+def _train(root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool) -> "TrainedModel":
     from forecasts.training.train import next_version
     from forecasts.training.train import train as fit
 
