@@ -11,6 +11,7 @@ from domain.account import Account
 from domain.errors import AuthRefused, BrokerUnavailable, DataError
 from domain.market import Session
 from domain.trading_state import TradingState
+from execution.broker_lock import BrokerLock
 from execution.desk import Desk
 from risk.drawdown import RiskAssessment, assess
 from risk.settings import RiskLimits
@@ -56,6 +57,8 @@ class Monitor:
         self._doubt = doubt
         self._log = structlog.get_logger("monitor")
         self._last: tuple[Account, dt.datetime] | None = None
+        self._lock = BrokerLock(desk)
+        self._lock_problem = ""
 
     async def check(self, session: Session, *, snapshot: bool = False) -> Judged:
         """Read the account, judge it, and act: reduce, or engage the latch."""
@@ -86,6 +89,7 @@ class Monitor:
             return
         if account.is_trading_blocked:
             self._desk.halt("the broker blocked trading on this account")
+        self._lock_problem = await self._lock.compare(account)
         self._last = (account, now)
 
     def _assess(self, session: Session, account: Account | None, at: dt.datetime) -> RiskAssessment:
@@ -109,6 +113,8 @@ class Monitor:
         state = assessment.trading_state
         if state is TradingState.ACTIVE and (why := self._pause.reason) is not None:
             state, reason = TradingState.REDUCING, f"paused: {why}"
+        if state is TradingState.ACTIVE and self._lock_problem:
+            state, reason = TradingState.REDUCING, self._lock_problem
         if state is TradingState.ACTIVE and (why := self._doubt()) is not None:
             state, reason = TradingState.REDUCING, why
         if state is not self._risk_state.trading_state():

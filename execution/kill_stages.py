@@ -77,7 +77,7 @@ class KillStages:
             self._note(f"the broker refused the keys: {exc}")
         is_verified = is_proved and locked is not False
         if is_verified:
-            self._complete(action)
+            self._complete(action, is_broker_locked=locked is True)
         return self._report(is_flatten, look, is_proved, is_verified, locked)
 
     def _note(self, problem: str) -> None:
@@ -195,9 +195,9 @@ class KillStages:
             return True
         return self._scope is not None and is_done(self._scope, look.positions, look.orders)
 
-    def _complete(self, action: KillAction) -> None:
+    def _complete(self, action: KillAction, *, is_broker_locked: bool) -> None:
         try:
-            self._latch.complete(action, self._clock.now())
+            self._latch.complete(action, self._clock.now(), is_broker_locked=is_broker_locked)
         except (StateError, OSError) as exc:
             self._note(f"the latch could not note that the kill is complete: {exc}")
 

@@ -36,7 +36,8 @@ class KillAction(StrEnum):
 class LatchState:
     """What the latch says; ``sequence`` rises with every change, 0 when nothing was readable.
 
-    ``pending`` is what a kill wanted and nobody has seen completed yet.
+    ``pending`` is what a kill wanted and nobody has seen completed yet;
+    ``is_broker_locked`` that a kill saw the broker's own lock on new orders set.
     """
 
     is_engaged: bool
@@ -44,6 +45,7 @@ class LatchState:
     at: dt.datetime | None
     sequence: int
     pending: KillAction | None = None
+    is_broker_locked: bool = False
 
 
 class Latch:
@@ -77,6 +79,7 @@ class Latch:
             at=at,
             sequence=self._last_sequence() + 1,
             pending=_stronger(before.pending, pending),
+            is_broker_locked=before.is_broker_locked,
         )
         try:
             self._replace(_encode(state))
@@ -85,8 +88,15 @@ class Latch:
         self._set_aside_space()
         return self.read()
 
-    def complete(self, action: KillAction, at: dt.datetime) -> LatchState:
+    def complete(
+        self, action: KillAction, at: dt.datetime, *, is_broker_locked: bool = False
+    ) -> LatchState:
         """Note that a kill is done at the broker; a stronger one stays pending, all stay engaged.
+
+        Args:
+            action: what is done.
+            at: when it was; the latch keeps the moment at which it was engaged.
+            is_broker_locked: the broker's own lock on new orders was read back as set.
 
         Raises:
             StorageError: the disk refused; the work stays pending.
@@ -94,7 +104,12 @@ class Latch:
         before = self.read()
         if before.pending is None or _stronger(before.pending, action) is not action:
             return before
-        done = dataclasses.replace(before, sequence=before.sequence + 1, pending=None)
+        done = dataclasses.replace(
+            before,
+            sequence=before.sequence + 1,
+            pending=None,
+            is_broker_locked=is_broker_locked,
+        )
         try:
             self._replace(_encode(done))
         except OSError as exc:
@@ -232,6 +247,7 @@ def _encode(state: LatchState) -> bytes:
         "reason": state.reason[:_REASON_CHARACTERS],
         "at": state.at.isoformat() if state.at else None,
         "pending": state.pending.value if state.pending else None,
+        "is_broker_locked": state.is_broker_locked,
     }
     record["checksum"] = _checksum(record)
     return json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -251,6 +267,7 @@ def _decode(line: bytes) -> LatchState:
         at=dt.datetime.fromisoformat(record["at"]) if record["at"] else None,
         sequence=int(record["sequence"]),
         pending=KillAction(record["pending"]) if record.get("pending") else None,
+        is_broker_locked=record.get("is_broker_locked") is True,
     )
 
 

@@ -41,6 +41,7 @@ def status(rows: Query, latch: LatchState) -> Row:
         "trading_state": _trading_state(risk, is_killed=kill["engaged"]),
         "trading_state_reason": risk["trading_state_reason"],
         "kill": kill,
+        "broker_lock": facts.get("broker_lock"),
         "session": {"date": facts.get("session_date"), "phase": facts.get("session_phase")},
         **_money(rows, risk, facts.get("session_date")),
         **dict(rows(_COUNTS)[0]),

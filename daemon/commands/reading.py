@@ -129,6 +129,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("mode", now["mode"]),
         ("trading state", _with_reason(now["trading_state"], now["trading_state_reason"])),
         ("kill switch", latch),
+        ("lock at the broker", now["broker_lock"]),
         ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
         ("equity", money(now["equity"])),
         ("high-water mark", money(now["high_water_mark"])),

@@ -27,7 +27,7 @@ runpy.run_module("daemon", run_name="__main__")
 """
 
 
-def test_k15_i06_a_daemon_that_does_not_see_the_latch_sends_nothing_and_ends(
+def test_k15_a_daemon_that_does_not_see_the_latch_sends_nothing_and_ends(
     open_world: Open,
 ) -> None:
     world = open_world(start="2022-11-14T09:18:30", speed=30)

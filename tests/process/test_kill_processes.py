@@ -134,6 +134,9 @@ def test_k16_the_latch_holds_when_a_person_clears_the_brokers_lock(open_world: O
     world.order_up("account", is_suspended=False)
 
     assert_nothing_more_is_sent(world, posts=0)
+    assert "was cleared while our kill latch is engaged" in world.read("status")["broker_lock"]
+    with world.reader() as reader:
+        assert [row["kind"] for row in reader.incidents()].count("account.mismatch") == 1
 
 
 def test_k07_kill_with_the_latch_file_deleted_leaves_it_engaged(open_world: Open) -> None:

@@ -103,7 +103,7 @@ def test_whatever_is_not_known_to_lower_risk_does_not_leave_at_an_engaged_latch(
         wire.counter(method, path, body)
 
 
-def test_i20_more_different_orders_in_a_day_than_allowed_end_the_process() -> None:
+def test_more_different_orders_in_a_day_than_allowed_end_the_process() -> None:
     wire = Wire(orders_per_day=3)
     for number in (1, 2, 3, 3, 2, 1):
         wire.order(f"ob-{number}")
@@ -120,7 +120,7 @@ def test_a_new_day_begins_a_new_count() -> None:
         wire.clock.advance(dt.timedelta(days=1))
 
 
-def test_i20_one_order_sent_again_and_again_ends_the_process() -> None:
+def test_one_order_sent_again_and_again_ends_the_process() -> None:
     wire = Wire()
     for _ in range(16):
         wire.order()
@@ -130,7 +130,7 @@ def test_i20_one_order_sent_again_and_again_ends_the_process() -> None:
         wire.order()
 
 
-def test_i20_a_burst_ends_the_process() -> None:
+def test_a_burst_ends_the_process() -> None:
     wire = Wire(orders_per_day=30)
     for number in range(120):
         wire.order(f"ob-{number % 30}")

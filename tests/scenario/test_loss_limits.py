@@ -1,0 +1,99 @@
+"""Losses against their limits while equity comes and goes, and while it flaps."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.errors import BrokerUnavailable
+from domain.trading_state import TradingState
+from risk.settings import RiskLimits
+from tests.support.account_scene import Watched
+from tests.support.virtual_time import virtual
+
+
+def without_equity(scene: Watched, looks: int) -> None:
+    scene.broker.read_faults["account"].extend([BrokerUnavailable("down")] * looks)
+
+
+@virtual
+async def test_k10_without_equity_entries_are_blocked_after_five_minutes_and_nothing_is_latched(
+    tmp_path: Path,
+) -> None:
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    without_equity(scene, 12)
+
+    standings = []
+    for _ in range(12):
+        await scene.look()
+        standings.append(scene.standing)
+
+    # Every 30 seconds there is a look, and each takes a moment: the tenth is past 300.
+    assert standings == [TradingState.ACTIVE] * 9 + [TradingState.REDUCING] * 3
+    assert not scene.latch.read().is_engaged
+
+
+@virtual
+async def test_k10_a_breach_that_happened_meanwhile_is_latched_at_the_first_figure(
+    tmp_path: Path,
+) -> None:
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    without_equity(scene, 12)
+    for _ in range(12):
+        await scene.look("94000")
+    assert not scene.latch.read().is_engaged
+
+    await scene.look()
+
+    assert scene.latch.read().reason.startswith("drawdown 6.00 % reached")
+    assert scene.standing is TradingState.HALTED
+
+
+@virtual
+async def test_k10_figures_that_recover_while_nobody_looks_clear_only_the_block(
+    tmp_path: Path,
+) -> None:
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    without_equity(scene, 12)
+    for _ in range(12):
+        await scene.look()
+
+    await scene.look("99900")
+
+    assert scene.standing is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("calm", "breach", "limits"),
+    [
+        ("98100", "97900", RiskLimits()),
+        (
+            "95100",
+            "94900",
+            RiskLimits(reduce_at_daily_loss_pct=Decimal(40), max_daily_loss_pct=Decimal(40)),
+        ),
+    ],
+    ids=["daily_loss", "drawdown"],
+)
+@virtual
+async def test_k14_flapping_round_the_threshold_latches_once_and_never_releases(
+    tmp_path: Path, calm: str, breach: str, limits: RiskLimits
+) -> None:
+    scene = Watched(tmp_path, limits=limits)
+    await scene.look("100000")
+
+    engaged = []
+    for _ in range(5):
+        await scene.look(calm)
+        engaged.append(scene.latch.read().is_engaged)
+        await scene.look(breach)
+        engaged.append(scene.latch.read().is_engaged)
+
+    assert engaged == [False] + [True] * 9
+    assert scene.alert_kinds()["kill.engaged"] == 1
+    scene.restart()
+    await scene.look("120000")
+    assert scene.standing is TradingState.HALTED
