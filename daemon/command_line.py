@@ -9,6 +9,7 @@ from domain.errors import (
     BrokerError,
     ConfigError,
     OpenbellError,
+    ProviderRefused,
     ProviderUnavailable,
     StateError,
 )
@@ -52,7 +53,7 @@ def exit_code(error: OpenbellError) -> int:
     """Return the exit status that scripts and systemd know an error by."""
     if isinstance(error, BadArgument):
         return EXIT_USAGE
-    if isinstance(error, ConfigError | StateError | AuthRefused):
+    if isinstance(error, ConfigError | StateError | AuthRefused | ProviderRefused):
         return EXIT_REFUSED
     if isinstance(error, ProviderUnavailable | BrokerError):
         return EXIT_UNAVAILABLE

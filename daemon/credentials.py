@@ -19,6 +19,8 @@ BROKER_SECRET_KEY = "APCA_API_SECRET_KEY"  # noqa: S105 - the name, not the secr
 CLOUDFLARE_TOKEN = "CLOUDFLARE_API_TOKEN"  # noqa: S105
 FORECAST_TOKEN = "OPENBELL_FORECAST_TOKEN"  # noqa: S105
 HTTP_TOKEN = "OPENBELL_HTTP_TOKEN"  # noqa: S105
+ALPHAVANTAGE_KEY = "ALPHAVANTAGE_API_KEY"
+FINNHUB_KEY = "FINNHUB_API_KEY"
 MQTT_USER = "OPENBELL_MQTT_USER"
 MQTT_PASSWORD = "OPENBELL_MQTT_PASSWORD"  # noqa: S105
 
@@ -82,6 +84,8 @@ class Credentials:
             FORECAST_TOKEN,
             HTTP_TOKEN,
             MQTT_PASSWORD,
+            ALPHAVANTAGE_KEY,
+            FINNHUB_KEY,
         )
         return tuple(secret.reveal() for name in names if (secret := self.find(name)))
 

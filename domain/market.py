@@ -73,7 +73,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsItem:
-    """One headline, mapped to symbols by its vendor's tags."""
+    """One headline, mapped to symbols by its vendor's tags.
+
+    ``seen_at`` is when it reached us; None when that is as it is decided on.
+    """
 
     item_id: str
     source: str
@@ -81,6 +84,8 @@ class NewsItem:
     headline: str
     symbols: tuple[Symbol, ...]
     summary: str = ""
+    url: str = ""
+    seen_at: dt.datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,8 @@ class MarketView:
 
     ``history`` holds bars that were complete before ``as_of``, oldest first;
     ``excluded`` names the symbols that sit out, with the reason; ``reporting`` those that
-    report earnings so soon, or may, that nothing should be opened in them.
+    report earnings so soon, or may, that nothing should be opened in them; ``ending`` those
+    that a merger or another name is about to end.
     """
 
     as_of: dt.datetime
@@ -102,6 +108,7 @@ class MarketView:
     assets: Mapping[Symbol, Asset]
     excluded: Mapping[Symbol, str] = field(default_factory=dict)
     reporting: Mapping[Symbol, str] = field(default_factory=dict)
+    ending: Mapping[Symbol, str] = field(default_factory=dict)
 
     def last_close(self, symbol: Symbol) -> Decimal | None:
         """Last known close in USD, or None."""

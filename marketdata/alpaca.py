@@ -18,7 +18,7 @@ from alpaca.data.requests import CorporateActionsRequest, StockBarsRequest
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
 from domain.clock import Clock
-from domain.errors import DataError, ProviderUnavailable, first_cause
+from domain.errors import DataError, ProviderRefused, ProviderUnavailable, first_cause
 from domain.ids import Symbol
 from domain.market import Bar
 from domain.secrets import Secret
@@ -34,6 +34,8 @@ _REFUSED = frozenset({401, 403})
 # A page holds 10,000 bars, some 1.2 MB.
 _BODY_CAP_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 500
+# Asked at the start of a daemon, which has more to do than to wait for it.
+_CHECK_SECONDS = 3.0
 
 Client = TypeVar("Client", StockHistoricalDataClient, CorporateActionsClient)
 Result = TypeVar("Result")
@@ -161,6 +163,22 @@ class AlpacaBars:
             key=lambda event: (event.date, event.symbol, event.kind),
         )
 
+    async def check_keys(self, symbol: Symbol) -> None:
+        """See that keys and plan open the feed; a service that is silent proves nothing.
+
+        Raises:
+            ProviderRefused: they do not.
+        """
+        last = last_complete(self._calendar, self._clock.now()).date
+        limit = _CHECK_SECONDS * self._settings.time_scale
+        try:
+            async with asyncio.timeout(limit):
+                await self.daily_bars([symbol], last, last)
+        except ProviderRefused:
+            raise
+        except (ProviderUnavailable, TimeoutError):
+            return
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
@@ -235,7 +253,7 @@ class AlpacaBars:
         try:
             return await self._caller.call(run)
         except HttpRefusal as exc:
-            raise ProviderUnavailable(_explain(exc)) from exc
+            raise _explained(exc) from exc
 
 
 def _mapping(raw: object) -> Mapping[str, Any]:
@@ -248,9 +266,11 @@ def _present(rows: Iterable[Row | None]) -> Iterator[Row]:
     return (row for row in rows if row is not None)
 
 
-def _explain(exc: HttpRefusal) -> str:
+def _explained(exc: HttpRefusal) -> ProviderUnavailable:
     if "recent SIP data" in exc.text:
-        return 'alpaca: the plan does not allow the SIP feed; set marketdata.alpaca.feed = "iex"'
+        return ProviderRefused(
+            'alpaca: the plan does not allow the SIP feed; set marketdata.alpaca.feed = "iex"'
+        )
     if exc.status in _REFUSED:
-        return f"alpaca: the keys were refused; check APCA_API_KEY_ID: {exc}"
-    return f"alpaca: {exc}"
+        return ProviderRefused(f"alpaca: the keys were refused; check APCA_API_KEY_ID: {exc}")
+    return ProviderUnavailable(f"alpaca: {exc}")

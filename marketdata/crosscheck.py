@@ -45,7 +45,9 @@ def disagreements(
         for span in sorted(set(ours) & set(theirs))[-rules.look_back :]:
             one, two = ours[span], theirs[span]
             if not abs(one - two) <= rules.max_return_difference:
-                found[symbol] = f"two sources disagree on {span[0]}: {one:+.2%} and {two:+.2%}"
+                found[symbol] = (
+                    f"quarantined: two sources disagree on {span[0]}: {one:+.2%} and {two:+.2%}"
+                )
                 break
     return found
 
@@ -53,8 +55,8 @@ def disagreements(
 class CrossCheckedBars:
     """A BarSource that withholds the symbols on which a second source disagrees.
 
-    ``quarantined`` says why.  When the second source is silent the first stands alone,
-    and ``quarantined`` stays empty: the check adds doubt, it does not replace validation.
+    ``quarantined`` says why.  When the second source is silent the first stands alone and
+    ``shortfalls`` says so: the check adds doubt, it does not replace validation.
     """
 
     def __init__(self, first: BarSource, second: BarSource, *, rules: CheckRules) -> None:
@@ -63,6 +65,7 @@ class CrossCheckedBars:
         self._rules = rules
         self.name = first.name
         self.quarantined: Mapping[Symbol, str] = {}
+        self.shortfalls: tuple[str, ...] = ()
 
     async def daily_bars(
         self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
@@ -73,6 +76,7 @@ class CrossCheckedBars:
             ProviderUnavailable: the first source did not answer.
         """
         wanted = sorted(set(symbols))
+        self.shortfalls = ()
         # Twice the days, and some: enough sessions around holidays.
         recent = max(start, end - dt.timedelta(days=2 * self._rules.look_back + 7))
         try:
@@ -98,6 +102,7 @@ class CrossCheckedBars:
         try:
             return await self._second.daily_bars(symbols, start, end)
         except (ProviderUnavailable, DataError) as exc:
+            self.shortfalls = (f"not checked against {self._second.name}: {exc}",)
             _LOG.warning("bars.not_checked", source=self._second.name, reason=str(exc))
             return {}
 

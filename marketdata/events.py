@@ -27,6 +27,10 @@ class EventKind(StrEnum):
 
 # These change what one share is, so the price may jump without anything being wrong.
 _EXPLAIN_JUMPS = frozenset({EventKind.SPLIT, EventKind.SPIN_OFF, EventKind.MERGER})
+# After these the symbol is another company's, or nobody's.
+_END_A_SYMBOL = frozenset({EventKind.MERGER, EventKind.RENAME})
+# Vendors move such dates about; one that lies behind may not have happened yet.
+_STILL_NEAR = dt.timedelta(days=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,16 @@ def explained_jumps(events: Iterable[CorporateEvent]) -> Mapping[Symbol, Collect
         if event.kind in _EXPLAIN_JUMPS:
             dates.setdefault(event.symbol, set()).add(event.date)
     return dates
+
+
+def ending(events: Iterable[CorporateEvent], date: dt.date) -> Mapping[Symbol, str]:
+    """Return the symbols that end in a merger or under another name, and why."""
+    found: dict[Symbol, str] = {}
+    for event in sorted(events, key=lambda one: (one.date, one.symbol)):
+        if event.kind in _END_A_SYMBOL and event.date >= date - _STILL_NEAR:
+            word = event.kind.value.replace("_", " ")
+            found.setdefault(event.symbol, f"{word} on {event.date}")
+    return dict(sorted(found.items()))
 
 
 def reporting_soon(

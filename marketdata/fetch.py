@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.clock import Clock
-from domain.errors import DataError, ProviderUnavailable
+from domain.errors import DataError, ProviderRefused, ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Session
 from marketdata.base import BarSource, SessionCalendar
@@ -56,6 +56,9 @@ async def fetch(
         calendar: sessions of the exchange.
         events: splits and mergers, which explain jumps.
         on_progress: called with the results of each group as it is done.
+
+    Raises:
+        ProviderRefused: keys or plan do not open the source; no group could do better.
     """
     wanted = sorted(set(symbols))
     results: list[Fetched] = []
@@ -79,6 +82,8 @@ async def _group(
     last = last_complete(calendar, clock.now()).date
     try:
         bars = await source.daily_bars(symbols, start, last)
+    except ProviderRefused:
+        raise
     except ProviderUnavailable as exc:
         return [_unavailable(symbol, str(exc)) for symbol in symbols]
     explained = await _explained(events, symbols, start, last)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from domain.clock import Clock
-from domain.errors import DataError, ProviderUnavailable
+from domain.errors import DataError, ProviderRefused, ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Bar
 from marketdata.base import BarSource, SessionCalendar
@@ -56,6 +56,7 @@ class StoredBars:
         strict; validation tells whether it is fresh enough.
 
         Raises:
+            ProviderRefused: keys or plan do not open ``upstream``.
             ProviderUnavailable: no answer, and nothing is stored or the source is strict.
         """
         wanted = sorted(set(symbols))
@@ -63,6 +64,9 @@ class StoredBars:
         held = await asyncio.to_thread(self._read, wanted)
         try:
             held |= await self._top_up(wanted, held, start, last)
+        except ProviderRefused:
+            # Wrong keys do not pass: what is stored would only hide them for a day.
+            raise
         except ProviderUnavailable as exc:
             if not held or self._is_strict:
                 raise

@@ -53,7 +53,7 @@ class YahooBars:
         Raises:
             ConfigError: yfinance is not installed.
         """
-        return cls(_by_yfinance(), clock=clock, calendar=calendar)
+        return cls(by_yfinance("marketdata.provider"), clock=clock, calendar=calendar)
 
     async def daily_bars(
         self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
@@ -101,8 +101,7 @@ class YahooBars:
     async def _chart(
         self, symbol: Symbol, start: dt.date, end: dt.date
     ) -> Mapping[str, Any] | None:
-        # Yahoo writes a share class with a dash: BRK-B.
-        path = f"/v8/finance/chart/{symbol.replace('.', '-')}"
+        path = f"/v8/finance/chart/{yahoo_name(symbol)}"
         params = {
             "period1": str(int(day_start(start).timestamp())),
             "period2": str(int(day_start(end + dt.timedelta(days=1)).timestamp())),
@@ -177,12 +176,25 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | Decimal) and not isinstance(value, bool)
 
 
-def _by_yfinance() -> Get:
+def yahoo_name(symbol: Symbol) -> str:
+    """Return a symbol as Yahoo writes it: a share class with a dash, BRK-B."""
+    return symbol.replace(".", "-")
+
+
+def by_yfinance(key: str) -> Get:
+    """Return a way to Yahoo's host.
+
+    Args:
+        key: of the configuration, which asks for it.
+
+    Raises:
+        ConfigError: yfinance is not installed.
+    """
     try:
         client = importlib.import_module("yfinance.data").YfData()
     except ImportError as exc:
         raise ConfigError(
-            "marketdata.provider is yahoo, which needs yfinance; run `pip install yfinance`"
+            f"{key} is yahoo, which needs yfinance; run `pip install yfinance`"
         ) from exc
 
     def read(path: str, params: Params) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from alpaca.data.historical.news import NewsClient
 from alpaca.data.requests import NewsRequest
 
 from domain.clock import UTC, Clock
-from domain.errors import DataError, ProviderUnavailable, first_cause
+from domain.errors import DataError, ProviderRefused, ProviderUnavailable, first_cause
 from domain.ids import Symbol
 from domain.market import NewsItem
 from domain.secrets import Secret
@@ -141,7 +141,10 @@ class AlpacaNews:
         try:
             rows = await self._caller.call(run)
         except HttpRefusal as exc:
-            hint = "the keys were refused; check APCA_API_KEY_ID: " * (exc.status in _REFUSED)
-            raise ProviderUnavailable(f"alpaca: {hint}{exc}") from exc
+            if exc.status in _REFUSED:
+                raise ProviderRefused(
+                    f"alpaca: the keys were refused; check APCA_API_KEY_ID: {exc}"
+                ) from exc
+            raise ProviderUnavailable(f"alpaca: {exc}") from exc
         found = (item_of(row) for row in rows if isinstance(row, Mapping))
         return [item for item in found if item is not None]

@@ -72,6 +72,10 @@ async def test_a_second_source_that_is_silent_vetoes_nothing() -> None:
     second.is_down = True
 
     assert await source.daily_bars([AA, BB], START, END) == first.bars
+    assert "not checked against" in source.shortfalls[0]
+    second.is_down = False
+    await source.daily_bars([AA, BB], START, END)
+    assert source.shortfalls == ()
 
 
 async def test_the_second_source_is_asked_for_recent_days_only() -> None:

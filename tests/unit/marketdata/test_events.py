@@ -1,7 +1,7 @@
 import datetime as dt
 
 from domain.ids import Symbol
-from marketdata.events import CorporateEvent, EventKind, explained_jumps, reporting_soon
+from marketdata.events import CorporateEvent, EventKind, ending, explained_jumps, reporting_soon
 from tests.support.bars import CALENDAR
 
 AA, BB = Symbol("AA"), Symbol("BB")
@@ -40,3 +40,23 @@ def test_earnings_today_or_within_the_span_are_near() -> None:
 
 def test_earnings_that_are_past_are_not_near() -> None:
     assert reporting_soon([event(AA, EventKind.EARNINGS, 13)], SESSIONS, sessions_ahead=5) == {}
+
+
+def test_a_merger_or_another_name_ends_a_symbol_and_a_split_does_not() -> None:
+    events = [
+        event(AA, EventKind.MERGER, 20),
+        event(AA, EventKind.MERGER, 28),
+        event(BB, EventKind.SPLIT, 14),
+    ]
+
+    assert ending(events, dt.date(2022, 12, 14)) == {AA: "merger on 2022-12-20"}
+    assert ending([event(BB, EventKind.RENAME, 16)], dt.date(2022, 12, 14)) == {
+        BB: "rename on 2022-12-16"
+    }
+
+
+def test_a_merger_of_some_days_ago_may_not_have_happened_yet() -> None:
+    events = [event(AA, EventKind.MERGER, 5)]
+
+    assert list(ending(events, dt.date(2022, 12, 14))) == [AA]
+    assert ending(events, dt.date(2022, 12, 30)) == {}
