@@ -263,6 +263,7 @@ def _sources(desk: Desk, engines: Engines, forecaster: Forecaster, telling: Tell
         bars=engines.feed.bars,
         actions=engines.feed.actions,
         earnings=engines.feed.earnings,
+        doubts=engines.board.doubts if engines.board is not None else dict,
         news=engines.news,
         forecaster=forecaster,
         scorer=telling.scorer(engines.scorer),

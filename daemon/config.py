@@ -18,6 +18,7 @@ from risk.settings import RiskLimits
 DEFAULT_PATHS = (Path("config.toml"), Path("/etc/openbell/config.toml"))
 MAX_SYMBOLS = 1000
 BAR_PROVIDERS = ("sample", "alpaca", "yahoo", "csv")
+EARNINGS_PROVIDERS = ("none", "yahoo", "alphavantage", "finnhub")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +105,18 @@ class CsvDataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketDataConfig:
-    """Where bars come from; ``events_file`` tells earnings dates, empty when there is none."""
+    """Where bars come from, what vetoes them, and who tells earnings dates.
+
+    ``events_file`` adds dates of one's own, empty when there are none; ``stream`` listens to
+    live quotes, trades, minute bars and halts.
+    """
 
     provider: str = setting("sample", choices=BAR_PROVIDERS)
+    cross_check: str = setting("none", choices=("none", *BAR_PROVIDERS))
+    cross_check_sessions: int = setting(5, low=1, high=60)
+    cross_check_max_difference_pct: float = setting(1.0, low=0.01, high=50)
+    stream: bool = False
+    earnings: str = setting("none", choices=EARNINGS_PROVIDERS)
     events_file: str = setting("")
     alpaca: AlpacaDataConfig = section(AlpacaDataConfig)
     csv: CsvDataConfig = section(CsvDataConfig)
@@ -319,6 +329,11 @@ class Config:
         if "rss" in self.news.provider and not self.news.rss_urls:
             raise ConfigError(
                 f'news.provider = "{self.news.provider}": news.rss_urls must name the feeds'
+            )
+        if self.marketdata.cross_check == self.marketdata.provider:
+            raise ConfigError(
+                f'marketdata.cross_check = "{self.marketdata.cross_check}": a source cannot check'
+                " itself; name another one"
             )
         if self.mode == "live" and self.clock.kind == "replay":
             raise ConfigError('clock.kind = "replay": live mode trades on the system clock only')

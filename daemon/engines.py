@@ -1,4 +1,4 @@
-"""The sources of the configuration: bars, events, news, sentiment; opened and closed together."""
+"""The sources of the configuration: market, events, news, sentiment; opened and closed together."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from daemon.bar_feed import BarFeed, open_bar_feed
 from daemon.config import Config
+from daemon.market_feed import open_board
 from daemon.news_feed import open_news
 from daemon.scoring import open_scorer
 from domain.clock import Clock
+from domain.ids import Symbol
 from marketdata.base import SessionCalendar
+from marketdata.board import MarketBoard
 from sentiment.base import NewsSource, SentimentScorer
 from state.store import Store
 
@@ -19,6 +22,7 @@ class Engines:
     """What a decision is fed from, besides the broker and the forecasts."""
 
     feed: BarFeed
+    board: MarketBoard | None
     news: NewsSource
     scorer: SentimentScorer
 
@@ -31,10 +35,13 @@ async def open_engines(
 
     Raises:
         ConfigError: a key, a file or a package is missing.
+        ProviderRefused: a key or a plan does not open the market data.
     """
     async with (
         open_bar_feed(config, clock=clock, calendar=calendar, time_scale=time_scale) as feed,
+        open_board(config, clock=clock, calendar=calendar, time_scale=time_scale) as board,
         open_news(config, clock=clock, time_scale=time_scale) as news,
         open_scorer(config, store, clock=clock, time_scale=time_scale) as scorer,
     ):
-        yield Engines(feed=feed, news=news, scorer=scorer)
+        await feed.check_keys(Symbol(config.universe.symbols[0]))
+        yield Engines(feed=feed, board=board, news=news, scorer=scorer)

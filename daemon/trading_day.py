@@ -124,6 +124,7 @@ class TradingDay:
             expected_data_date=trade.calendar.previous_session(session.date).date,
             journal=trade.desk.journal,
             ledger=trade.desk.ledger,
+            doubts=trade.cycle.doubts(),
         )
         return gate(decision, context)
 

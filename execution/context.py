@@ -52,8 +52,12 @@ def gate_context(
     expected_data_date: dt.date,
     journal: Journal,
     ledger: Ledger,
+    doubts: Mapping[Symbol, str] | None = None,
 ) -> GateContext:
-    """Freeze the question: the books as they are now, the view as it was decided on."""
+    """Freeze the question: the books as they are now, the view as it was decided on.
+
+    ``doubts`` are what the live market has against entries, by symbol.
+    """
     session, account = standing.session, standing.account
     orders = journal.of_session(session.date)
     sent = _left(orders)
@@ -79,6 +83,7 @@ def gate_context(
         forecast_sources={symbol: f.source for symbol, f in view.forecasts.items()},
         average_volumes=average_volumes(view.history),
         reporting=view.reporting,
+        closed_to_entries={**view.ending, **(doubts or {})},
         known_ids=frozenset(record.client_order_id for record in sent),
         orders_today=len(sent),
         opened_notional_today=opened_notional(orders),

@@ -6,7 +6,7 @@ exactly this.
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.clock import Clock
@@ -106,6 +106,10 @@ class TradingCycle:
             sized=sized,
             problems=gathered.shortfalls + problems,
         )
+
+    def doubts(self) -> Mapping[Symbol, str]:
+        """Return what the live market has against entries now, by symbol."""
+        return self._sources.doubts()
 
     def _damped(self, gathered: Gathered) -> Gathered:
         """Hold the news to what may change from one session to the next."""

@@ -6,8 +6,8 @@ fails costs quality, never the run; what is missing is named.
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -20,7 +20,7 @@ from domain.market import Bar, MarketView, NewsItem, Session
 from domain.signals import SentimentScore
 from forecasts.base import Forecaster
 from marketdata.base import BarSource, SessionCalendar
-from marketdata.events import CorporateEvent, EventSource, explained_jumps, reporting_soon
+from marketdata.events import CorporateEvent, EventSource, ending, explained_jumps, reporting_soon
 from marketdata.validation import BarRules, Validated, validate
 from sentiment.base import NewsSource, SentimentScorer
 
@@ -38,8 +38,9 @@ _log = structlog.get_logger("gathering")
 class Sources:
     """The ports that a decision is fed from.
 
-    ``actions`` are splits and mergers as a vendor tells them; ``earnings`` is what the
-    user keeps, and what it does not tell keeps entries out.
+    ``actions`` are splits and mergers as a vendor tells them; ``earnings`` are the dates of
+    reports, and when they cannot be had entries are kept out; ``doubts`` are what the live
+    market has against entries at the moment.
     """
 
     broker: Broker
@@ -50,6 +51,7 @@ class Sources:
     scorer: SentimentScorer
     actions: EventSource | None = None
     earnings: EventSource | None = None
+    doubts: Callable[[], Mapping[Symbol, str]] = dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +114,18 @@ async def gather(
         assets=assets.result(),
         excluded=validated.excluded,
         reporting=_reporting(sources, symbols, known, session, earnings_sessions_ahead),
+        ending=ending(known.actions, session.date),
     )
     return Gathered(
         view=view,
         headlines=headlines,
-        shortfalls=known.shortfalls + shortfalls + missing + unscored,
+        shortfalls=_unchecked(sources) + known.shortfalls + shortfalls + missing + unscored,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Events:
-    """``earnings`` is None when the file that tells them could not be read."""
+    """``earnings`` is None when what tells them could not be read."""
 
     actions: tuple[CorporateEvent, ...]
     earnings: tuple[CorporateEvent, ...] | None
@@ -178,6 +181,10 @@ def _validated(
         rules=BarRules(min_history=min_history),
         actions=explained_jumps(events.actions),
     )
+    # A source that compares with another withholds what is in doubt, and says why.
+    doubted: Mapping[Symbol, str] = getattr(sources.bars, "quarantined", {})
+    excluded = {s: doubted.get(s, why) for s, why in validated.excluded.items()}
+    validated = replace(validated, excluded=excluded)
     _log.info(
         "bars.read",
         source=sources.bars.name,
@@ -189,6 +196,10 @@ def _validated(
     return validated
 
 
+def _unchecked(sources: Sources) -> tuple[str, ...]:
+    return tuple(f"bars: {text}" for text in getattr(sources.bars, "shortfalls", ()))
+
+
 def _reporting(
     sources: Sources,
     symbols: Sequence[Symbol],
@@ -197,7 +208,7 @@ def _reporting(
     sessions_ahead: int,
 ) -> Mapping[Symbol, str]:
     if events.earnings is None:
-        return dict.fromkeys(sorted(symbols), "unknown: the events file could not be read")
+        return dict.fromkeys(sorted(symbols), "unknown: the earnings dates could not be read")
     end = session.date + dt.timedelta(days=_EVENTS_AHEAD_DAYS)
     following = sources.calendar.sessions(session.date, end)
     soon = reporting_soon(events.earnings, following, sessions_ahead=sessions_ahead)

@@ -65,6 +65,7 @@ class GateContext:
     forecast_sources: Mapping[Symbol, ForecastSource] = field(default_factory=dict)
     average_volumes: Mapping[Symbol, Decimal] = field(default_factory=dict)
     reporting: Mapping[Symbol, str] = field(default_factory=dict)
+    closed_to_entries: Mapping[Symbol, str] = field(default_factory=dict)
     known_ids: frozenset[ClientOrderId] = frozenset()
     orders_today: int = 0
     opened_notional_today: Decimal = ZERO

@@ -289,6 +289,14 @@ def earnings(request: OrderRequest, context: GateContext) -> LimitCheck:
     return _check("earnings", passed, told or "no report near", "no report near", detail)
 
 
+def open_to_entries(request: OrderRequest, context: GateContext) -> LimitCheck:
+    """Nothing is opened in a symbol that is halted, crossed, or about to end in a merger."""
+    told = context.closed_to_entries.get(request.symbol)
+    is_exit = context.lowers_exposure(request)
+    passed = told is None or is_exit
+    return _check("open_to_entries", passed, told or "open", "open", EXIT if is_exit else "")
+
+
 LIMITS: tuple[Limit, ...] = (
     trading_state,
     latch,
@@ -317,6 +325,7 @@ LIMITS: tuple[Limit, ...] = (
     duplicate_intent,
     self_cross,
     earnings,
+    open_to_entries,
 )
 
 

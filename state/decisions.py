@@ -94,6 +94,7 @@ def _parts(view: MarketView) -> Iterable[bytes]:
         view.assets,
         view.excluded,
         view.reporting,
+        view.ending,
     ):
         # Values are frozen dataclasses of plain fields, so repr() is complete and stable.
         yield repr(sorted(named.items(), key=lambda item: item[0])).encode()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from brokers.paper_server import parse_fault
-from tests.support.vendor_day import ENVIRON, SYMBOLS, VendorDay, vendor_day
+from tests.support.vendor_day import ENVIRON, START, SYMBOLS, VendorDay, vendor_day
 
 REPOSITORY = Path(__file__).parents[2]
 FROM = "2021-01-04"
@@ -38,12 +38,15 @@ async def day(tmp_path: Path) -> AsyncIterator[VendorDay]:
 
 
 async def fetch(day: VendorDay, *arguments: str, **environ: str) -> Done:
+    return await openbell(day, "fetch", *arguments, **environ)
+
+
+async def openbell(day: VendorDay, *arguments: str, **environ: str) -> Done:
     inherited = {name: text for name, text in os.environ.items() if "OPENBELL" not in name}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "daemon",
-        "fetch",
         *arguments,
         cwd=day.directory,
         env={**inherited, **ENVIRON, "PYTHONPATH": str(REPOSITORY), **environ},
@@ -100,11 +103,22 @@ async def test_a_provider_that_fails_is_one_sentence_and_exit_75(day: VendorDay)
     assert sentence.endswith("type the same command again, it goes on where it stopped")
 
 
-async def test_refused_keys_are_said_to_be_the_keys(day: VendorDay) -> None:
-    done = await fetch(day, "AAPL", APCA_API_SECRET_KEY="wrong")
+async def test_refused_keys_are_said_to_be_the_keys_and_exit_78(day: VendorDay) -> None:
+    done = await fetch(day, APCA_API_SECRET_KEY="wrong")
 
-    assert done.status == 75
+    assert done.status == 78
     assert "the keys were refused; check APCA_API_KEY_ID" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert asked(day) <= 1
+
+
+async def test_a_daemon_with_refused_data_keys_does_not_start_and_exits_78(day: VendorDay) -> None:
+    embedded = {"OPENBELL__BROKER__KIND": "embedded", "OPENBELL__CLOCK__START": START.isoformat()}
+
+    done = await openbell(day, "run", "--once", APCA_API_SECRET_KEY="wrong", **embedded)
+
+    assert done.status == 78
+    assert done.err.splitlines()[-1].startswith("openbell: alpaca: the keys were refused")
 
 
 @pytest.mark.parametrize(

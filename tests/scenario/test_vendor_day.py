@@ -12,11 +12,15 @@ from daemon.app import run_daemon
 from daemon.bar_feed import open_bar_feed
 from daemon.config import Config
 from daemon.lifecycle import Ending
-from domain.clock import LoopClock
+from daemon.market_feed import open_board
+from domain.clock import LoopClock, sleep_until
+from domain.errors import ProviderRefused
 from domain.ids import Symbol
 from marketdata.fetch import fetch
-from marketdata.session_calendar import NyseCalendar
+from marketdata.recording import recording
+from marketdata.session_calendar import NyseCalendar, trading_date
 from state.reader import Reader
+from tests.support.feed_server import feed_server, say
 from tests.support.scripted_server import reset
 from tests.support.vendor_day import (
     ENVIRON,
@@ -180,5 +184,101 @@ def test_nothing_is_opened_into_an_earnings_report(tmp_path: Path) -> None:
                 (denied,) = [symbol for symbol, state in states.items() if state == "denied"]
                 assert denied == "AAPL"
                 assert len(states) > 1
+
+    on_replay_loop(main())
+
+
+async def test_wrong_data_keys_stop_the_daemon_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with vendor_day(tmp_path) as day:
+        config = day.config(
+            OPENBELL__BROKER__KIND="embedded", OPENBELL__CLOCK__START=START.isoformat()
+        )
+        monkeypatch.setenv("APCA_API_SECRET_KEY", "wrong")
+
+        with pytest.raises(ProviderRefused, match="check APCA_API_KEY_ID"):
+            await run_daemon(config, sessions=1)
+
+
+def own_bars(directory: Path, **factors: float) -> Path:
+    """Write the recorded closes as files, one symbol's last close times its factor."""
+    files = directory / "own"
+    files.mkdir()
+    first, last = START.date() - dt.timedelta(days=60), START.date() - dt.timedelta(days=1)
+    for name in SYMBOLS:
+        bars = recording().bars(Symbol(name), first, last)
+        lines = ["date,close"]
+        for bar in bars:
+            factor = factors.get(name, 1.0) if bar is bars[-1] else 1.0
+            lines.append(f"{trading_date(bar.at)},{bar.close * factor!r}")
+        (files / f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return files
+
+
+def test_what_two_sources_disagree_on_sits_out_and_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            config = day.config(
+                OPENBELL__MARKETDATA__CROSS_CHECK="csv",
+                OPENBELL__MARKETDATA__CSV__DIRECTORY=str(own_bars(tmp_path, NFLX=1.1)),
+            )
+            with await lived_until(day, config, "premarket") as reader:
+                assert len(reader.forecasts()) == len(SYMBOLS) - 1
+                told, fit = (reader.decision(Symbol(name)) for name in ("NFLX", "AAPL"))
+                assert told is not None
+                assert "quarantined: two sources disagree" in told["decision"]["excluded"]
+                assert fit is not None
+                assert fit["decision"]["excluded"] is None
+
+    on_replay_loop(main())
+
+
+HALTED = {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rm": "News pending", "t": START}
+
+
+def test_nothing_is_opened_in_a_halted_symbol(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day, feed_server() as feed:
+            feed.accepts = ENVIRON["APCA_API_KEY_ID"]
+            feed.acts = [say([HALTED])]
+            config = day.config(
+                OPENBELL__MARKETDATA__STREAM="true",
+                OPENBELL__MARKETDATA__ALPACA__DATA_STREAM_URL=f"ws://127.0.0.1:{feed.port}/v2/iex",
+            )
+            with await lived_until(day, config, "submit") as reader:
+                denied = {
+                    row["symbol"]: row["state_reason"]
+                    for row in reader.orders()
+                    if row["state"].lower() == "denied"
+                }
+                assert list(denied) == ["AAPL"]
+                assert len(reader.orders()) > 1
+
+    on_replay_loop(main())
+
+
+def test_the_paper_servers_stream_fills_the_board_minute_by_minute(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            config = day.config(
+                OPENBELL__MARKETDATA__STREAM="true",
+                OPENBELL__MARKETDATA__ALPACA__DATA_STREAM_URL=(
+                    f"{day.alpaca.data_url.replace('http', 'ws')}/v2/iex"
+                ),
+            )
+            clock, calendar = LoopClock(START, asyncio.get_running_loop()), NyseCalendar()
+            async with open_board(config, clock=clock, calendar=calendar, time_scale=1.0) as board:
+                assert board is not None
+                session = calendar.next_session(START)
+                await sleep_until(clock, session.open + dt.timedelta(minutes=30, seconds=30))
+                aapl = Symbol("AAPL")
+                assert board.is_connected
+                assert len(board.minute_bars(aapl)) > 0
+                quote, trade = board.quote(aapl), board.trade(aapl)
+                assert quote is not None
+                assert trade is not None
+                assert abs(trade.price / board.minute_bars(aapl)[-1].close - 1) < 0.1
+                assert board.doubts() == {}
 
     on_replay_loop(main())

@@ -1,5 +1,6 @@
 """What a decision is fed: events explain jumps and keep entries out; what fails is named."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from domain.forecasts import Forecast
 from domain.ids import Symbol
 from domain.market import Bar, NewsItem, Session
 from execution.gathering import Gathered, Sources, gather
+from marketdata.crosscheck import CheckRules, CrossCheckedBars
 from marketdata.events import CorporateEvent, EventKind
 from marketdata.session_calendar import NyseCalendar
 from sentiment.lexicon import LexiconScorer
@@ -82,7 +84,7 @@ async def gathered(*, ahead: int = 1, **sources: Any) -> Gathered:
     fed = Sources(
         broker=FakeBroker(loop_clock()),
         calendar=NyseCalendar(),
-        bars=vendor,
+        bars=sources.pop("bars", vendor),
         news=News(),
         forecaster=Silent(),
         scorer=LexiconScorer(),
@@ -159,3 +161,41 @@ async def test_headlines_of_the_future_are_dropped_and_late_sources_named() -> N
     assert found.view.sentiment == {}
     assert "news: rss: no answer within 5 s" in found.shortfalls
     assert "forecasts: nobody forecasts" in found.shortfalls
+
+
+@virtual
+async def test_g08_a_merger_ahead_ends_the_symbol_for_entries() -> None:
+    merger = Events(
+        event(EventKind.MERGER, dt.date(2022, 12, 20)), event(EventKind.SPLIT, SPLIT_DAY)
+    )
+
+    found = await gathered(actions=merger)
+
+    assert found.view.ending == {AA: "merger on 2022-12-20"}
+    assert set(found.view.history) == {AA, BB}
+
+
+@virtual
+async def test_g06_what_two_sources_disagree_on_is_excluded_with_the_reason() -> None:
+    second = MadeSource(made_series(AA, FIRST, LAST), made_series(BB, FIRST, LAST))
+    spike = second.bars[BB][-1]
+    second.bars[BB][-1] = dataclasses.replace(spike, high=None, close=spike.close * 10)
+    first = MadeSource(made_series(AA, FIRST, LAST), made_series(BB, FIRST, LAST))
+
+    checked = CrossCheckedBars(first, second, rules=CheckRules())
+    found = await gathered(bars=checked)
+
+    assert list(found.view.history) == [AA]
+    assert found.view.excluded[BB].startswith("quarantined: two sources disagree on 2022-12-13")
+
+
+@virtual
+async def test_a_second_source_that_is_silent_is_named_in_the_decision() -> None:
+    first = MadeSource(made_series(AA, FIRST, LAST), made_series(BB, FIRST, LAST))
+    second = MadeSource()
+    second.is_down = True
+
+    found = await gathered(bars=CrossCheckedBars(first, second, rules=CheckRules()))
+
+    assert set(found.view.history) == {AA, BB}
+    assert any(text.startswith("bars: not checked against") for text in found.shortfalls)

@@ -108,6 +108,7 @@ def test_all_limits_run_even_when_the_first_one_denies() -> None:
         ({"known_ids": frozenset({request().client_order_id})}, "duplicate_intent"),
         ({"reservations": (reservation(side=Side.SELL),)}, "self_cross"),
         ({"reporting": {AAA: "reports on 2022-12-14"}}, "earnings"),
+        ({"closed_to_entries": {AAA: "halted: News pending"}}, "open_to_entries"),
     ],
 )
 def test_an_entry_is_denied_by_exactly_the_limit_it_breaks(
