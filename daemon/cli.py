@@ -271,6 +271,37 @@ def arm_live(
 
     command(ctx.obj, account=account, confirm=confirm)
 
+@app.command()
+def backup(
+    ctx: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write [{state.directory}/backups/NOW.db].")
+    ] = None,
+) -> None:
+    """Copy the database, also beside a running daemon, and restore the copy on trial."""
+    from daemon.commands.safekeeping import backup as command
+
+    command(ctx.obj, out=out)
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    reason: Annotated[str, typer.Option(help="Why; kept in the latch.")],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="BACKUP", help="Without one: the newest.")
+    ] = None,
+    accept_rollback: Annotated[
+        bool,
+        typer.Option("--accept-rollback", help="Keep the database, although it lost events."),
+    ] = False,
+) -> None:
+    """Put a backup in the place of the database; the daemon must be stopped."""
+    from daemon.commands.safekeeping import restore as command
+
+    command(ctx.obj, path=path, reason=reason, is_rollback_accepted=accept_rollback)
+
+
 
 @app.command()
 def init(

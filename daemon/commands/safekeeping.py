@@ -1,0 +1,78 @@
+"""``backup`` and ``restore``: a copy that was opened once, and the way back."""
+
+from pathlib import Path
+
+from daemon.command_line import Options
+from daemon.commands.output import console, print_json
+from daemon.config import load, state_directory
+from daemon.nightly import backup_folder
+from domain.clock import SystemClock
+from domain.errors import BadArgument, StateError
+from state.backup import accept_rollback
+from state.backup import restore as put_back
+from state.files import DATABASE
+from state.rehearsal import back_up_and_rehearse
+
+
+def backup(options: Options, *, out: Path | None) -> None:
+    """Copy the database beside a running daemon or without one, and restore the copy on trial.
+
+    Raises:
+        BadArgument: the file is there already.
+        StateError: there is no database, or the copy does not restore.
+        StorageError: the disk refused.
+    """
+    directory, clock = state_directory(load(options.config)), SystemClock()
+    if not (directory / DATABASE).exists():
+        raise StateError(f"{directory / DATABASE}: nothing to back up; start openbell run once")
+    target = out or backup_folder(directory) / f"{clock.now():%Y-%m-%dT%H%M%S}.db"
+    if target.exists():
+        raise BadArgument(f"{target} exists already; name another with --out")
+    made = back_up_and_rehearse(directory, target, clock=clock)
+    if options.json:
+        print_json({"backup": str(target), "events": made.head.sequence, "rows": made.rows})
+        return
+    console().print(
+        f"{target}: {made.head.sequence} events, {made.rows['orders']} orders,"
+        f" {made.rows['fills']} fills; restored on trial and equal",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def restore(
+    options: Options, *, path: Path | None, reason: str, is_rollback_accepted: bool
+) -> None:
+    """Put a backup in the place of the database, with the latch engaged.
+
+    Raises:
+        BadArgument: there is no backup.
+        StateError: it does not verify, or a daemon is running.
+        StorageError: the disk refused.
+    """
+    directory, clock = state_directory(load(options.config)), SystemClock()
+    if is_rollback_accepted:
+        if path is not None:
+            raise BadArgument("--accept-rollback keeps the database that is there: name no backup")
+        accept_rollback(directory, clock=clock, reason=reason)
+        used = directory / DATABASE
+    else:
+        used = path or _newest(directory)
+        put_back(used, directory, clock=clock, reason=reason)
+    if options.json:
+        print_json({"database": str(used), "kill": {"engaged": True, "reason": reason}})
+        return
+    for line in (
+        f"{'Kept' if is_rollback_accepted else 'Restored'} {used}; the kill latch is engaged.",
+        "What happened since is known to the broker only.  Now:",
+        "  openbell reconcile            compares, and books what is missing",
+        "  openbell resume --reason TEXT --confirm LAST4",
+    ):
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _newest(directory: Path) -> Path:
+    found = sorted(backup_folder(directory).glob("*.db"))
+    if not found:
+        raise BadArgument(f"{backup_folder(directory)} holds no backup; name one")
+    return found[-1]

@@ -1,0 +1,103 @@
+"""``openbell backup`` and ``openbell restore``, as commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from state.journal import Journal
+from state.ledger import Ledger
+from tests.support.running import REPOSITORY
+from tests.support.state_builders import AAPL, a_fill, approved, open_store
+
+
+def openbell(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "daemon", "--config", str(REPOSITORY / "config.toml"), *arguments],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    store = open_store(tmp_path / "var")
+    Journal(store).record_plan([approved("ob-1")], "run")
+    Ledger(store).apply_fill(a_fill(), origin="stream")
+    store.close()
+    return tmp_path
+
+
+def test_a_backup_comes_back_with_the_latch_engaged(home: Path) -> None:
+    made = json.loads(openbell(home, "--json", "backup").stdout)
+    store = open_store(home / "var")
+    Ledger(store).lock(AAPL, "after the backup")
+    store.close()
+
+    done = openbell(home, "restore", "--reason", "drill")
+
+    assert made["rows"]["fills"] == 1
+    assert done.returncode == 0, done.stderr
+    assert "openbell resume" in done.stdout
+    status = json.loads(openbell(home, "--json", "status").stdout)
+    assert status["kill"]["reason"] == "restored from a backup: drill"
+    assert status["locked_symbols"] == []
+
+
+def test_beside_a_running_daemon_a_backup_works_and_a_restore_is_refused(home: Path) -> None:
+    running = open_store(home / "var")
+    made = openbell(home, "backup", "--out", str(home / "mine.db"))
+    refused = openbell(home, "restore", str(home / "mine.db"), "--reason", "drill")
+    running.close()
+
+    assert made.returncode == 0, made.stderr
+    assert (home / "mine.db").is_file()
+    assert refused.returncode == 78
+    assert "restored from" not in openbell(home, "status").stdout
+
+
+def test_a_file_that_is_there_is_not_overwritten(home: Path) -> None:
+    (home / "mine.db").write_text("mine")
+
+    done = openbell(home, "backup", "--out", "mine.db")
+
+    assert (done.returncode, (home / "mine.db").read_text()) == (64, "mine")
+
+
+def test_without_any_backup_restore_says_so(home: Path) -> None:
+    done = openbell(home, "restore", "--reason", "drill")
+
+    assert done.returncode == 64
+    assert "holds no backup" in done.stderr
+
+
+def test_without_a_database_backup_says_so(tmp_path: Path) -> None:
+    done = openbell(tmp_path, "backup")
+
+    assert done.returncode == 78
+    assert "nothing to back up" in done.stderr
+
+
+def test_e09_a_database_behind_its_mark_is_kept_only_on_demand(home: Path) -> None:
+    database = home / "var" / "openbell.db"
+    before = home / "before.db"
+    assert openbell(home, "backup", "--out", str(before)).returncode == 0
+    store = open_store(home / "var")
+    Ledger(store).lock(AAPL, "later")
+    store.close()
+    for name in ("openbell.db-wal", "openbell.db-shm"):
+        (home / "var" / name).unlink(missing_ok=True)
+    database.write_bytes(before.read_bytes())
+    assert openbell(home, "reconcile").returncode == 78
+
+    done = openbell(home, "restore", "--accept-rollback", "--reason", "no newer one")
+
+    assert done.returncode == 0, done.stderr
+    open_store(home / "var").close()
