@@ -116,9 +116,20 @@ def positions(ctx: typer.Context) -> None:
 
 
 @app.command()
-def forecasts(ctx: typer.Context, date: DateOption = None) -> None:
-    """List forecasts with source and confidence."""
-    _listing(ctx, "forecasts", date)
+def forecasts(
+    ctx: typer.Context,
+    date: DateOption = None,
+    is_scored: Annotated[
+        bool, typer.Option("--scores", help="Instead: how good those that matured were.")
+    ] = False,
+) -> None:
+    """List forecasts with source and confidence, or the scores of their track record."""
+    if not is_scored:
+        _listing(ctx, "forecasts", date)
+        return
+    from daemon.commands.scores import scores as command
+
+    command(ctx.obj)
 
 
 @app.command()
