@@ -1,5 +1,6 @@
 """Protective stops, kept by us: at each look, close what fell too far."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -19,6 +20,7 @@ from domain.orders import OrderRequest
 from execution.context import gate_context, next_revisions, reservations
 from execution.desk import Desk
 from execution.orders import OrderPath
+from marketdata.board import MarketBoard
 from risk.book import Book
 from risk.context import OrderWindow, is_known
 from risk.gate import check_batch
@@ -34,10 +36,18 @@ _PATIENCE = dt.timedelta(seconds=60)
 class Stops:
     """Looks at the holdings between the open and the close."""
 
-    def __init__(self, desk: Desk, path: OrderPath, limits: RiskLimits) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        path: OrderPath,
+        limits: RiskLimits,
+        *,
+        board: MarketBoard | None = None,
+    ) -> None:
         self._desk = desk
         self._path = path
         self._limits = limits
+        self._board = board
         self._tracks = StopTracks(desk.store)
         self._log = structlog.get_logger("stops")
         self._told: set[tuple[dt.date, Symbol, str]] = set()
@@ -66,11 +76,19 @@ class Stops:
     def _agreed(self, theirs: Sequence[Position]) -> dict[Symbol, Position]:
         """What both books hold alike: the rest is in dispute and not ours to sell unasked."""
         ours = self._desk.ledger.positions()
+        doubts = self._board.doubts() if self._board is not None else {}
         return {
-            position.symbol: position
+            position.symbol: self._priced(position)
             for position in theirs
-            if position.symbol in ours and ours[position.symbol].quantity == position.quantity
+            if position.symbol in ours
+            and ours[position.symbol].quantity == position.quantity
+            and position.symbol not in doubts
         }
+
+    def _priced(self, position: Position) -> Position:
+        """The market as heard is younger than the price that the broker keeps."""
+        heard = self._board.last_price(position.symbol) if self._board is not None else None
+        return position if heard is None else dataclasses.replace(position, market_price=heard)
 
     def _follow(self, held: Mapping[Symbol, Position], session: Session) -> dict[Symbol, Track]:
         before, ours = self._tracks.load(), self._desk.ledger.positions()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import structlog
@@ -84,6 +85,13 @@ class MarketBoard:
     def trade(self, symbol: Symbol) -> Trade | None:
         """Return the last execution in the market that was told."""
         return self._trades.get(symbol)
+
+    def last_price(self, symbol: Symbol) -> Decimal | None:
+        """Return the price of a trade of the last minute in USD; None when there was none."""
+        trade = self._trades.get(symbol)
+        if trade is None or not abs(self._clock.now() - trade.at) <= _MINUTE:
+            return None
+        return Decimal(repr(trade.price))
 
     def minute_bars(self, symbol: Symbol) -> tuple[Bar, ...]:
         """Return the minutes of this session that are over, oldest first."""

@@ -1,7 +1,7 @@
 """``reconcile``: compare with the broker now, and adopt what a person says is right."""
 
 from daemon import event_loop
-from daemon.app import open_books
+from daemon.books import open_books
 from daemon.command_line import Options
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import Config, load, state_directory

@@ -104,7 +104,7 @@ def resume(options: Options, *, reason: str, confirm: str) -> None:
 
 async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
     # Not above: the kill switch starts without all this.
-    from daemon.app import open_books
+    from daemon.books import open_books
     from execution.orders import OrderPath
     from execution.reconcile import Reconciler
     from execution.resume import books_agree

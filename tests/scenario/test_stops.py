@@ -1,15 +1,19 @@
 """Protective stops over the order path: what is sold, when, and what stays."""
 
 import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from daemon.monitor import Judged
 from daemon.stops import Stops
 from domain.ids import Symbol
-from domain.market import Session
+from domain.market import Bar, Session
 from domain.orders import BrokerOrder, OrderState, Side
 from domain.trading_state import TradingState
+from marketdata.board import MarketBoard
+from marketdata.session_calendar import NyseCalendar
+from marketdata.ticks import Trade, TradingStatus
 from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
 from tests.support.order_scene import SESSION, Scene, posted, request
@@ -20,6 +24,15 @@ TODAY = Session(
     date=SESSION, open=OPENING, close=OPENING + dt.timedelta(hours=6.5), is_half_day=False
 )
 LIMITS = RiskLimits(stop_loss_pct=Decimal(10))
+
+
+class NoMinutes:
+    """An archive that nobody asks."""
+
+    async def minute_bars(
+        self, symbols: Iterable[Symbol], start: dt.datetime, end: dt.datetime, *, minutes: int
+    ) -> Mapping[Symbol, Sequence[Bar]]:
+        return {}
 
 
 async def holding(directory: Path) -> Scene:
@@ -33,8 +46,14 @@ async def holding(directory: Path) -> Scene:
     return scene
 
 
-async def look(scene: Scene, times: int = 1, *, limits: RiskLimits = LIMITS) -> None:
-    stops = Stops(scene.desk, scene.path, limits)
+async def look(
+    scene: Scene,
+    times: int = 1,
+    *,
+    limits: RiskLimits = LIMITS,
+    board: MarketBoard | None = None,
+) -> None:
+    stops = Stops(scene.desk, scene.path, limits, board=board)
     for _ in range(times):
         account = await scene.broker.account()
         judged = Judged(account=account, at=scene.clock.now(), assessment=calm())
@@ -127,6 +146,52 @@ async def test_a_price_halved_by_a_split_is_told_and_not_sold(tmp_path: Path) ->
 
     assert sales(scene) == []
     assert scene.alert_kinds()["stop.doubtful"] == 1
+
+
+def board_of(scene: Scene) -> MarketBoard:
+    return MarketBoard(NoMinutes(), clock=scene.clock, calendar=NyseCalendar())
+
+
+def trade(scene: Scene, price: float) -> Trade:
+    return Trade(symbol=AAPL, at=scene.clock.now(), price=price, size=1)
+
+
+@virtual
+async def test_a_price_heard_live_comes_before_the_one_that_the_broker_keeps(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    board = board_of(scene)
+    board.take(trade(scene, 89.0))
+
+    await look(scene, board=board)
+
+    assert [order.limit_price for order in sales(scene)] == [Decimal("84.55")]
+
+
+@virtual
+async def test_a_live_price_older_than_a_minute_is_not_believed(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    board = board_of(scene)
+    board.take(trade(scene, 89.0))
+    await scene.clock.sleep(61)
+
+    await look(scene, board=board)
+
+    assert sales(scene) == []
+
+
+@virtual
+async def test_a_halted_symbol_is_left_alone(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    board = board_of(scene)
+    halted = TradingStatus(symbol=AAPL, at=scene.clock.now(), is_halted=True, reason="news pending")
+    board.take(halted)
+    scene.broker.prices[AAPL] = Decimal(80)
+
+    await look(scene, board=board)
+
+    assert sales(scene) == []
 
 
 @virtual

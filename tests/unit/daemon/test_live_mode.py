@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import daemon.connection
-from daemon.app import open_books
+from daemon.books import open_books
 from daemon.config import AlpacaBrokerConfig, BrokerConfig, Config, StateConfig, Universe
 from daemon.connection import Connection, connect
 from daemon.credentials import BROKER_KEY_ID, Credentials

@@ -1,0 +1,172 @@
+"""Put the daemon together: the cycle that decides, the day that acts, the watch that looks."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from daemon.config import Config
+from daemon.connection import Connection
+from daemon.embedded import recording_end
+from daemon.engines import Engines
+from daemon.lifecycle import Life
+from daemon.market_check import MarketCheck
+from daemon.monitor import Monitor
+from daemon.nightly import Nightly
+from daemon.reporting import Reporter
+from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
+from daemon.scorekeeping import scored_first, scorekeeper
+from daemon.stops import Stops
+from daemon.telemetry.telling import Telling
+from daemon.trading_day import Report, Trade
+from daemon.watch import Watch
+from domain.clock import Clock
+from domain.forecasts import ForecastSource
+from domain.ids import Symbol
+from execution.cycle import CycleSettings, TradingCycle
+from execution.desk import Desk
+from execution.gathering import Sources
+from execution.orders import OrderPath
+from execution.reconcile import Reconciler
+from execution.stream import StreamFollower
+from forecasts.base import Forecaster
+from marketdata.session_calendar import NyseCalendar
+from state.decisions import Decisions
+from state.equity import EquityCurve
+from state.facts import Facts
+from state.pause import Pause
+from state.risk_state import RiskState
+from state.runs import Runs
+from strategies.registry import build_allocations
+
+
+def cycle_settings(config: Config) -> CycleSettings:
+    """Return what the cycle trades, with whose capital, within which limits.
+
+    Raises:
+        ConfigError: a strategy is unknown or set wrongly.
+    """
+    return CycleSettings(
+        symbols=tuple(map(Symbol, config.universe.symbols)),
+        allocations=build_allocations(config.strategies, min_confidence=config.risk.min_confidence),
+        limits=config.risk,
+        min_history=config.forecasts.min_history,
+        news_look_back=dt.timedelta(hours=config.news.look_back_hours),
+        # Where no remote engine is wanted the local one is not a second best.
+        healthy_source=(
+            ForecastSource.REMOTE if config.forecasts.remote.url else ForecastSource.LOCAL
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is open already: the account's books, the sources, and who is told."""
+
+    config: Config
+    settings: CycleSettings
+    connection: Connection
+    desk: Desk
+    engines: Engines
+    forecaster: Forecaster
+    telling: Telling
+
+
+def assemble(parts: Parts) -> Life:
+    """Return what the daemon lives on."""
+    desk, telling, clock = parts.desk, parts.telling, parts.connection.clock
+    path = OrderPath(desk)
+    reconciler = Reconciler(desk, path)
+    market = _market_check(parts)
+    monitor = _monitor(parts, market)
+    return Life(
+        trade=_trade(parts, path, reconciler, monitor, market),
+        stream=telling.stream(parts.connection.stream),
+        follower=StreamFollower(desk, path, reconciler),
+        watch=Watch(
+            reconciler=reconciler,
+            monitor=monitor,
+            stops=Stops(desk, path, parts.config.risk, board=parts.engines.board),
+            clock=clock,
+            market=market,
+            vitals=telling.vitals,
+        ),
+        runs=Runs(desk.store),
+        alarm=_alarm(parts.config, clock),
+        schedule=parts.config.schedule,
+        vitals=telling.vitals,
+        timed_run=telling.timed_run,
+        last_recorded=recording_end(parts.config),
+        started=parts.connection.started,
+    )
+
+
+def _trade(
+    parts: Parts, path: OrderPath, reconciler: Reconciler, monitor: Monitor, market: MarketCheck
+) -> Trade:
+    config, desk, clock = parts.config, parts.desk, parts.connection.clock
+    sources = _sources(parts)
+    return Trade(
+        cycle=TradingCycle(
+            sources=sources,
+            settings=parts.settings,
+            decisions=Decisions(desk.store),
+            journal=desk.journal,
+            clock=clock,
+        ),
+        desk=desk,
+        path=path,
+        reconciler=reconciler,
+        monitor=monitor,
+        calendar=sources.calendar,
+        limits=config.risk,
+        facts=Facts(desk.store),
+        report=_report(parts, sources),
+        clock=clock,
+        nightly=Nightly(desk.store, retention=config.retention, clock=clock).jobs(),
+        market=market,
+    )
+
+
+def _report(parts: Parts, sources: Sources) -> Report:
+    desk = parts.desk
+    reporter = Reporter(desk.store, calendar=sources.calendar, clock=parts.connection.clock)
+    return scored_first(scorekeeper(parts.config, desk, sources), reporter.write, desk.note)
+
+
+def _monitor(parts: Parts, market: MarketCheck) -> Monitor:
+    store = parts.desk.store
+    return Monitor(
+        parts.desk,
+        risk_state=RiskState(store),
+        curve=EquityCurve(store),
+        pause=Pause(store.directory),
+        limits=parts.config.risk,
+        doubt=lambda: market.problem,
+    )
+
+
+def _market_check(parts: Parts) -> MarketCheck:
+    return MarketCheck(
+        parts.desk,
+        calendar=NyseCalendar(),
+        facts=Facts(parts.desk.store),
+        is_clock_compared=parts.config.clock.kind == "system",
+    )
+
+
+def _sources(parts: Parts) -> Sources:
+    engines, telling = parts.engines, parts.telling
+    return Sources(
+        broker=parts.desk.broker,
+        calendar=NyseCalendar(),
+        bars=engines.feed.bars,
+        actions=engines.feed.actions,
+        earnings=engines.feed.earnings,
+        doubts=engines.board.doubts if engines.board is not None else dict,
+        news=engines.news,
+        forecaster=telling.forecaster(parts.forecaster),
+        scorer=telling.scorer(engines.scorer),
+    )
+
+
+def _alarm(config: Config, clock: Clock) -> Alarm:
+    return scheduler_alarm(clock) if config.clock.kind == "system" else clock_alarm(clock)

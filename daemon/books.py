@@ -1,0 +1,53 @@
+"""Open the books of an account: what the order path works with, in the daemon and in commands."""
+
+import structlog
+
+from daemon.config import Config, state_directory
+from daemon.connection import Connection
+from daemon.live_mode import check_account
+from daemon.telemetry.telling import Telling
+from domain.ids import Symbol
+from execution.desk import Desk, OrderSettings
+from risk.error_rate import ErrorWindow
+from state.facts import Facts
+from state.incidents import Incidents
+from state.journal import Journal
+from state.latch import Latch
+from state.ledger import Ledger
+from state.risk_state import RiskState
+from state.store import Store
+
+
+async def open_books(
+    config: Config, connection: Connection, store: Store, telling: Telling | None = None
+) -> Desk:
+    """Tie the store to the account that answers, and lay out what the order path works with.
+
+    Raises:
+        ConfigError: the account is not the one that the mode asks for.
+        StateError: the store belongs to another account.
+        BrokerUnavailable: the account could not be read.
+    """
+    account = await connection.broker.account()
+    check_account(config, account.account_number)
+    store.bind_account(account.account_number)
+    latch = Latch(state_directory(config))
+    store.sync_latch(latch)
+    Facts(store).put(mode=config.mode)
+    return Desk(
+        broker=telling.broker(connection.broker) if telling else connection.broker,
+        store=store,
+        journal=Journal(store),
+        ledger=Ledger(store),
+        incidents=Incidents(store),
+        latch=latch,
+        clock=connection.clock,
+        trading_state=RiskState(store).trading_state,
+        settings=OrderSettings(is_long_only=not config.risk.allow_short),
+        errors=ErrorWindow(config.risk.order_errors),
+        alert=telling.hub.alert if telling else _alert,
+    )
+
+
+def _alert(kind: str, text: str, symbol: Symbol | None) -> None:
+    structlog.get_logger("alert").warning(kind, text=text, symbol=symbol)
