@@ -141,6 +141,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("locked symbols", now["locked_symbols"]),
         ("breakers", breakers),
         ("forecast source", now["forecast_source"]),
+        *[(f"demoted: {name}", why) for name, why in now["demoted_sources"].items()],
         ("reconciled at", now["reconciled_at"]),
         ("market check", now["market_check"]),
         ("last backup", now["backup_at"]),

@@ -180,6 +180,12 @@ class StateCollector(Collector):
             "source",
             {source: n for source, (n, _) in accuracy.items()},
         )
+        yield _labeled(
+            "forecast_demoted",
+            "1 for a source whose track record keeps it from being used.",
+            "source",
+            figures.demoted(),
+        )
         at = figures.newest_decision_at()
         yield from _known(
             ("forecast_confidence_ratio", "Mean of the newest.", figures.mean_confidence()),

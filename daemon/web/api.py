@@ -38,18 +38,21 @@ _FORMATS = {
 }
 _LISTINGS: Mapping[str, Callable[[Reader], Any]] = {
     "status": Reader.status,
+    "scores": Reader.scores,
     "positions": Reader.positions,
     "runs": Reader.runs,
     "costs": Reader.costs,
     "reports": Reader.reports,
     "incidents": Reader.incidents,
 }
+_DOCUMENTS = frozenset({"status", "scores"})
 _DATED: Mapping[str, Callable[[Reader, dt.date | None], Rows]] = {
     "orders": Reader.orders,
     "fills": Reader.fills,
     "forecasts": Reader.forecasts,
     "signals": Reader.signals,
     "sentiment": Reader.sentiment,
+    "matured": Reader.matured,
 }
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Answers = dict[int | str, dict[str, Any]]
@@ -187,7 +190,7 @@ def _add_listings(app: FastAPI, parts: Parts) -> None:
         **{name: dated(ask) for name, ask in _DATED.items()},
     }
     for name, endpoint in endpoints.items():
-        kind = dict[str, Any] if name == "status" else Rows
+        kind = dict[str, Any] if name in _DOCUMENTS else Rows
         app.add_api_route(
             f"/api/v1/{name}", endpoint, name=name, response_model=kind, responses=_NOT_READ
         )
