@@ -375,11 +375,12 @@ def serve_models(
     ] = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, max=32, help="Processes per model version.")] = 1,
     queue: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, or cuda with torch.")] = "cpu",
 ) -> None:
     """Serve forecasting models by the Open Inference Protocol: the remote GPU half."""
     from daemon.commands.serve_models import serve_models as command
 
-    command(ctx.obj, host=host, port=port, workers=workers, queue=queue)
+    command(ctx.obj, host=host, port=port, workers=workers, queue=queue, device=device)
 
 
 def main() -> None:

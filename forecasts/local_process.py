@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,9 @@ from forecasts.local_worker import (
 
 Array = NDArray[np.float32]
 
+LOCAL_WORKER = "forecasts.local_worker"
+
+_VARIABLES = ("PATH", "LANG", "TMPDIR")
 _PIPE_BYTES = 1024 * 1024
 _ERROR_BYTES = 2000
 # One thread each: more of them fight over the cores that the daemon needs.
@@ -41,10 +44,23 @@ _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREAD
 
 
 class ModelProcess:
-    """One child process that holds one model."""
+    """One child process that holds one model.
 
-    def __init__(self, model: bytes, *, clock: Clock | None = None) -> None:
+    ``worker`` is the module that runs there, with its arguments; ``variables`` names what it
+    needs of our environment besides the usual.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        clock: Clock | None = None,
+        worker: Sequence[str] = (LOCAL_WORKER,),
+        variables: Collection[str] = (),
+    ) -> None:
         self._model = model
+        self._command = (sys.executable, "-m", *worker)
+        self._variables = (*_VARIABLES, *variables)
         self._clock = SystemClock() if clock is None else clock
         self._child: subprocess.Popen[bytes] | None = None
         self._is_closed = False
@@ -85,12 +101,12 @@ class ModelProcess:
         if self._child is not None and self._child.poll() is None:
             return
         self._kill()
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "forecasts.local_worker"],
+        self._child = subprocess.Popen(  # noqa: S603 -- a module of ours
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=_environment(self._variables),
             bufsize=0,
             # Ctrl-C at a terminal is for the daemon; it ends the child in its own order.
             start_new_session=True,
@@ -210,8 +226,8 @@ def _room_for(shape: tuple[int, ...]) -> Array:
     return np.empty(shape, dtype="<f4")
 
 
-def _environment() -> dict[str, str]:
+def _environment(variables: Sequence[str]) -> dict[str, str]:
     # No secret of the daemon reaches the process that runs a model file.
-    keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    keep = {name: os.environ[name] for name in variables if name in os.environ}
     root = str(Path(__file__).resolve().parent.parent)
     return {**keep, **_THREADS, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}

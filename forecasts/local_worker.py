@@ -10,7 +10,7 @@ import hashlib
 import math
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -35,23 +35,40 @@ class _Session(Protocol):
         """Run the model."""
 
 
+Compute = Callable[[Array], Array]
+
+
 def main() -> int:
     """Serve the standard input and output."""
     serve(sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer frames until the input ends or one of them fails."""
-    session: _Session | None = None
+def serve(
+    source: BinaryIO,
+    sink: BinaryIO,
+    *,
+    load: Callable[[bytes], Compute] | None = None,
+    rows_at_once: int = CHUNK,
+) -> None:
+    """Answer frames until the input ends or one of them fails.
+
+    Args:
+        source: where frames come from.
+        sink: where answers go.
+        load: makes what computes from the bytes of a model; ONNX Runtime by default.
+        rows_at_once: how many symbols are computed together.
+    """
+    compute: Compute | None = None
     while header := source.read(HEADER.size):
         kind, number, *shape = HEADER.unpack(header)
         try:
             if kind == MODEL:
-                session = _load(_exactly(source, shape[0]), _exactly(source, shape[1]))
+                model = _verified(_exactly(source, shape[0]), _exactly(source, shape[1]))
+                compute = (load or _onnx_runtime)(model)
                 _write(sink, READY, number, (0, 0, 0), b"")
-            elif kind == CONTEXT and session is not None:
-                for answer in _inferred(session, source, shape):
+            elif kind == CONTEXT and compute is not None:
+                for answer in _inferred(compute, source, shape, rows_at_once):
                     _write(sink, QUANTILES, number, answer.shape, answer.data.cast("B"))
             else:
                 raise ValueError("a frame that has no place here")
@@ -62,9 +79,13 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
             return
 
 
-def _load(model: bytes, digest: bytes) -> _Session:
+def _verified(model: bytes, digest: bytes) -> bytes:
     if hashlib.sha256(model).digest() != digest:
         raise ValueError("the model changed on its way")
+    return model
+
+
+def _onnx_runtime(model: bytes) -> Compute:
     # Imported here so that a bad frame is answered even where onnxruntime is missing.
     import onnxruntime  # noqa: PLC0415
 
@@ -76,22 +97,24 @@ def _load(model: bytes, digest: bytes) -> _Session:
     session: _Session = onnxruntime.InferenceSession(
         model, options, providers=["CPUExecutionProvider"]
     )
-    return session
+    return lambda context: session.run(None, {"context": context})[0]
 
 
-def _inferred(session: _Session, source: BinaryIO, shape: list[int]) -> Iterator[Array]:
+def _inferred(
+    compute: Compute, source: BinaryIO, shape: list[int], rows_at_once: int
+) -> Iterator[Array]:
     # Part by part as they arrive: the other end writes the next one meanwhile, and equal
     # parts of this size stay in the cache.
     rows, *rest = shape
     size = rows * math.prod(rest) * FLOAT_BYTES
     if not 0 < size <= LARGEST_FRAME_BYTES:
         raise ValueError(f"a frame of {size} bytes")
-    done, parts = 0, math.ceil(rows / CHUNK)
+    done, parts = 0, math.ceil(rows / rows_at_once)
     for number in range(1, parts + 1):
         count = rows * number // parts - done
         context = np.empty((count, *rest), dtype="<f4")
         _fill(source, context.data.cast("B"))
-        yield np.ascontiguousarray(session.run(None, {"context": context})[0], dtype="<f4")
+        yield np.ascontiguousarray(compute(context), dtype="<f4")
         done += count
 
 

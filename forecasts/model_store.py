@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).parent / "registry"
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
 SUMS_FILE = "SHA256SUMS"
+WEIGHTS_FILE = "weights.safetensors"
 CURRENT_FILE = "current"
 LARGEST_MODEL_BYTES = 64 * 1024 * 1024
 
@@ -103,6 +104,22 @@ class ModelStore:
             )
         return StoredModel(card=card, directory=directory, onnx=onnx)
 
+    def weights(self, name: str, version: str) -> bytes:
+        """Read and verify the weights of a model, for servers that compute with torch.
+
+        Raises:
+            ConfigError: no such model or version.
+            StateError: damaged, or published without them.
+        """
+        directory = self._directory(name, version)
+        path = directory / WEIGHTS_FILE
+        if not path.exists():
+            raise StateError(
+                f"model {name}/{version} has no {WEIGHTS_FILE}, which a GPU needs; "
+                f"run `openbell train {name}`"
+            )
+        return _read_weights(path, directory / SUMS_FILE)
+
     def promote(self, name: str, version: str) -> None:
         """Put a version in use; one atomic step, so a reader sees the old or the new one."""
         self.load(name, version)
@@ -137,11 +154,16 @@ class ModelStore:
 
 
 def publish(
-    root: Path, card: ModelCard, onnx: bytes, plots: Mapping[str, bytes] | None = None
+    root: Path,
+    card: ModelCard,
+    onnx: bytes,
+    plots: Mapping[str, bytes] | None = None,
+    weights: bytes | None = None,
 ) -> Path:
     """Write a new version; the directory appears complete or not at all.
 
-    ``plots`` are PNG files by name, for people only.
+    ``plots`` are PNG files by name, for people only; ``weights`` are for servers that
+    compute with torch.
 
     Raises:
         StateError: the version exists already, or the card is not about these bytes.
@@ -157,7 +179,11 @@ def publish(
     (draft / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
     for name, content in (plots or {}).items():
         (draft / name).write_bytes(content)
-    sums = [f"{_sha256(draft / name)}  {name}\n" for name in (CARD_FILE, MODEL_FILE)]
+    verified = [CARD_FILE, MODEL_FILE]
+    if weights is not None:
+        (draft / WEIGHTS_FILE).write_bytes(weights)
+        verified.append(WEIGHTS_FILE)
+    sums = [f"{_sha256(draft / name)}  {name}\n" for name in verified]
     (draft / SUMS_FILE).write_text("".join(sums), encoding="ascii")
     draft.rename(final)
     return final
@@ -178,6 +204,19 @@ def _verified_bytes(directory: Path, card: ModelCard) -> bytes:
     if f"{_sha256(directory / CARD_FILE)}  {CARD_FILE}" not in lines:
         raise StateError(f"card {directory / CARD_FILE} does not match {SUMS_FILE}; {advice}")
     return onnx
+
+
+def _read_weights(path: Path, sums: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_MODEL_BYTES:
+            raise StateError(f"{path} is larger than any we make; train the model again")
+        content = path.read_bytes()
+        lines = sums.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StateError(f"{path} cannot be read; train the model again") from exc
+    if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in lines:
+        raise StateError(f"{path} does not match {SUMS_FILE}; train the model again")
+    return content
 
 
 def _promote(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,12 @@ from forecasts.model_store import ModelStore, StoredModel
 from modelserver.lane import Engine, Lane
 from modelserver.metrics import ServerMetrics
 from modelserver.refusals import NOT_FOUND, InferenceRefused, unavailable
-from modelserver.settings import ServerSettings
+from modelserver.settings import CPU, ServerSettings
+
+# Its own process only, for it imports torch.
+TORCH_WORKER = "modelserver.torch_worker"
+# What CUDA needs to find its device and its libraries.
+TORCH_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HOME", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,15 +156,27 @@ class Catalog:
             if key not in self._hosted:
                 try:
                     stored = await asyncio.to_thread(self._store.load, name, version)
+                    make = await asyncio.to_thread(self._engine, stored)
                 except StateError as exc:
                     self._damaged[key] = str(exc)
                     self._log.error("model.damaged", model=f"{name}/{version}", reason=str(exc))
                     raise
                 self._damaged.pop(key, None)
-                self._hosted[key] = self._host(stored)
+                self._hosted[key] = self._host(stored, make)
         return self._hosted[key]
 
-    def _host(self, stored: StoredModel) -> HostedModel:
+    def _engine(self, stored: StoredModel) -> Callable[[], Engine]:
+        card, device = stored.card, self._settings.device
+        if device == CPU:
+            return partial(ModelProcess, stored.onnx)
+        return partial(
+            ModelProcess,
+            self._store.weights(card.name, card.version),
+            worker=(TORCH_WORKER, device),
+            variables=TORCH_VARIABLES,
+        )
+
+    def _host(self, stored: StoredModel, make: Callable[[], Engine]) -> HostedModel:
         card, settings = stored.card, self._settings
         lane = Lane(
             batch_rows=settings.batch_rows,
@@ -167,7 +184,7 @@ class Catalog:
             pool=self._pool,
             observe=partial(self._metrics.observe_pass, card),
         )
-        engines = tuple(ModelProcess(stored.onnx) for _ in range(settings.workers))
+        engines = tuple(make() for _ in range(settings.workers))
         self._metrics.hosting(card)
         self._log.info("model.hosted", model=card.title, model_hash=card.sha256)
         model = HostedModel(card=card, lane=lane, engines=engines)

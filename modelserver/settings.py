@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from domain.errors import ConfigError
 from domain.secrets import Secret
 
+CPU = "cpu"
 # A token that guards more than this machine must withstand guessing.
 SHORTEST_TOKEN = 20
 
@@ -16,7 +17,8 @@ class ServerSettings:
 
     ``queue_size`` bounds the inference requests in the house: being read, waiting and being
     computed.  ``workers`` are processes per model version; ``batch_rows`` is how many rows
-    of waiting requests are computed together.
+    of waiting requests are computed together.  ``device`` is ``cpu``, by ONNX Runtime, or
+    what torch calls one, such as ``cuda``.
     """
 
     host: str = "127.0.0.1"
@@ -24,6 +26,7 @@ class ServerSettings:
     token: Secret | None = None
     queue_size: int = 32
     workers: int = 1
+    device: str = CPU
     batch_rows: int = 1024
     body_cap_bytes: int = 64 * 1024 * 1024
     body_seconds: float = 30.0

@@ -1,6 +1,7 @@
 """``serve-models``: the model server, in the foreground."""
 
 import asyncio
+import importlib.util
 import signal
 import sys
 
@@ -12,12 +13,16 @@ from daemon.credentials import FORECAST_TOKEN, Credentials
 from daemon.log_setup import configure
 from daemon.service import Notifier
 from domain.clock import SystemClock
+from domain.errors import ConfigError
 from modelserver.server import ModelServer
-from modelserver.settings import ServerSettings
+from modelserver.settings import CPU, ServerSettings
 
 
-def serve_models(options: Options, *, host: str, port: int, workers: int, queue: int) -> None:
+def serve_models(
+    options: Options, *, host: str, port: int, workers: int, queue: int, device: str
+) -> None:
     """Serve until SIGTERM or Ctrl-C; who is inside is answered first."""
+    _check_device(device)
     config = config_or_defaults(options)
     credentials = Credentials.of(config)
     settings = ServerSettings(
@@ -26,6 +31,7 @@ def serve_models(options: Options, *, host: str, port: int, workers: int, queue:
         token=credentials.find(FORECAST_TOKEN) or None,
         workers=workers,
         queue_size=queue,
+        device=device,
     )
     configure(
         level=config.logging.level,
@@ -34,6 +40,19 @@ def serve_models(options: Options, *, host: str, port: int, workers: int, queue:
         secrets=credentials.known(),
     )
     asyncio.run(_serve(config, settings, options))
+
+
+def _check_device(device: str) -> None:
+    # torch is for a GPU only; without one it is not even looked for.
+    if device == CPU:
+        return
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(
+            f"--device {device}: torch is not installed; install openbell[server], or use {CPU}"
+        )
+    from forecasts.training.devices import check_device
+
+    check_device(device)
 
 
 async def _serve(config: Config, settings: ServerSettings, options: Options) -> None:

@@ -42,12 +42,12 @@ class NhitsBody(Body):
     def forward(self, window: Tensor) -> Tensor:
         """Answer the raw shift and stretch: the sum over the stacks."""
         rest = window[:, :, RETURN_FEATURE]
-        raw = torch.zeros(1)
+        parts = []
         for stack in self.stacks:
             explained, part = stack(window, rest)
             rest = rest - explained
-            raw = raw + part
-        return raw
+            parts.append(part)
+        return torch.stack(parts).sum(dim=0)
 
 
 class NhitsStack(nn.Module):

@@ -31,6 +31,7 @@ from forecasts.training.fitting import Fit, Progress, fit
 from forecasts.training.losses import scaled_targets, shift_and_stretch
 from forecasts.training.networks import QuantileNetwork
 from forecasts.training.plots import calibration_plot, loss_plot
+from forecasts.training.weights import weights_of
 
 Floats = NDArray[np.float64]
 _METHOD = "split conformal on |outcome - center| / volatility, center left alone"
@@ -42,6 +43,7 @@ class TrainedModel:
 
     card: ModelCard
     onnx: bytes
+    weights: bytes
     fit: Fit
 
 
@@ -91,7 +93,9 @@ def train(
         exported=exported,
         version=version,
     )
-    return TrainedModel(card=card, onnx=exported, fit=fitted)
+    return TrainedModel(
+        card=card, onnx=exported, weights=weights_of(fitted.network, config), fit=fitted
+    )
 
 
 def publish_model(model: TrainedModel, root: Path) -> Path:
@@ -100,7 +104,7 @@ def publish_model(model: TrainedModel, root: Path) -> Path:
         "losses.png": loss_plot(model.card.title, model.fit.epochs),
         "calibration.png": calibration_plot(model.card),
     }
-    return publish(root, model.card, model.onnx, plots)
+    return publish(root, model.card, model.onnx, plots, model.weights)
 
 
 def next_version(root: Path, name: str) -> str:
