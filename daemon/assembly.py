@@ -11,6 +11,7 @@ from daemon.lifecycle import Life
 from daemon.market_check import MarketCheck
 from daemon.monitor import Monitor
 from daemon.nightly import Nightly
+from daemon.report_dates import yardsticks
 from daemon.reporting import Reporter
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.scorekeeping import scored_first, scorekeeper
@@ -128,7 +129,12 @@ def _trade(
 
 def _report(parts: Parts, sources: Sources) -> Report:
     desk = parts.desk
-    reporter = Reporter(desk.store, calendar=sources.calendar, clock=parts.connection.clock)
+    reporter = Reporter(
+        desk.store,
+        calendar=sources.calendar,
+        clock=parts.connection.clock,
+        yardsticks=yardsticks(parts.config),
+    )
     return scored_first(scorekeeper(parts.config, desk, sources), reporter.write, desk.note)
 
 
@@ -162,6 +168,7 @@ def _sources(parts: Parts) -> Sources:
         actions=engines.feed.actions,
         earnings=engines.feed.earnings,
         doubts=engines.board.doubts if engines.board is not None else dict,
+        keep=engines.keep,
         news=engines.news,
         forecaster=telling.forecaster(parts.forecaster),
         scorer=telling.scorer(engines.scorer),

@@ -250,6 +250,7 @@ class RetentionConfig:
     backups: int = setting(14, low=1, high=1_000)
     curve_days: int = setting(730, low=30, high=36_500)
     decision_days: int = setting(730, low=30, high=36_500)
+    headline_days: int = setting(90, low=1, high=36_500)
     incident_days: int = setting(730, low=30, high=36_500)
     cost_days: int = setting(730, low=60, high=36_500)
 

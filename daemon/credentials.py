@@ -7,7 +7,7 @@ only, because every child process and many tools can read it.
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from daemon.config import Config
@@ -87,7 +87,10 @@ class Credentials:
             ALPHAVANTAGE_KEY,
             FINNHUB_KEY,
         )
-        return tuple(secret.reveal() for name in names if (secret := self.find(name)))
+        # The keys of an account also where the embedded broker stands: they open its data.
+        both = (self, replace(self, is_embedded=False))
+        found = {secret.reveal() for one in both for name in names if (secret := one.find(name))}
+        return tuple(sorted(found))
 
 
 def _read_private(path: Path) -> str:

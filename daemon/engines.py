@@ -1,19 +1,24 @@
 """The sources of the configuration: market, events, news, sentiment; opened and closed together."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import datetime as dt
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from daemon.bar_feed import BarFeed, open_bar_feed
 from daemon.config import Config
+from daemon.credentials import Credentials
 from daemon.market_feed import open_board
 from daemon.news_feed import open_news
 from daemon.scoring import open_scorer
 from domain.clock import Clock
 from domain.ids import Symbol
+from domain.market import HeadlineRecord, NewsItem
 from marketdata.base import SessionCalendar
 from marketdata.board import MarketBoard
 from sentiment.base import NewsSource, SentimentScorer
+from sentiment.records import blotting, records
 from state.store import Store
 
 
@@ -25,6 +30,7 @@ class Engines:
     board: MarketBoard | None
     news: NewsSource
     scorer: SentimentScorer
+    keep: Callable[[Sequence[NewsItem], dt.datetime], Sequence[HeadlineRecord]]
 
 
 @contextlib.asynccontextmanager
@@ -44,4 +50,6 @@ async def open_engines(
         open_scorer(config, store, clock=clock, time_scale=time_scale) as scorer,
     ):
         await feed.check_keys(Symbol(config.universe.symbols[0]))
-        yield Engines(feed=feed, board=board, news=news, scorer=scorer)
+        blot = blotting(Credentials.of(config).known())
+        keep = functools.partial(records, blot=blot)
+        yield Engines(feed=feed, board=board, news=news, scorer=scorer, keep=keep)

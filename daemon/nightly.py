@@ -58,6 +58,7 @@ class Nightly:
         days = Retention(
             curve_days=keep.curve_days,
             decision_days=keep.decision_days,
+            headline_days=keep.headline_days,
             incident_days=keep.incident_days,
             cost_days=keep.cost_days,
         )

@@ -89,6 +89,25 @@ class NewsItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadlineRecord:
+    """What is kept of a headline that entered a decision; all text is cleaned.
+
+    ``relevance`` in (0, 1] is how much it is about each of its symbols; ``was_altered`` when
+    the text hid something from a reader, so that it had no voice.
+    """
+
+    item_id: str
+    source: str
+    published_at: dt.datetime
+    seen_at: dt.datetime
+    headline: str
+    url: str
+    symbols: tuple[Symbol, ...]
+    relevance: float
+    was_altered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
     """Everything one decision may know, frozen at ``as_of``.
 

@@ -97,7 +97,8 @@ class TradingCycle:
         signals = run_strategies(gathered.view, settings.allocations)
         combined = self._combine(gathered.view, signals)
         sized, problems = self._size(gathered.view, combined)
-        self._decisions.record(run_id, gathered.view, signals, sized.combined)
+        headlines = self._sources.keep(gathered.headlines, gathered.view.as_of)
+        self._decisions.record(run_id, gathered.view, signals, sized.combined, headlines)
         return Decision(
             run_id=run_id,
             session=session,

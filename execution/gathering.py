@@ -16,7 +16,7 @@ from domain.clock import Clock
 from domain.errors import DataError, ProviderUnavailable, first_cause
 from domain.forecasts import Forecast
 from domain.ids import Symbol
-from domain.market import Bar, MarketView, NewsItem, Session
+from domain.market import Bar, HeadlineRecord, MarketView, NewsItem, Session
 from domain.signals import SentimentScore
 from forecasts.base import Forecaster
 from marketdata.base import BarSource, SessionCalendar
@@ -34,13 +34,17 @@ _EVENTS_AHEAD_DAYS = 40
 _log = structlog.get_logger("gathering")
 
 
+def _keep_none(_: Sequence[NewsItem], __: dt.datetime) -> Sequence[HeadlineRecord]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The ports that a decision is fed from.
 
     ``actions`` are splits and mergers as a vendor tells them; ``earnings`` are the dates of
     reports, and when they cannot be had entries are kept out; ``doubts`` are what the live
-    market has against entries at the moment.
+    market has against entries at the moment; ``keep`` makes of headlines what is stored.
     """
 
     broker: Broker
@@ -52,6 +56,7 @@ class Sources:
     actions: EventSource | None = None
     earnings: EventSource | None = None
     doubts: Callable[[], Mapping[Symbol, str]] = dict
+    keep: Callable[[Sequence[NewsItem], dt.datetime], Sequence[HeadlineRecord]] = _keep_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ def item_of(row: Mapping[str, Any]) -> NewsItem | None:
             headline=headline[: 4 * MAX_CHARACTERS],
             symbols=tuple(sorted(Symbol(tag) for tag in set(tags) if _is_tag(tag))),
             summary=summary[: 4 * MAX_CHARACTERS] if isinstance(summary, str) else "",
+            url=url[: 4 * MAX_CHARACTERS] if isinstance(url := row.get("url"), str) else "",
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -7,7 +7,7 @@ was missed.  A story is told once for each of its revisions, whichever way it co
 import collections
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from domain.clock import Clock
@@ -144,4 +144,4 @@ class AlpacaNewsStream:
 
     def _tell(self, item: NewsItem, revised_at: dt.datetime | None, callbacks: _Callbacks) -> None:
         if self._seen.is_new(item, revised_at):
-            callbacks.news(item)
+            callbacks.news(replace(item, seen_at=self._clock.now()))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -87,7 +88,10 @@ class LiveNews:
             if start <= item.published_at < end and wanted & set(item.symbols)
         }
         try:
-            found |= {one.item_id: one for one in await self._archive.headlines(wanted, start, end)}
+            for one in await self._archive.headlines(wanted, start, end):
+                # The archive has the latest revision, the stream the moment it reached us.
+                heard = found.get(one.item_id)
+                found[one.item_id] = replace(one, seen_at=heard.seen_at) if heard else one
         except (ProviderUnavailable, DataError) as exc:
             if not found:
                 raise

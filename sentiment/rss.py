@@ -146,6 +146,7 @@ def read_feed(body: bytes, *, source: str, symbol: Symbol) -> Iterator[NewsItem]
             headline=headline[: 4 * MAX_CHARACTERS],
             symbols=(symbol,),
             summary=_text(entry, "description")[: 4 * MAX_CHARACTERS],
+            url=_link(entry)[: 4 * MAX_CHARACTERS],
         )
 
 
@@ -195,6 +196,12 @@ def _text(entry: ET.Element, name: str) -> str:
     found = entry.find(name)
     found = entry.find(f"{{*}}{name}") if found is None else found
     return "".join(found.itertext()).strip() if found is not None else ""
+
+
+def _link(entry: ET.Element) -> str:
+    """Return the address of the story: text in RSS, an attribute in Atom."""
+    atom = entry.find("{*}link[@href]")
+    return _text(entry, "link") or (atom.get("href", "") if atom is not None else "")
 
 
 def _moment(text: str) -> dt.datetime | None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from domain.decisions import CombinedSignal
 from domain.forecasts import Forecast
 from domain.ids import Symbol
-from domain.market import Bar, MarketView
+from domain.market import Bar, HeadlineRecord, MarketView
 from domain.money import text
 from domain.signals import SentimentScore, Signal
 from state.rows import optional_text, stamp
@@ -18,6 +18,11 @@ from state.store import Store
 Values = tuple[str | int | float | None, ...]
 
 _NOTHING = float("nan")
+
+_KEEP_HEADLINE = (
+    "INSERT OR REPLACE INTO headlines VALUES (?1, ?2, ?3, ?4, min(?5, coalesce("
+    " (SELECT min(seen_at) FROM headlines WHERE item_id = ?2), ?5)), ?6, ?7, ?8, ?9, ?10)"
+)
 
 
 class Decisions:
@@ -32,6 +37,7 @@ class Decisions:
         view: MarketView,
         signals: Sequence[Signal],
         combined: Sequence[CombinedSignal],
+        headlines: Sequence[HeadlineRecord] = (),
     ) -> str:
         """Store the decision of a run, replacing an earlier one; return the view's hash."""
         digest = view_hash(view)
@@ -60,6 +66,8 @@ class Decisions:
                         f"INSERT INTO {table} VALUES ({places})",  # noqa: S608 - fixed names
                         [(run_id, *row) for row in rows],
                     )
+            # First seen is when the first decision saw it, whatever is told later.
+            connection.executemany(_KEEP_HEADLINE, [_headline(run_id, one) for one in headlines])
         return digest
 
     def sentiment_before(self, session_date: dt.date) -> Mapping[Symbol, float]:
@@ -138,6 +146,21 @@ def _score(item: SentimentScore) -> Values:
         item.headlines,
         stamp(item.newest_at) if item.newest_at is not None else None,
         stamp(item.as_of),
+    )
+
+
+def _headline(run_id: str, item: HeadlineRecord) -> Values:
+    return (
+        run_id,
+        item.item_id,
+        item.source,
+        stamp(item.published_at),
+        stamp(item.seen_at),
+        item.headline,
+        item.url,
+        json.dumps(item.symbols),
+        item.relevance,
+        int(item.was_altered),
     )
 
 

@@ -3,7 +3,16 @@
 import sqlite3
 from collections.abc import Callable
 
-from state.json_rows import Row, check_row, fill_row, forecast_row, order_row, picked, whole
+from state.json_rows import (
+    Row,
+    check_row,
+    fill_row,
+    forecast_row,
+    headline_row,
+    order_row,
+    picked,
+    whole,
+)
 
 Query = Callable[..., list[sqlite3.Row]]
 
@@ -11,6 +20,11 @@ _DECISION = (
     "SELECT d.*, s.last_bar_at, s.last_close, s.position, s.excluded FROM decisions d"
     " LEFT JOIN view_symbols s ON s.run_id = d.run_id AND s.symbol = ?1"
     " WHERE d.session_date = ?2 ORDER BY s.symbol IS NULL, d.as_of DESC LIMIT 1"
+)
+_HEADLINES = (
+    "SELECT * FROM headlines WHERE run_id = ?1"
+    " AND EXISTS (SELECT 1 FROM json_each(symbols) WHERE value = ?2)"
+    " ORDER BY published_at DESC, item_id"
 )
 _DECISION_COLUMNS = ("run_id", "as_of", "view_hash", "equity")
 _SEEN_COLUMNS = ("last_bar_at", "last_close", "position", "excluded")
@@ -60,6 +74,7 @@ def _decided(rows: Query, symbol: str, row: sqlite3.Row) -> Row | None:
         "data_cutoff": forecasts[0]["data_cutoff"] if forecasts else None,
         "forecast": forecast_row(forecasts[0]) if forecasts else None,
         "sentiment": whole(sentiment[0]) if sentiment else None,
+        "headlines": [headline_row(one) for one in rows(_HEADLINES, key)],
         "signals": [whole(signal) for signal in signals],
         "combined": whole(combined[0]) if combined else None,
         "run": whole(runs[0]) if runs else None,

@@ -127,3 +127,13 @@ def position_row(row: sqlite3.Row) -> Row:
 def percent(part: Decimal, base: Decimal) -> float | None:
     """Return ``part`` in percent of ``base``; None where the base is not above 0."""
     return round(float(part / base * 100), 6) if base > 0 else None
+
+
+def headline_row(row: sqlite3.Row) -> Row:
+    """Return a headline that entered a decision."""
+    told = {name: row[name] for name in row.keys() if name != "run_id"}  # noqa: SIM118
+    return {
+        **told,
+        "symbols": json.loads(row["symbols"]),
+        "was_altered": bool(row["was_altered"]),
+    }

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS migrations (
     applied_at TEXT NOT NULL
 ) STRICT
 """
-LATEST = 6
+LATEST = 7
 """Number of the newest migration; here so that the reader need not import the schema."""
 
 

@@ -13,6 +13,7 @@ class Retention:
 
     curve_days: int = 730
     decision_days: int = 730
+    headline_days: int = 90
     incident_days: int = 730
     cost_days: int = 730
 
@@ -30,6 +31,7 @@ def prune_records(store: Store, retention: Retention, now: dt.datetime) -> dict[
         ("equity", "at", retention.curve_days),
         ("position_points", "at", retention.curve_days),
         ("decisions", "as_of", retention.decision_days),
+        ("headlines", "seen_at", retention.headline_days),
         ("incidents", "at", retention.incident_days),
         ("costs", "at", retention.cost_days),
     )

@@ -330,6 +330,25 @@ CREATE TABLE forecast_standings (
 """
 
 
+HEADLINES = """
+CREATE TABLE headlines (
+    run_id TEXT NOT NULL REFERENCES decisions ON DELETE CASCADE,
+    item_id TEXT NOT NULL,
+    source TEXT NOT NULL,
+    published_at TEXT NOT NULL,
+    seen_at TEXT NOT NULL,
+    headline TEXT NOT NULL,
+    url TEXT NOT NULL,
+    symbols TEXT NOT NULL,
+    relevance REAL NOT NULL,
+    was_altered INTEGER NOT NULL CHECK (was_altered IN (0, 1)),
+    PRIMARY KEY (run_id, item_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX headlines_by_item ON headlines (item_id, seen_at);
+CREATE INDEX headlines_by_time ON headlines (seen_at)
+"""
+
+
 def m0001_event_log(db: "Database") -> None:
     """The log, and who may write it."""
     _script(db, EVENTS)
@@ -422,6 +441,11 @@ def m0006_track_record(db: "Database") -> None:
     _script(db, TRACK_RECORD)
 
 
+def m0007_headlines(db: "Database") -> None:
+    """The headlines that entered a decision."""
+    _script(db, HEADLINES)
+
+
 MIGRATIONS = (
     m0001_event_log,
     m0002_books,
@@ -429,6 +453,7 @@ MIGRATIONS = (
     m0004_service_records,
     m0005_curves_and_reports,
     m0006_track_record,
+    m0007_headlines,
 )
 
 

@@ -14,6 +14,7 @@ def tell(story: Row) -> None:
     pairs = [("symbol", story["symbol"]), ("session", story["session_date"])]
     pairs += _known(decision) + _wished(decision)
     print_pairs(pairs)
+    _tell_headlines(decision.get("headlines") or ())
     for order in story["orders"]:
         _tell_order(order)
     if not story["orders"]:
@@ -50,6 +51,21 @@ def _news(sentiment: Row) -> str:
         f"{sentiment['label']} {sentiment['score']:+.2f} ({sentiment['source']},"
         f" confidence {sentiment['confidence']:.2f})"
     )
+
+
+def _tell_headlines(headlines: Sequence[Row]) -> None:
+    if not headlines:
+        return
+    columns = {"published": "published", "source": "source", "headline": "headline"}
+    rows = [
+        {
+            "published": one["published_at"][:16].replace("T", " "),
+            "source": one["source"],
+            "headline": one["headline"] + " (hid something: not heard)" * one["was_altered"],
+        }
+        for one in headlines
+    ]
+    print_table("headlines behind the score", columns, rows, empty="")
 
 
 def _wished(decision: Row) -> list[tuple[str, Any]]:

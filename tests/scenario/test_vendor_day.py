@@ -90,6 +90,12 @@ def test_bars_news_and_sentiment_of_vendors_reach_the_decision(tmp_path: Path) -
                 assert tilts["AAPL"] != 1
                 assert all(0.8 <= tilt <= 1.2 for tilt in tilts.values())
                 assert reader.status()["breakers"]["sentiment"] == "closed"
+                told = reader.decision(Symbol("AAPL"))
+                assert told is not None
+                assert [one["headline"] for one in told["decision"]["headlines"]] == [
+                    "Apple beats estimates",
+                    "Apple raises guidance",
+                ]
 
     on_replay_loop(main())
 

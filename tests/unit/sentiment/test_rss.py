@@ -155,3 +155,12 @@ def test_an_endless_list_is_cut() -> None:
 def test_an_address_that_cannot_serve_is_refused(url: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         RssNews(RssSettings(urls=(url,)))
+
+
+def test_the_address_of_a_story_is_kept_from_either_kind_of_feed() -> None:
+    rss = RSS.replace("<guid>1</guid>", "<guid>1</guid><link>https://x.example/rss</link>")
+    atom = ATOM.replace("<id>urn:1</id>", '<id>urn:1</id><link href="https://x.example/atom"/>')
+
+    found = [next(iter(read_feed(one.encode(), source="x", symbol=ACME))) for one in (rss, atom)]
+
+    assert [item.url for item in found] == ["https://x.example/rss", "https://x.example/atom"]

@@ -222,6 +222,7 @@ def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
         "equity": 1,
         "position_points": 0,
         "decisions": 1,
+        "headlines": 0,
         "incidents": 1,
         "costs": 1,
     }

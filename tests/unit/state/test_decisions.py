@@ -1,6 +1,7 @@
 import dataclasses
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from domain.account import Account, Asset, Position
 from domain.decisions import CombinedSignal
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
-from domain.market import Bar, MarketView, Session
+from domain.market import Bar, HeadlineRecord, MarketView, Session
 from domain.signals import Action, SentimentLabel, SentimentScore, Signal
 from state.decisions import Decisions, view_hash
+from state.reader import Reader
+from state.retention import Retention, prune_records
 from state.store import Store
 from tests.support.state_builders import AAPL, SESSION, START, whole_table
 
@@ -182,3 +185,65 @@ def test_sentiment_of_the_session_before_is_that_of_its_last_decision(store: Sto
 
     assert set(decisions.sentiment_before(today).values()) == {0.3}
     assert set(decisions.sentiment_before(today)) == set(a_view().sentiment)
+
+
+def a_headline(**changes: Any) -> HeadlineRecord:
+    record = HeadlineRecord(
+        item_id="alpaca-7",
+        source="benzinga",
+        published_at=START - dt.timedelta(hours=2),
+        seen_at=START,
+        headline="Apple beats estimates",
+        url="https://www.benzinga.com/news/7",
+        symbols=(AAPL, MSFT),
+        relevance=1.0,
+        was_altered=False,
+    )
+    return dataclasses.replace(record, **changes)
+
+
+def test_headlines_are_told_with_the_decision_they_entered(store: Store, directory: Path) -> None:
+    decisions = Decisions(store)
+    decisions.record(
+        "one", a_view(), (), (), [a_headline(), a_headline(item_id="b", symbols=(MSFT,))]
+    )
+    # A run that decides again replaces what it knew.
+    decisions.record("one", a_view(), (), (), [a_headline(headline="Apple beats, revised")])
+
+    with Reader(directory) as reader:
+        told = reader.decision(AAPL, SESSION)
+
+    assert told is not None
+    assert told["decision"]["headlines"] == [
+        {
+            "item_id": "alpaca-7",
+            "source": "benzinga",
+            "published_at": "2022-12-14T11:00:00.000000+00:00",
+            "seen_at": "2022-12-14T13:00:00.000000+00:00",
+            "headline": "Apple beats, revised",
+            "url": "https://www.benzinga.com/news/7",
+            "symbols": ["AAPL", "MSFT"],
+            "relevance": 1.0,
+            "was_altered": False,
+        }
+    ]
+
+
+def test_a_headline_was_seen_when_the_first_decision_saw_it(store: Store) -> None:
+    decisions = Decisions(store)
+    decisions.record("one", a_view(), (), (), [a_headline()])
+    later = a_headline(seen_at=START + dt.timedelta(days=1))
+    decisions.record("two", a_view(), (), (), [later])
+
+    seen = {row["run_id"]: row["seen_at"] for row in store.rows(whole_table("headlines"))}
+
+    assert seen["two"] == seen["one"]
+
+
+def test_headlines_go_before_the_decisions_they_entered(store: Store) -> None:
+    Decisions(store).record("one", a_view(), (), (), [a_headline()])
+
+    deleted = prune_records(store, Retention(headline_days=30), START + dt.timedelta(days=31))
+
+    assert (deleted["headlines"], deleted["decisions"]) == (1, 0)
+    assert store.rows(whole_table("headlines")) == []
