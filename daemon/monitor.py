@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 
 import structlog
 
@@ -18,9 +17,6 @@ from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.pause import Pause
 from state.risk_state import RiskState
-
-# Money that moves overnight belongs to the session that follows.
-_BEFORE_OPEN = dt.timedelta(hours=9)
 
 
 def _no_doubt() -> None:
@@ -98,13 +94,9 @@ class Monitor:
             equity_age_seconds=(self._desk.clock.now() - at).total_seconds() if account else None,
             high_water_mark=self._risk_state.high_water_mark(),
             session_start=self._risk_state.session_start_equity(session.date),
-            flows=self._flows(session),
+            flows=self._risk_state.flows_since_start(session.date),
             limits=self._limits,
         )
-
-    def _flows(self, session: Session) -> Decimal:
-        start = session.open - _BEFORE_OPEN
-        return self._desk.ledger.summary(start, self._desk.clock.now()).transfers
 
     def _act(self, assessment: RiskAssessment) -> None:
         reason = "; ".join(assessment.reasons)

@@ -79,6 +79,19 @@ class RiskState:
         )
         return decimal(row["start_equity"]) if row is not None else None
 
+    def flows_since_start(self, session_date: dt.date) -> Decimal:
+        """Return deposits less withdrawals that were booked after a session's first equity.
+
+        By when they were booked, like the mark: what was booked before is in that equity,
+        whatever date the broker gives the transfer.
+        """
+        rows = self._store.rows(
+            "SELECT amount FROM cash_flows WHERE booked_at >"
+            " (SELECT started_at FROM sessions WHERE session_date = ?)",
+            (session_date.isoformat(),),
+        )
+        return exact_sum(decimal(row["amount"]) for row in rows)
+
     def set_trading_state(self, state: TradingState, reason: str) -> None:
         """Remember the trading state; repeats of the same are not written."""
         if (self.trading_state(), self.trading_state_reason()) != (state, reason):

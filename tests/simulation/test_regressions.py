@@ -32,3 +32,14 @@ def test_a_closing_order_that_was_taken_is_not_sent_again_while_it_does_not_show
     outcomes = [simulate(Scenario(seed=seed, days=2, only=only)) for seed in range(21, 29)]
     assert sum(outcome.kills for outcome in outcomes) > 0
     assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
+
+
+def test_a_deposit_before_the_first_look_of_a_session_is_no_loss_of_it() -> None:
+    # Found as seeds 206 and 223, here as 28 and 53: the session's first equity had the money
+    # in it already, and it was taken off once more as a flow: a deposit engaged the latch.
+    only = frozenset({"money.transfer"})
+    outcomes = [
+        simulate(Scenario(seed=seed, days=2, only=only, look_seconds=900)) for seed in (28, 53)
+    ]
+    assert all(outcome.faults["money.transfer"] for outcome in outcomes)
+    assert [outcome.violations for outcome in outcomes] == [[], []]

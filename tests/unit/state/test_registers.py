@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from domain.account import Position
+from domain.clock import ManualClock
 from domain.errors import DataError, StateError, StorageError
 from domain.ids import Symbol
 from domain.trading_state import TradingState
@@ -45,6 +46,20 @@ def test_first_equity_of_a_session_is_its_start(store: Store) -> None:
     risk.record_equity(Decimal("99000"), START + HOUR, session_date=SESSION)
 
     assert risk.session_start_equity(SESSION) == 100000
+
+
+def test_k12_only_money_booked_after_the_first_equity_of_a_session_is_a_flow_of_it(
+    store: Store, clock: ManualClock
+) -> None:
+    risk = RiskState(store)
+    risk.record_cash_flow(Decimal(7500), "in the first equity already")
+    assert risk.flows_since_start(SESSION) == 0
+
+    clock.advance(dt.timedelta(minutes=1))
+    risk.record_equity(Decimal("107500"), clock.now(), session_date=SESSION)
+    clock.advance(dt.timedelta(minutes=1))
+    risk.record_cash_flow(Decimal(-2000), "during the session")
+    assert risk.flows_since_start(SESSION) == -2000
 
 
 @pytest.mark.parametrize("equity", ["NaN", "Infinity", "0", "-1", "sNaN"])
