@@ -3,11 +3,12 @@
 Each function returns the violations that it saw, as (invariant, text).
 """
 
+import datetime as dt
 import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,14 @@ _MARGIN = Decimal("0.1")
 # The adapter paces to 200 a minute; here a storm must show, so the port counts what is asked.
 MOST_REQUESTS = 600
 MOST_WRITES = 12
+# How old the price may be that an exit in the session goes by.
+_RECENTLY = (dt.timedelta(), dt.timedelta(minutes=5))
+# Seconds that a run may begin late: the one before it may still wait for answers.
+_LATEST_RUN = 900
+# Seconds before the open at which the previous session has surely ended.
+_NIGHT = 17 * 3600
+# What of a limit must have been lost before halting for it has a cause.
+_LEAST = Decimal("0.7")
 _RUNS = ("premarket", "submit", "cutoff", "eod")
 
 
@@ -75,6 +84,17 @@ def durable_intent(db: sqlite3.Connection, request: OrderRequest) -> Violations:
     return [] if is_equal else [("I02", f"{order_id} differs from its row")]
 
 
+def derived_id(request: OrderRequest, account: str) -> Violations:
+    """I01: an id follows from what the order is for, so that it is the same after any crash."""
+    date = request.session_date
+    parts = (account, request.strategy, date.isoformat(), request.symbol, request.leg)
+    digest = hashlib.sha256("\x1f".join((*parts, str(request.revision))).encode()).hexdigest()
+    name = f"ob-{date:%Y%m%d}-{request.symbol}-{request.leg}-{request.revision}-{digest[:12]}"
+    if request.client_order_id == name:
+        return []
+    return [("I01", f"{request.client_order_id} does not follow from its intent")]
+
+
 def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest) -> Violations:
     """I06: nothing leaves while the latch is engaged, in the file or in the row."""
     if latch_is_engaged(directory):
@@ -111,8 +131,15 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
     if not (limit.is_finite() and limit > 0 and limit % (Decimal("0.01")) == 0):
         found.append(("I10", f"{order_id} has limit {limit}"))
     close = truth.market.close_before(request.symbol, request.session_date)
-    collar = limits.price_collar_pct if request.side is Side.BUY else limits.exit_collar_pct
-    adverse = (limit - close) * request.side.sign * 100 / close
+    if request.leg == "entry" and request.decision_price != close:
+        found.append(("I10", f"{order_id} was decided on {request.decision_price}, not on {close}"))
+    is_entry = request.leg == "entry"
+    collar = limits.price_collar_pct if is_entry else limits.exit_collar_pct
+    # What is sold during the session goes by the price of that minute.
+    now = truth.now()
+    recent = [truth.market.price(request.symbol, now - one) for one in _RECENTLY]
+    near = [close] if is_entry else [close, *recent]
+    adverse = min((limit - price) * request.side.sign * 100 / price for price in near)
     if not adverse <= collar + Decimal("0.001"):
         found.append(("I10", f"{order_id} limit {limit} is {adverse:.2f} % beyond close {close}"))
     return found
@@ -182,15 +209,15 @@ def _worst_case(truth: Truth, db: sqlite3.Connection) -> dict[str, Decimal]:
 
 
 def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:
-    """I11: no entry leaves outside its window of its own session."""
+    """I11: nothing leaves outside its session, and no entry outside its window of it."""
     session = truth.session
     if session is None or request.session_date != session.date:
         return [("I11", f"{request.client_order_id} left outside its session")]
     before = (session.open - truth.now()).total_seconds() / 60
-    first, last = (
-        schedule.submit_minutes_before_open,
-        -schedule.entry_cutoff_minutes_after_open,
-    )
+    first, last = schedule.submit_minutes_before_open, -schedule.entry_cutoff_minutes_after_open
+    if request.leg == "exit":
+        # A protective exit may leave until the close.
+        last = -(session.close - session.open).total_seconds() / 60
     if not last <= before <= first:
         return [("I11", f"{request.client_order_id} left {before:.0f} minutes before the open")]
     return []
@@ -373,24 +400,73 @@ def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) 
         return [("I09", f"a drawdown of {fall:.2f} % was read and the latch is not engaged")]
     date = truth.session.date.isoformat() if truth.session is not None else ""
     start = db.execute(
-        "SELECT start_equity FROM sessions WHERE session_date = ?", (date,)
+        "SELECT start_equity, started_at FROM sessions WHERE session_date = ?", (date,)
     ).fetchone()
     if start is None:
         return []
-    begun = Decimal(start["start_equity"])
+    booked = db.execute("SELECT amount FROM cash_flows WHERE booked_at > ?", (start["started_at"],))
+    flows = sum((Decimal(row["amount"]) for row in booked), _ZERO)
+    begun = Decimal(start["start_equity"]) + flows
     loss = (begun - best) * 100 / begun
     if loss >= limits.max_daily_loss_pct + _MARGIN:
         return [("I09", f"a loss of {loss:.2f} % was read and the latch is not engaged")]
     return []
 
 
-def runs_in_time(db: sqlite3.Connection, dates: list[str]) -> Violations:
+def runs_in_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], Any]) -> Violations:
     """I11: a daemon that was there did not miss a run."""
     return [
         ("I11", f"{row['run_id']} was missed while the daemon was up: {row['reason']}")
         for row in db.execute("SELECT * FROM runs WHERE state = 'SKIPPED' ORDER BY run_id")
-        if row["session_date"] in dates
+        if (row["session_date"], row["kind"]) in due
     ]
+
+
+def runs_on_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], dt.datetime]) -> Violations:
+    """I11: a daemon that was there began each run at its time, by New York's clock."""
+    found: Violations = []
+    for row in db.execute("SELECT * FROM runs ORDER BY run_id"):
+        expected = due.get((row["session_date"], row["kind"]))
+        if expected is None:
+            continue
+        late = (dt.datetime.fromisoformat(row["started_at"]) - expected).total_seconds()
+        if not -1 <= late <= _LATEST_RUN:
+            found.append(("I11", f"{row['run_id']} began {late:.0f} s after its time"))
+    return found
+
+
+def entries_ended(truth: Truth) -> Violations:
+    """I11: long after the cut-off no entry of ours is open any more."""
+    return [
+        ("I11", f"{order.client_id} is still {order.status} long after the cut-off")
+        for order in truth.open_orders()
+        if order.client_id.startswith("ob-") and "-entry-" in order.client_id
+    ]
+
+
+def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: Any) -> Violations:
+    """I09: who halts for a loss has had one; money that was drawn out and booked is none."""
+    paid = [(e[0], Decimal(e[3])) for e in truth.log if e[1] == "paid" and "transfer" in e[2]]
+    known = db.execute("SELECT count(*) FROM cash_flows").fetchone()[0]
+    if known < len(paid):
+        # Not booked yet: to stop is the right error.
+        return []
+    read = [(e[0], Decimal(e[2])) for e in truth.log if e[1] == "equity"]
+    net = []
+    for at, equity in read:
+        drawn = sum((amount for when, amount in paid if when <= at), _ZERO)
+        net.append((at, equity - drawn))
+    if not net or truth.session is None:
+        return []
+    begun = truth.clock.loop_time(truth.session.open) - _NIGHT
+    peaks = {"drawdown": net, "daily loss": [one for one in net if one[0] >= begun] or net}
+    bounds = {"drawdown": limits.max_drawdown_pct, "daily loss": limits.max_daily_loss_pct}
+    found: Violations = []
+    for name, seen in peaks.items():
+        fall = (max(value for _, value in seen) - net[-1][1]) * 100 / read[-1][1]
+        if f"{name} " in reason and fall < bounds[name] * _LEAST:
+            found.append(("I09", f"halted for a {name} of {fall:.2f} %: {reason}"))
+    return found
 
 
 def settled(db: sqlite3.Connection) -> Violations:

@@ -3,12 +3,15 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
 from daemon.monitor import Monitor
-from daemon.reporting import next_session, read_report
+from daemon.report_dates import next_session
+from daemon.reporting import read_report
+from daemon.stops import Stops
 from daemon.trading_day import Trade
 from daemon.watch import Watch
 from domain.errors import StateError
@@ -50,7 +53,7 @@ from tests.simulation.port import OnWire, SimBroker, SimStream
 from tests.simulation.processes import Process, enter
 from tests.simulation.truth import ACCOUNT, Truth
 
-LIMITS = RiskLimits()
+LIMITS = RiskLimits(stop_loss_pct=Decimal(4), trailing_stop_pct=Decimal(6))
 SCHEDULE = Schedule()
 
 
@@ -142,6 +145,7 @@ class DaemonLife:
             watch=Watch(
                 reconciler=reconciler,
                 monitor=monitor,
+                stops=Stops(desk, path, LIMITS),
                 clock=clock,
                 every_seconds=machine.look_seconds,
             ),

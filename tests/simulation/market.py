@@ -14,7 +14,7 @@ from domain.signals import SentimentLabel, SentimentScore
 from marketdata.session_calendar import NyseCalendar, day_start
 from tests.simulation.faults import Faults
 
-SYMBOLS = tuple(Symbol(name) for name in ("AAA", "BBB", "CCC", "DDD"))
+SYMBOLS = tuple(Symbol(name) for name in ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"))
 HISTORY_SESSIONS = 126
 _NODES = 8
 _CENT = Decimal("0.01")
@@ -141,7 +141,7 @@ class SimForecaster:
     ) -> Forecast:
         # By symbol and day: a process that decides again sees the same.
         draw = random.Random(f"{self._faults.seed}:view:{symbol}:{as_of.date()}")
-        probability = draw.choice([0.28, 0.35, 0.5, 0.64, 0.68, 0.72, 0.75])
+        probability = draw.choice([0.25, 0.28, 0.32, 0.66, 0.7, 0.74, 0.77])
         mean = (probability - 0.5) * 0.1
         return Forecast(
             symbol=symbol,

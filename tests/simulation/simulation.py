@@ -41,13 +41,13 @@ from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.processes import Crash, Process, shims
 from tests.simulation.stories import Reacher, away_until_cutoff
-from tests.simulation.truth import Refused, Truth
+from tests.simulation.truth import ACCOUNT, Refused, Truth
 
 # Ordinary weeks, Thanksgiving's half day, both changes of daylight saving, year's end.
 STARTS = tuple(
     map(
         dt.date.fromisoformat,
-        ("2022-05-02", "2022-11-21", "2022-03-10", "2022-11-03", "2022-12-27", "2023-06-14"),
+        ("2022-05-02", "2022-11-25", "2022-03-11", "2022-11-04", "2022-12-30", "2023-06-14"),
     )
 )
 BEFORE_OPEN = dt.timedelta(minutes=110)
@@ -199,6 +199,7 @@ class Simulation:
         truth = self.truth
         with checkers.reading(self.machine.directory) as db:
             self.blame(checkers.durable_intent(db, request))
+            self.blame(checkers.derived_id(request, ACCOUNT))
             self.blame(checkers.latch_allows(self.machine.directory, db, request))
             self.blame(checkers.state_allows(truth, db, request))
             if self.loop.moment - self._paused_at > 300:
@@ -226,6 +227,9 @@ class Simulation:
 
     def _alerted(self, kind: str) -> None:
         if kind == "kill.engaged":
+            text = self.machine.alerts[-1][2]
+            with checkers.reading(self.machine.directory) as db:
+                self.blame(checkers.halt_has_cause(self.truth, db, text, LIMITS))
             # The next step may be its death; whoever survives it must have engaged.
             process = self.life.process if self.life is not None else None
 
@@ -287,6 +291,7 @@ class Simulation:
             self.blame(checkers.settled(db))
             self.blame(checkers.no_lock_left(self.truth, db))
             self.blame(checkers.flows_named(self.truth, db))
+        self.blame(checkers.entries_ended(self.truth))
         if self._daemon is None or self._daemon.done():
             self.blame([("I16", "the daemon does not run")])
 
@@ -297,17 +302,27 @@ class Simulation:
         with checkers.reading(self.machine.directory) as db:
             self.blame(checkers.runs_once(db, ended))
             if not self.faults.counts["clock.jumped"]:
-                self.blame(checkers.runs_in_time(db, self._attended()))
+                due = self._attended()
+                self.blame(checkers.runs_in_time(db, due))
+                self.blame(checkers.runs_on_time(db, due))
 
-    def _attended(self) -> list[str]:
-        """Return the sessions over whose runs one life of the daemon lasted."""
+    def _attended(self) -> dict[tuple[str, str], dt.datetime]:
+        """Return when each run was due over which one life of the daemon lasted."""
         spans = [*self._spans, (self._restarted_at, self.loop.moment)]
-        found = []
+        found = {}
         for session in self.sessions:
-            opened = self.truth.clock.loop_time(session.open)
-            first, last = opened - 62 * 60, opened + 31 * 60
-            if any(begun < first and last < ended for begun, ended in spans):
-                found.append(session.date.isoformat())
+            opened, closed = session.open, session.close
+            moments = {
+                "premarket": opened - dt.timedelta(minutes=60),
+                "submit": opened - dt.timedelta(minutes=10),
+                "cutoff": opened + dt.timedelta(minutes=30),
+                "eod": closed + dt.timedelta(minutes=5),
+            }
+            first = self.truth.clock.loop_time(opened) - 62 * 60
+            for kind, moment in moments.items():
+                last = self.truth.clock.loop_time(moment) + 60
+                if any(begun < first and last < ended for begun, ended in spans):
+                    found[session.date.isoformat(), kind] = moment
         return found
 
     def check_rebuild(self) -> None:
@@ -423,8 +438,10 @@ class Simulation:
         if faults.strikes("money.fee"):
             truth.pay(ActivityKind.FEE, Decimal("-1.37"))
         if faults.strikes("money.transfer"):
-            sign = faults.pick("money.transfer", [1, 1, -1])
-            truth.pay(ActivityKind.TRANSFER, Decimal(sign * 7_500))
+            amount = Decimal(faults.pick("money.transfer", [7_500, 7_500, -7_500]))
+            latest = (session.open - truth.now()).total_seconds() + 7200
+            moment = dt.timedelta(seconds=faults.span("money.transfer", 120, latest))
+            self._at(truth.now() + moment, self._transfer(amount))
 
     def _plan(self, session: Session) -> None:
         """Draw what happens to this day."""
@@ -466,10 +483,11 @@ class Simulation:
         minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
         return session.open + dt.timedelta(minutes=minutes)
 
+    async def _transfer(self, amount: Decimal) -> None:
+        self.truth.pay(ActivityKind.TRANSFER, amount)
+
     async def _away_until_cutoff(self, session: Session) -> None:
-        await away_until_cutoff(
-            self.faults, session, until=self._until, keep_down=self._keep_down
-        )
+        await away_until_cutoff(self.faults, session, until=self._until, keep_down=self._keep_down)
 
     async def _keep_down(self, until: dt.datetime) -> None:
         self._wanted.clear()
@@ -648,6 +666,8 @@ class Simulation:
         cause = _cause(task.exception())
         if cause is not None and not self._may_end_by(cause, process):
             self.blame([("X01", f"{process.name} ended by {cause!r}")])
+            # It is found; to die of it again and again only takes time.
+            return 3600.0
         return 30.0
 
     def _may_end_by(self, cause: BaseException, process: Process) -> bool:
