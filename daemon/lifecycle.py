@@ -151,13 +151,19 @@ class Daemon:
             tell=lambda line: self._log.warning("kill.stage", line=line),
         )
         self._close_old_runs()
-        left = await trade.path.recover()
+        # Without patience: absence takes minutes to prove, and start-up has a time limit.
+        left = await trade.path.recover(cutoff=self._sending_ends())
         trade.path.skip([record.client_order_id for record in left], "left over from a former run")
         report = await trade.reconciler.run("start", is_deep=True)
         self._log.info("reconcile.finished", why="start", breaks=len(report.breaks))
         judged = await trade.monitor.check(self._next_session())
         if judged.account is not None:
             self._log.info("account.read", equity=text(judged.account.equity))
+
+    def _sending_ends(self) -> dt.datetime:
+        """The moment after which no order of the session in progress is sent."""
+        plan = day_plan(self._next_session(), self._life.schedule)
+        return next(due.latest for due in plan if due.kind is RunKind.SUBMIT)
 
     def _close_old_runs(self) -> None:
         """Runs of this session are taken up again where a crash left them; older ones failed."""

@@ -100,7 +100,7 @@ class BrokerView:
 
         async def read(record: OrderRecord) -> None:
             if record.state in _IN_DOUBT:
-                await self._path.unknown.settle(record, cutoff=None)
+                await self._path.unknown.settle(record, may_send=False)
             elif record.broker_order_id is not None:
                 order = await self._desk.broker.get_order(record.broker_order_id)
                 breaks.extend(self._take(record, order))

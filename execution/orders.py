@@ -111,10 +111,11 @@ class OrderPath:
         async def deliver(request: OrderRequest) -> None:
             await self._sender.deliver(request, cutoff=cutoff)
 
+        self.unknown.allow_resend((request.client_order_id for request in requests), cutoff)
         try:
             in_order = self._exits_first(requests)
             await each(in_order, deliver, at_most=self._desk.settings.sends_at_once)
-            await self.resolve_unknown(cutoff=cutoff)
+            await self.resolve_unknown()
             await self._look_at_refusals(requests)
         except StateError as exc:
             self._desk.halt(f"storage: {exc}")
@@ -153,13 +154,11 @@ class OrderPath:
 
     # Doubt
 
-    async def resolve_unknown(
-        self, *, cutoff: dt.datetime | None = None, patience_seconds: float | None = None
-    ) -> bool:
+    async def resolve_unknown(self, *, patience_seconds: float | None = None) -> bool:
         """Work off orders without a clear answer; True when none is left in doubt."""
         if patience_seconds is None:
             patience_seconds = self._desk.settings.resolve_seconds
-        is_settled = await self.unknown.resolve(cutoff=cutoff, patience_seconds=patience_seconds)
+        is_settled = await self.unknown.resolve(patience_seconds=patience_seconds)
         await self.follow_up()
         await self.cancels.finish_wanted()
         if not is_settled:
@@ -182,13 +181,15 @@ class OrderPath:
         Args:
             cutoff: orders proven absent may be sent again until then; None for never.
             patience_seconds: how long to stay for that proof; what is still in doubt then
-                is settled by ``settle_for_ever`` and by each reconcile.
+                is settled, and where it may be sent again, by ``settle_for_ever``.
 
         Returns:
             The approved orders that never left, for the caller to send or to skip.
         """
-        await self.unknown.look_at_all(cutoff=None)
-        await self.resolve_unknown(cutoff=cutoff, patience_seconds=patience_seconds)
+        doubtful = (record.client_order_id for record in self.unknown.pending())
+        self.unknown.allow_resend(doubtful, cutoff)
+        await self.unknown.look_at_all()
+        await self.resolve_unknown(patience_seconds=patience_seconds)
         approved = [r for r in self._desk.journal.working() if r.state is OrderState.APPROVED]
         for record in approved:
             if record.attempts > 0:

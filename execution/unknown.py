@@ -6,9 +6,10 @@ broker that forgets ids; it is then found, canceled and named by execution.books
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 
+from domain.ids import ClientOrderId
 from domain.orders import OrderState
 from domain.trading_state import TradingState
 from execution.desk import Desk
@@ -27,6 +28,15 @@ class UnknownOrders:
         self._desk = desk
         self._evidence = evidence
         self._sender = sender
+        self._until: dict[ClientOrderId, dt.datetime] = {}
+
+    def allow_resend(self, ids: Iterable[ClientOrderId], until: dt.datetime | None) -> None:
+        """Let orders that are proven absent be sent again until a moment; None for never."""
+        for order_id in ids:
+            if until is None:
+                self._until.pop(order_id, None)
+            else:
+                self._until[order_id] = until
 
     def pending(self) -> list[OrderRecord]:
         """Return the orders in doubt that no request of this process is settling now."""
@@ -38,15 +48,11 @@ class UnknownOrders:
             and record.client_order_id not in self._sender.in_flight
         ]
 
-    async def resolve(self, *, cutoff: dt.datetime | None, patience_seconds: float) -> bool:
+    async def resolve(self, *, patience_seconds: float) -> bool:
         """Read until nothing is in doubt, or ``patience_seconds`` are over.
 
-        Args:
-            cutoff: orders proven absent may be sent again until then; None for never.
-            patience_seconds: how long to stay; the rest is left to the next call.
-
         Returns:
-            True when nothing is in doubt any more.
+            True when nothing is in doubt any more; the rest is left to the next call.
         """
         started = self._desk.clock.monotonic()
         pauses = self._pauses()
@@ -55,19 +61,24 @@ class UnknownOrders:
             if self._desk.clock.monotonic() - started + pause > patience_seconds:
                 return False
             await self._desk.clock.sleep(pause)
-            await self.look_at_all(cutoff=cutoff)
+            await self.look_at_all()
         return True
 
-    async def look_at_all(self, *, cutoff: dt.datetime | None = None) -> None:
+    async def look_at_all(self) -> None:
         """Read every order in doubt once, by id."""
 
         async def look(record: OrderRecord) -> None:
-            await self.settle(record, cutoff=cutoff)
+            await self.settle(record)
 
         await each(self.pending(), look, at_most=self._desk.settings.sends_at_once)
 
-    async def settle(self, record: OrderRecord, *, cutoff: dt.datetime | None) -> None:
-        """Look one order up by id and act on what that proves."""
+    async def settle(self, record: OrderRecord, *, may_send: bool = True) -> None:
+        """Look one order up by id and act on what that proves.
+
+        Args:
+            record: the order.
+            may_send: False while the books are compared: what may go again is left alone.
+        """
         order_id = record.client_order_id
         if record.state is OrderState.SENDING:
             self._desk.journal.mark_unknown(order_id, "no answer was recorded")
@@ -77,30 +88,33 @@ class UnknownOrders:
                 self._desk.journal.mark_expired(order_id, "its session is over")
         elif sight is not Sight.ABSENT:
             return
-        elif self._may_send_again(record, cutoff):
-            await self._send_again(record, cutoff)
-        else:
+        elif not self._may_send_again(record):
             self._give_up(record)
+        elif may_send:
+            await self._send_again(record)
 
     def _is_over(self, record: OrderRecord) -> bool:
         # Day orders die by the close, and no session crosses midnight UTC.
         return self._desk.clock.now().date() > record.request.session_date
 
-    def _may_send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> bool:
+    def _may_send_again(self, record: OrderRecord) -> bool:
+        until = self._until.get(record.client_order_id)
         return (
-            cutoff is not None
-            and self._desk.clock.now() <= cutoff
+            until is not None
+            and self._desk.clock.now() <= until
             and record.attempts < self._desk.settings.most_posts
             and self._desk.effective_state() is not TradingState.HALTED
         )
 
-    async def _send_again(self, record: OrderRecord, cutoff: dt.datetime | None) -> None:
-        self._evidence.forget(record.client_order_id)
-        if self._sender.mark_again(record.client_order_id):
-            await self._sender.deliver(record.request, cutoff=cutoff)
+    async def _send_again(self, record: OrderRecord) -> None:
+        order_id = record.client_order_id
+        self._evidence.forget(order_id)
+        if self._sender.mark_again(order_id):
+            await self._sender.deliver(record.request, cutoff=self._until[order_id])
 
     def _give_up(self, record: OrderRecord) -> None:
         order_id = record.client_order_id
+        self._until.pop(order_id, None)
         if not self._desk.journal.mark_abandoned(order_id, "absent on every read"):
             return
         text = (
