@@ -67,6 +67,7 @@ class _Attempt:
 
     revision: int = 0
     sent_at_quantity: Decimal | None = None
+    is_taken: bool = False
     unknown_since: float | None = None
     absent_reads: int = 0
 
@@ -167,8 +168,12 @@ class Flattener:
         attempt.sent_at_quantity = None
         if not is_old_figure:
             attempt.revision += 1
+            attempt.is_taken = False
 
     def _may_send(self, attempt: _Attempt) -> bool:
+        if attempt.is_taken:
+            # However long it is not shown: to be absent proves nothing about what was taken.
+            return False
         if attempt.unknown_since is None:
             return True
         attempt.absent_reads += 1
@@ -198,8 +203,7 @@ class Flattener:
             attempt.unknown_since = self._clock.monotonic()
             self._tell(f"{request.symbol}: no clear answer, looking it up: {exc}")
         else:
-            # Taken, and perhaps not shown for a while: no licence to send it again.
-            attempt.unknown_since = self._clock.monotonic()
+            attempt.is_taken = True
         return 0.0
 
     def _request(self, order_id: ClientOrderId, revision: int, position: Position) -> OrderRequest:

@@ -74,14 +74,13 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
         copy_tree(copy)
         plant(copy, bug)
         for first in range(1, most_seeds + 1, _SEEDS_AT_ONCE):
-            done = subprocess.run(
-                _command(min(_SEEDS_AT_ONCE, most_seeds - first + 1), first, days),
-                cwd=copy,
-                capture_output=True,
-                text=True,
-                timeout=600,
-                check=False,
-            )
+            command = _command(min(_SEEDS_AT_ONCE, most_seeds - first + 1), first, days)
+            try:
+                done = subprocess.run(
+                    command, cwd=copy, capture_output=True, text=True, timeout=900, check=False
+                )
+            except subprocess.TimeoutExpired:
+                return Verdict(bug=bug, seeds=None, said="the days do not end")
             if done.returncode not in {0, 1}:
                 return Verdict(bug=bug, seeds=None, said=done.stderr.strip()[-300:])
             said = [line.strip() for line in done.stdout.splitlines()]

@@ -321,8 +321,8 @@ BUGS = (
         "closing-order-sent-again",
         (
             "execution/flatten.py",
-            "        if attempt.unknown_since is None:\n            return True\n",
-            "        return True\n",
+            "            attempt.is_taken = True\n",
+            "            pass\n",
         ),
     ),
     _bug(

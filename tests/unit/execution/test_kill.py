@@ -681,3 +681,19 @@ async def test_flatten_order_that_is_not_listed_yet_is_waited_for(tmp_path: Path
 
     assert report.proof is Proof.FLAT
     assert len(scene.broker.posts) == 1
+
+
+@virtual
+async def test_a04_flatten_order_that_was_taken_and_does_not_show_is_never_sent_again(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 22: it filled, still unshown, as its second copy was written.
+    scene = make(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(7)
+    scene.broker.ids_unique_for_ever = False
+    scene.broker.visible_after_seconds = 30.0
+
+    report = await strike(scene, flatten=True, seconds=25.0)
+
+    assert not report.verified
+    assert len(scene.broker.posts) == 1
