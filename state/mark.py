@@ -7,6 +7,8 @@ is harmless.  It reaches the page cache with every commit and the disk with ever
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -29,7 +31,8 @@ class Mark:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._translated():
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._slot = 0
         self._unsynced = 0
 
@@ -40,22 +43,38 @@ class Mark:
             StorageError: the disk refused; the events themselves are durable.
         """
         line = _encode(sequence, digest)
-        try:
+        with self._translated():
             os.pwrite(self._descriptor, line, self._slot * _SLOT_BYTES)
-            self._slot ^= 1
-            self._unsynced += 1
-            if self._unsynced >= SYNC_EVERY:
-                self.sync()
-        except OSError as exc:
-            raise StorageError(f"{self._path} cannot be written: {exc.strerror}") from exc
+        self._slot ^= 1
+        self._unsynced += 1
+        if self._unsynced >= SYNC_EVERY:
+            self.sync()
 
     def sync(self) -> None:
-        """Bring the mark to the disk."""
-        os.fsync(self._descriptor)
+        """Bring the mark to the disk.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._translated():
+            os.fsync(self._descriptor)
         self._unsynced = 0
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise StorageError(
+                f"{self._path} cannot be written ({exc.strerror}): check the disk"
+            ) from exc
+
     def close(self) -> None:
-        """Sync and close; may be called twice."""
+        """Sync and close; may be called twice.
+
+        Raises:
+            StorageError: the disk refused; it is closed all the same.
+        """
         if self._descriptor >= 0:
             try:
                 self.sync()

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from domain.errors import StateError
+from domain.errors import StateError, StorageError
 
 CREATE_BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS migrations (
@@ -53,6 +53,10 @@ def migrate(connection: sqlite3.Connection, path: Path, *, at: str) -> int:
     from state.schema import MIGRATIONS  # noqa: PLC0415
 
     db = Database(connection)
+    # It asks by making a table, and takes a disk that refuses for an old SQLite; asked inside
+    # a transaction, that would end it unseen, and the rest would stand alone.
+    if not db.supports_strict:
+        raise StorageError(f"{path} takes no new table: free the disk, or update SQLite to 3.37")
     for number, step in enumerate(MIGRATIONS[found:], start=found + 1):
         with db.atomic():
             connection.execute(CREATE_BOOKKEEPING)

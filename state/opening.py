@@ -44,9 +44,14 @@ def prepare_files(directory: Path, clock: Clock) -> None:
 
 def _begin_mark(path: Path) -> None:
     # Before the database: from its first event on, a database without a mark is suspect.
+    # Whole or not at all: an empty mark would look damaged to the next start.
+    fresh = path.with_name(f"{path.name}.new")
+    mark = Mark(fresh)
     try:
-        mark = Mark(path)
         mark.write(0, GENESIS)
+    finally:
         mark.close()
+    try:
+        fresh.replace(path)
     except OSError as exc:
-        raise StorageError(f"{path} cannot be written: {exc.strerror}") from exc
+        raise StorageError(f"{path} cannot be written ({exc.strerror}): check the disk") from exc

@@ -288,7 +288,7 @@ class Store:
         """Write the mark, close the database, give the lock back; may be called twice."""
         try:
             self._disconnect()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(StorageError):
                 self._mark.close()
         finally:
             self._lock.release()

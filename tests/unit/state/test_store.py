@@ -303,16 +303,22 @@ def test_new_directory_on_a_full_disk_is_told(
         open_store(directory)
 
 
-def test_mark_that_cannot_be_created_is_told(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_mark_that_cannot_be_created_is_told_and_does_not_hinder_the_next_start(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    def refuse(self: Mark) -> None:
+    directory.mkdir(mode=0o700)
+    Latch(directory).arm_new(START)
+
+    def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Mark, "sync", refuse)
+    with monkeypatch.context() as full:
+        full.setattr(os, call, refuse)
+        with pytest.raises(StorageError, match=r"openbell\.hwm.* cannot be written"):
+            open_store(directory)
 
-    with pytest.raises(StorageError, match=r"openbell\.hwm cannot be written"):
-        open_store(directory)
+    open_store(directory).close()
 
 
 def crashed_copy(store: Store, directory: Path, target: Path) -> None:
