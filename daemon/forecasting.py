@@ -11,6 +11,7 @@ from daemon.breaker_memory import RememberedBreaker
 from daemon.budget import ForecastBudget
 from daemon.config import Config, state_directory
 from daemon.credentials import FORECAST_TOKEN, Credentials
+from daemon.current_model import CurrentModel
 from daemon.track_keeping import TrackKeeper
 from domain.clock import Clock
 from domain.forecasts import Forecast, ForecastSource
@@ -113,8 +114,8 @@ async def forecast_engine(
         StateError: a model file does not match its card.
     """
     settings, models = config.forecasts, model_store(config)
-    local = local_engine(config)
-    keeper = _keeper(config, store, clock, models)
+    local = CurrentModel(models, model=settings.local.model, engine=lambda: local_engine(config))
+    keeper = _keeper(config, store, clock, models, local)
     sources = [
         Source(
             kind=ForecastSource.LOCAL,
@@ -145,19 +146,18 @@ async def forecast_engine(
         yield WatchedForecaster(chain, remembered)
 
 
-def _keeper(config: Config, store: Store, clock: Clock, models: ModelStore) -> TrackKeeper:
+def _keeper(
+    config: Config, store: Store, clock: Clock, models: ModelStore, local: CurrentModel
+) -> TrackKeeper:
     settings = config.forecasts
-    names = {
-        ForecastSource.REMOTE: settings.remote.model,
-        ForecastSource.LOCAL: settings.local.model,
-    }
     # Without a server nobody asks for its model, so it need not be one we know.
-    if not settings.remote.url:
-        del names[ForecastSource.REMOTE]
-    rates = {
-        source: models.card(name).base_rate(settings.horizon) for source, name in names.items()
-    }
-    return TrackKeeper(store, clock=clock, base_rates=rates)
+    remote = models.card(settings.remote.model) if settings.remote.url else None
+
+    def base_rate(source: ForecastSource) -> float:
+        card = remote if source is ForecastSource.REMOTE and remote is not None else local.card
+        return card.base_rate(settings.horizon)
+
+    return TrackKeeper(store, clock=clock, base_rate=base_rate)
 
 
 def _remote(

@@ -1,6 +1,6 @@
 """Locks every forecast the moment it is received, and knows which sources are demoted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -18,17 +18,17 @@ from state.track_record import TrackRecord
 class TrackKeeper:
     """Between the engines and the track record.
 
-    ``base_rates`` are by source: the share of rises over the horizon in what its model was
-    trained on.
+    ``base_rate`` tells of a source the share of rises over the horizon in what the model was
+    trained on that answers for it now.
     """
 
     def __init__(
-        self, store: Store, *, clock: Clock, base_rates: Mapping[ForecastSource, float]
+        self, store: Store, *, clock: Clock, base_rate: Callable[[ForecastSource], float]
     ) -> None:
         self._record = TrackRecord(store)
         self._standings = Standings(store)
         self._clock = clock
-        self._base_rates = base_rates
+        self._base_rate = base_rate
         self._log = structlog.get_logger("forecasts")
 
     def received(
@@ -50,7 +50,7 @@ class TrackKeeper:
         records = lock(
             found.values(),
             closes,
-            base_rate=self._base_rates[source],
+            base_rate=self._base_rate(source),
             locked_at=self._clock.now(),
             after=self._record.last(),
         )

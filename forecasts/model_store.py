@@ -1,13 +1,15 @@
 """The registry of models: versioned directories, verified before anything is loaded.
 
-``<root>/<name>/<version>/{model.onnx, card.json, SHA256SUMS}`` and ``<root>/<name>/current``,
-which holds the version in use.  Nothing here executes a model file, and nothing that can
-carry code (pickle and its relatives) is accepted by any path.
+``<root>/<name>/<version>/{model.onnx, card.json, SHA256SUMS}``, ``<root>/<name>/current``, which
+holds the version in use, and ``<root>/<name>/history``, those that were before it.  Nothing
+here executes a model file, and nothing that can carry code (pickle and its relatives) is
+accepted by any path.
 """
 
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ CARD_FILE = "card.json"
 SUMS_FILE = "SHA256SUMS"
 WEIGHTS_FILE = "weights.safetensors"
 CURRENT_FILE = "current"
+HISTORY_FILE = "history"
 LARGEST_MODEL_BYTES = 64 * 1024 * 1024
 
 _ALLOWED_SUFFIXES = {".onnx", ".json", ".safetensors", ".png", ""}
@@ -51,7 +54,9 @@ class ModelStore:
     def names(self) -> tuple[str, ...]:
         """Return every model that has a version."""
         cards = [path for root in self._roots for path in root.glob(f"*/*/{CARD_FILE}")]
-        return tuple(sorted({path.parent.parent.name for path in cards}))
+        # A draft that a crash left behind is no version.
+        whole = [path.parent for path in cards if _VERSION.fullmatch(path.parent.name)]
+        return tuple(sorted({directory.parent.name for directory in whole}))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions of a model, oldest first."""
@@ -123,14 +128,46 @@ class ModelStore:
     def promote(self, name: str, version: str) -> None:
         """Put a version in use; one atomic step, so a reader sees the old or the new one."""
         self.load(name, version)
-        pointer = self._roots[0] / name / CURRENT_FILE
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        draft = pointer.with_suffix(".new")
-        with draft.open("w", encoding="ascii") as file:
-            file.write(f"{version}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(pointer)
+        home = self._roots[0] / name
+        home.mkdir(parents=True, exist_ok=True)
+        before = self._in_use(name)
+        if before is not None and before != version:
+            _replace(home / HISTORY_FILE, [*self.history(name), before])
+        _replace(home / CURRENT_FILE, [version])
+
+    def history(self, name: str) -> tuple[str, ...]:
+        """Return the versions that were in use before the one that is, oldest first."""
+        try:
+            lines = (self._roots[0] / name / HISTORY_FILE).read_text(encoding="ascii").split()
+        except (OSError, UnicodeDecodeError):
+            return ()
+        return tuple(line for line in lines if _VERSION.fullmatch(line))
+
+    def roll_back(self, name: str) -> str:
+        """Put the version in use that was before the one that is; return it.
+
+        Raises:
+            ConfigError: no such model or version.
+            StateError: there was none before it, or it is damaged.
+        """
+        in_use, before = self.current(name), list(self.history(name))
+        # A crash inside a promotion may have noted the one that is still in use.
+        while before and before[-1] == in_use:
+            before.pop()
+        if not before:
+            raise StateError(f"model {name}/{in_use} has none before it; {_promote(name)}")
+        version = before.pop()
+        self.load(name, version)
+        home = self._roots[0] / name
+        _replace(home / CURRENT_FILE, [version])
+        _replace(home / HISTORY_FILE, before)
+        return version
+
+    def _in_use(self, name: str) -> str | None:
+        try:
+            return self.current(name)
+        except StateError:
+            return None
 
     def _directory(self, name: str, version: str | None) -> Path:
         chosen = self.current(name) if version is None else version
@@ -174,7 +211,9 @@ def publish(
     if final.exists():
         raise StateError(f"{final} exists; a published version never changes")
     draft = final.with_name(f".{card.version}.new")
-    draft.mkdir(parents=True, exist_ok=True)
+    # What a crash left of an earlier try must not become part of this one.
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
     (draft / MODEL_FILE).write_bytes(onnx)
     (draft / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
     for name, content in (plots or {}).items():
@@ -217,6 +256,15 @@ def _read_weights(path: Path, sums: Path) -> bytes:
     if f"{hashlib.sha256(content).hexdigest()}  {path.name}" not in lines:
         raise StateError(f"{path} does not match {SUMS_FILE}; train the model again")
     return content
+
+
+def _replace(path: Path, versions: Sequence[str]) -> None:
+    draft = path.with_suffix(".new")
+    with draft.open("w", encoding="ascii") as file:
+        file.writelines(f"{version}\n" for version in versions)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def _promote(name: str) -> str:

@@ -27,6 +27,10 @@ _LISTED = {
     "problem": "problem",
 }
 _HASH_SHOWN = 12
+_TAKEN_UP = (
+    "A running daemon takes it up with its next forecast, a model server at once; a daemon that"
+    " asks a server expects the new one from its next start."
+)
 _HEADINGS = ("MSE", "RMSE", "MAE", "R2", "MAPE %", "R2 price", "pinball", "80 %", "right", "Brier")
 _SHOWN = {
     "step": "sessions",
@@ -141,7 +145,24 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
     console().print(f"{candidate.title} is in use; before it {before or 'none'}.")
     for reason in reasons:
         console().print(f"Overruled: {reason}.")
-    console().print("A running daemon takes it up at its next start, a model server at once.")
+    console().print(_TAKEN_UP)
+
+
+def rollback(options: Options, *, name: str) -> None:
+    """Put the version in use that was before the one that is."""
+    store = _store(options)
+    before = _current(store, name)
+    try:
+        version = store.roll_back(name)
+    except OSError as exc:
+        raise StateError(
+            f"the registry of {name} cannot be written ({exc.strerror}); run this as its owner"
+        ) from exc
+    if options.json:
+        print_json({"name": name, "version": version, "before": before})
+        return
+    console().print(f"{name}/{version} is in use again; before it {before}.")
+    console().print(_TAKEN_UP)
 
 
 def export(options: Options, *, name: str, form: str, out: Path, version: str | None) -> None:

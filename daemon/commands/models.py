@@ -71,6 +71,14 @@ def promote(
 
 
 @app.command()
+def rollback(ctx: typer.Context, name: Name) -> None:
+    """Put the version in use that was before the one that is."""
+    from daemon.commands.model_registry import rollback as command
+
+    command(ctx.obj, name=name)
+
+
+@app.command()
 def export(
     ctx: typer.Context,
     name: Name,

@@ -15,7 +15,6 @@ from daemon.commands.output import console, print_json
 from daemon.config import state_directory
 from domain.errors import BadArgument, ConfigError
 from forecasts.features import BarColumns, FeatureSet, columns_of
-from forecasts.model_store import SHIPPED
 from marketdata.recording import recording
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _window(text: str) -> tuple[int, int]:
 
 
 def _train(root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool) -> "TrainedModel":
-    from forecasts.training.train import next_version
+    from forecasts.training.train import new_version
     from forecasts.training.train import train as fit
 
     model = config.model
@@ -93,7 +92,7 @@ def _train(root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool
     checkpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not resume:
         checkpoint.unlink(missing_ok=True)
-    version = max(next_version(root, model), next_version(SHIPPED, model), key=int)
+    version = new_version(root, model)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

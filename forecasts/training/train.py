@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from forecasts.calibration import calibrate
 from forecasts.card import Calibration, ModelCard, Scaler
 from forecasts.features import computable
-from forecasts.model_store import publish
+from forecasts.model_store import SHIPPED, publish
 from forecasts.training.baselines import baselines_of
 from forecasts.training.config import TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
@@ -111,6 +111,11 @@ def next_version(root: Path, name: str) -> str:
     """Return the version after the newest one of a registry."""
     versions = [int(path.name) for path in (root / name).glob("[0-9]*") if path.name.isdigit()]
     return str(max(versions, default=0) + 1)
+
+
+def new_version(root: Path, name: str) -> str:
+    """Return the version after the newest one of a user's registry and the shipped one."""
+    return max(next_version(root, name), next_version(SHIPPED, name), key=int)
 
 
 def data_hash(panel: Panel) -> str:

@@ -74,9 +74,7 @@ class Scene:
         self.store, self.clock = store, clock
         self.prices = Prices(clock)
         self.notes: list[str] = []
-        self.keeper = TrackKeeper(
-            store, clock=clock, base_rates=dict.fromkeys(ForecastSource, 0.55)
-        )
+        self.keeper = TrackKeeper(store, clock=clock, base_rate=lambda source: 0.55)
         self.scorekeeper = Scorekeeper(
             store,
             bars=self.prices,

@@ -173,6 +173,33 @@ def test_a_published_version_never_changes(root: Path) -> None:
         publish(root, stored.card, stored.onnx)
 
 
+def test_a_draft_that_a_crash_left_behind_is_no_version_and_not_part_of_the_next_one(
+    root: Path,
+) -> None:
+    draft = root / "gru" / ".1.new"
+    shutil.copytree(root / "lstm" / "1", draft)
+    (draft / "left.png").touch()
+    stored = ModelStore([root]).load("lstm")
+
+    assert ModelStore([root]).names() == ("lstm",)
+    publish(root, dataclasses.replace(stored.card, name="gru"), stored.onnx)
+
+    assert ModelStore([root]).versions("gru") == ("1",)
+    assert not (root / "gru" / "1" / "left.png").exists()
+
+
+@pytest.mark.parametrize("noted", ["1\n1\n2\n", "1\nrubbish\n", "1\n"])
+def test_a_rollback_finds_the_version_before_whatever_a_crash_left(root: Path, noted: str) -> None:
+    stored = ModelStore([root]).load("lstm")
+    publish(root, dataclasses.replace(stored.card, version="2"), stored.onnx)
+    store = ModelStore([root])
+    store.promote("lstm", "2")
+    (root / "lstm" / "history").write_text(noted)
+
+    assert store.roll_back("lstm") == "1"
+    assert store.current("lstm") == "1"
+
+
 def test_a_damaged_version_is_not_promoted(root: Path) -> None:
     stored = ModelStore([root]).load("lstm")
     directory = publish(root, dataclasses.replace(stored.card, version="2"), stored.onnx)

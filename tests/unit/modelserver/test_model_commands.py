@@ -162,6 +162,19 @@ def test_a_worse_version_is_promoted_only_regardless(home: Path) -> None:
     assert registry(home).current("lstm") == "2"
 
 
+def test_a_promotion_is_taken_back_by_one_command(home: Path) -> None:
+    add_version(home, "2", pinball=0.01)
+    document(home, "promote", "lstm", "2")
+
+    back = document(home, "rollback", "lstm")
+    again = openbell(home, "rollback", "lstm")
+
+    assert back == {"name": "lstm", "version": "1", "before": "2"}
+    assert registry(home).current("lstm") == "1"
+    assert again.returncode == 78
+    assert "lstm/1 has none before it" in again.stderr
+
+
 def test_a_damaged_pointer_is_mended_by_a_promotion(home: Path) -> None:
     (home / "var" / "models" / "lstm" / "current").write_text("latest")
 

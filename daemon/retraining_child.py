@@ -1,0 +1,117 @@
+"""The process that trains a candidate: a request on standard input, the outcome on standard output.
+
+It is started by ``daemon.retraining`` and holds torch, which the daemon never does.
+"""
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ConfigError, DataError, OpenbellError, StateError
+from domain.ids import Symbol
+from forecasts.features import BarColumns, columns_of
+from forecasts.model_store import SHIPPED, ModelStore
+from marketdata.recording import recording
+from marketdata.store import BarStore
+
+_FIRST = dt.date(1980, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to train, on which bars before ``until``, measured ``step`` sessions ahead.
+
+    ``bars`` is the folder of stored bars, None for the recorded ones; ``recipe`` replaces
+    values of the training recipe.
+    """
+
+    models: str
+    bars: str | None
+    symbols: Sequence[str]
+    model: str
+    until: str
+    step: int
+    promote: bool
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+def main() -> int:
+    """Serve one request; an error is one sentence on standard error."""
+    try:
+        outcome = retrain(Request(**json.load(sys.stdin)))
+    except OpenbellError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    json.dump(outcome, sys.stdout)
+    return 0
+
+
+def retrain(request: Request) -> dict[str, Any]:
+    """Train, publish, measure against the model in use, and promote by the rule.
+
+    Raises:
+        OpenbellError: it could not be trained or measured; the model in use stays.
+    """
+    root, name = Path(request.models), request.model
+    store = ModelStore((root, SHIPPED))
+    champion = _champion(store, name)
+    panel = _panel(request)
+    # Only now: torch takes seconds to load, and without bars there is nothing to do.
+    from forecasts.training.challenge import challenge
+    from forecasts.training.config import TrainingConfig
+    from forecasts.training.train import new_version, publish_model, train
+    from forecasts.training.windows import spans_until
+
+    spans = spans_until(panel, dt.date.fromisoformat(request.until))
+    config = TrainingConfig(model=name, spans=spans, **request.recipe)
+    trained = train(config, panel, version=new_version(root, name))
+    publish_model(trained, root)
+    candidate = store.load(name, trained.card.version)
+    if champion is None:
+        store.promote(name, trained.card.version)
+        return {"candidate": trained.card.title, "champion": None, "is_promoted": True}
+    known = {symbol: columns.before(spans.end) for symbol, columns in panel.items()}
+    found = challenge(candidate, store.load(name, champion), known, step=request.step)
+    is_promoted = found.is_better and request.promote
+    if is_promoted:
+        store.promote(name, trained.card.version)
+    return {
+        "candidate": found.candidate,
+        "champion": found.champion,
+        "is_better": found.is_better,
+        "is_promoted": is_promoted,
+        "reasons": list(found.reasons),
+        "step": found.step,
+        "windows": found.windows,
+        "gain": found.gain,
+        "margin": found.critical * found.error,
+        "figures": {who: dict(figures) for who, figures in found.figures.items()},
+    }
+
+
+def _champion(store: ModelStore, name: str) -> str | None:
+    try:
+        return store.current(name)
+    except (ConfigError, StateError):
+        return None
+
+
+def _panel(request: Request) -> dict[str, BarColumns]:
+    end = dt.date.fromisoformat(request.until)
+    if request.bars is None:
+        recorded = recording()
+        return {one: columns_of(recorded.bars(one, _FIRST, end)) for one in recorded.symbols}
+    store = BarStore(Path(request.bars))
+    stored = {one: store.read(Symbol(one)) for one in sorted(request.symbols)}
+    panel = {one: columns_of(series.bars) for one, series in stored.items() if series is not None}
+    if not panel:
+        raise DataError("no bars are stored; run `openbell fetch --from 1995-01-01`")
+    return panel
+
+
+if __name__ == "__main__":
+    sys.exit(main())

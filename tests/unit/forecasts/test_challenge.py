@@ -1,0 +1,156 @@
+import dataclasses
+import datetime as dt
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domain.errors import DataError, StateError
+from forecasts.features import BarColumns, columns_of
+from forecasts.model_store import ModelStore, StoredModel, publish
+from forecasts.training.challenge import challenge, objections
+from forecasts.training.config import Spans, TrainingConfig
+from forecasts.training.train import publish_model, train
+from forecasts.training.windows import spans_until
+from tests.support.forecast_scene import made_up_bars
+
+Panel = dict[str, BarColumns]
+LAST = dt.date(2022, 6, 30)
+SPANS = Spans(
+    start=dt.date(2019, 1, 1),
+    validation=dt.date(2020, 6, 1),
+    calibration=dt.date(2021, 1, 1),
+    end=dt.date(2022, 6, 1),
+)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    names = ("AAPL", "KO", "XOM")
+    return {name: columns_of(made_up_bars(name, 1000, last=LAST)) for name in names}
+
+
+@pytest.fixture(scope="module")
+def tiny(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> StoredModel:
+    root = tmp_path_factory.mktemp("models")
+    config = TrainingConfig(
+        spans=SPANS,
+        lookback=8,
+        horizon=3,
+        hidden=4,
+        batch_size=64,
+        samples_per_epoch_fraction=0.3,
+        max_epochs=1,
+    )
+    publish_model(train(config, panel, version="1"), root)
+    return ModelStore([root]).load("lstm", "1")
+
+
+def test_a_model_is_no_better_than_itself(tiny: StoredModel, panel: Panel) -> None:
+    found = challenge(tiny, tiny, panel, step=3)
+
+    assert not found.is_better
+    assert (found.gain, found.error) == (0.0, 0.0)
+    assert "chance alone" in found.reasons[0]
+    assert found.figures["candidate"] == found.figures["champion"]
+
+
+def test_both_are_measured_as_the_card_of_the_candidate_was(
+    tiny: StoredModel, panel: Panel
+) -> None:
+    known = {name: columns.before(SPANS.end) for name, columns in panel.items()}
+    figures = challenge(tiny, tiny, known, step=1).figures["candidate"]
+
+    assert figures["pinball"] == pytest.approx(tiny.card.metrics["1"]["pinball"], abs=2e-4)
+    assert figures["accuracy"] == pytest.approx(tiny.card.metrics["1"]["accuracy"], abs=5e-3)
+    assert figures["coverage_of_80_band"] == pytest.approx(
+        tiny.card.metrics["1"]["coverage_of_80_band"], abs=5e-3
+    )
+
+
+def test_a_champion_that_was_fitted_to_the_windows_is_not_compared(
+    tiny: StoredModel, panel: Panel
+) -> None:
+    fitted = (dt.date(2020, 6, 1), dt.date(2022, 3, 1))
+    late = dataclasses.replace(tiny, card=dataclasses.replace(tiny.card, validation_span=fitted))
+
+    with pytest.raises(StateError, match="was fitted to days until 2022-03-01"):
+        challenge(tiny, late, panel, step=3)
+
+
+def test_too_few_days_in_common_are_said(tiny: StoredModel, panel: Panel) -> None:
+    short = {name: columns.before(dt.date(2021, 1, 10)) for name, columns in panel.items()}
+
+    with pytest.raises(DataError, match="days in common"):
+        challenge(tiny, tiny, short, step=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"gain": 0.001}, "chance alone"),
+        ({"gain": math.nan}, "chance alone"),
+        ({"coverage": 0.6}, "80 % band held 60%"),
+        ({"coverage": math.nan}, "80 % band"),
+        ({"brier_gain": -0.004}, "Brier score"),
+        ({"brier_gain": math.nan}, "Brier score"),
+    ],
+)
+def test_only_what_is_better_beyond_chance_and_calibrated_passes(
+    changes: dict[str, float], words: str | None
+) -> None:
+    figures = {
+        "gain": 0.004,
+        "margin": 0.003,
+        "coverage": 0.8,
+        "brier_gain": -0.001,
+        "brier_margin": 0.002,
+        **changes,
+    }
+
+    found = objections(figures.pop("gain"), **figures)
+
+    assert len(found) == (words is not None)
+    assert all(words in reason for reason in found if words is not None)
+
+
+def test_spans_end_with_the_data_and_are_as_wide_as_the_history_allows() -> None:
+    def history(years: int) -> Panel:
+        dates = np.arange(np.datetime64("2022-06-01") - 365 * years, np.datetime64("2022-06-01"))
+        ones = np.ones(dates.size)
+        empty = np.full(dates.size, np.nan)
+        return {
+            "AAPL": BarColumns(
+                dates=dates.astype("datetime64[D]"),
+                close=ones,
+                high=empty,
+                low=empty,
+                volume=empty,
+            )
+        }
+
+    end = dt.date(2022, 6, 1)
+    long, short = spans_until(history(20), end), spans_until(history(4), end)
+
+    assert long.calibration == dt.date(2019, 1, 2)
+    assert long.validation == dt.date(2016, 1, 3)
+    assert (short.end - short.calibration).days == 365
+    assert (short.validation - short.start).days == 730
+    with pytest.raises(DataError, match="two years of bars"):
+        spans_until(history(1), end)
+
+
+def test_models_can_be_rolled_back_one_promotion_after_the_other(
+    tiny: StoredModel, tmp_path: Path
+) -> None:
+    for version in ("1", "2", "3"):
+        publish(tmp_path, dataclasses.replace(tiny.card, version=version), tiny.onnx)
+    store = ModelStore([tmp_path])
+    for version in ("1", "2", "3"):
+        store.promote("lstm", version)
+
+    assert [store.roll_back("lstm"), store.roll_back("lstm")] == ["2", "1"]
+    with pytest.raises(StateError, match="lstm/1 has none before it"):
+        store.roll_back("lstm")
