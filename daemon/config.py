@@ -221,10 +221,26 @@ class CloudflareConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinBertConfig:
+    """A local model of one's own; an empty ``model`` means there is none.
+
+    ``labels`` is the order of the model's outputs.
+    """
+
+    model: str = setting("")
+    tokenizer: str = setting("tokenizer.json")
+    sha256: str = setting("")
+    labels: tuple[str, ...] = ("positive", "negative", "neutral")
+    run_timeout_seconds: float = setting(30.0, low=1, high=300)
+    max_headlines: int = setting(200, low=1, high=5_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentimentConfig:
-    """How news is scored."""
+    """How news is scored: by the first of these that answers, else by the lexicon."""
 
     cloudflare: CloudflareConfig = section(CloudflareConfig)
+    finbert: FinBertConfig = section(FinBertConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

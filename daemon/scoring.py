@@ -1,13 +1,16 @@
-"""The scorer of the configuration: Workers AI behind its breaker, or the lexicon alone."""
+"""The scorers of the configuration: Workers AI, one's own model, and the lexicon last."""
 
+import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from daemon.breaker_memory import RememberedBreaker
-from daemon.config import Config
+from daemon.config import Config, FinBertConfig
 from daemon.credentials import CLOUDFLARE_TOKEN, Credentials
 from daemon.neuron_ledger import NeuronLedger
 from domain.clock import Clock
@@ -21,7 +24,12 @@ from state.breakers import Breakers
 from state.store import Store
 from transport.breaker import BreakerSettings
 
+if TYPE_CHECKING:
+    from sentiment.cloudflare import CloudflareScorer
+
 SENTIMENT = "sentiment"
+FINBERT = "finbert"
+_LOCAL_BREAKER = BreakerSettings(failures_to_open=1, open_seconds=3600.0)
 
 
 class WatchedScorer:
@@ -54,28 +62,74 @@ class WatchedScorer:
 async def open_scorer(
     config: Config, store: Store, *, clock: Clock, time_scale: float
 ) -> AsyncIterator[SentimentScorer]:
-    """Open the scorer; without an account or its token the lexicon answers alone.
+    """Open the scorers of the configuration, each behind its breaker, the lexicon last.
 
     Raises:
-        ConfigError: the token lies where it may not.
+        ConfigError: the token lies where it may not, or a model file is not what was meant.
     """
+    scorer: SentimentScorer = LexiconScorer()
+    if config.sentiment.finbert.model:
+        local = await asyncio.to_thread(_finbert, config.sentiment.finbert)
+        scorer = _guarded(FINBERT, local, scorer, _LOCAL_BREAKER, store, clock)
+    async with contextlib.AsyncExitStack() as stack:
+        remote = _cloudflare(config, store, clock, time_scale)
+        if remote is not None:
+            stack.push_async_callback(remote.aclose)
+            settings = BreakerSettings(
+                failures_to_open=config.sentiment.cloudflare.breaker_failures,
+                open_seconds=config.sentiment.cloudflare.breaker_reset_seconds,
+            )
+            scorer = _guarded(SENTIMENT, remote, scorer, settings, store, clock)
+        yield scorer
+
+
+def _guarded(
+    name: str,
+    first: SentimentScorer,
+    then: SentimentScorer,
+    settings: BreakerSettings,
+    store: Store,
+    clock: Clock,
+) -> SentimentScorer:
+    remembered = RememberedBreaker(name, settings, memory=Breakers(store), clock=clock)
+    return WatchedScorer(FallbackScorer(first, then, breaker=remembered.breaker), remembered)
+
+
+def _finbert(settings: FinBertConfig) -> SentimentScorer:
+    from sentiment.finbert import FinBertScorer, FinBertSettings
+
+    model = Path(settings.model).expanduser()
+    return FinBertScorer.load(
+        FinBertSettings(
+            model=model,
+            # A bare name lies beside the model.
+            tokenizer=model.parent / Path(settings.tokenizer).expanduser(),
+            sha256=settings.sha256,
+            labels=settings.labels,
+            run_seconds=settings.run_timeout_seconds,
+            max_headlines=settings.max_headlines,
+        )
+    )
+
+
+def _cloudflare(
+    config: Config, store: Store, clock: Clock, time_scale: float
+) -> "CloudflareScorer | None":
     settings = config.sentiment.cloudflare
     if not settings.account_id:
-        yield LexiconScorer()
-        return
+        return None
     token = Credentials.of(config).find(CLOUDFLARE_TOKEN)
     if not token:
         structlog.get_logger("sentiment").warning(
             "sentiment.no_token",
             reason=f"sentiment.cloudflare.account_id is set and {CLOUDFLARE_TOKEN} is missing;"
-            " the lexicon answers alone",
+            " the next scorer answers",
         )
-        yield LexiconScorer()
-        return
+        return None
     from sentiment.cloudflare import CloudflareScorer, CloudflareSettings
     from sentiment.neurons import NeuronRates
 
-    remote = CloudflareScorer.connect(
+    return CloudflareScorer.connect(
         CloudflareSettings(
             account_id=settings.account_id,
             url=settings.url.rstrip("/"),
@@ -94,16 +148,3 @@ async def open_scorer(
         clock=clock,
         book=NeuronLedger(store, usd_per_thousand=settings.usd_per_thousand_neurons, clock=clock),
     )
-    remembered = RememberedBreaker(
-        SENTIMENT,
-        BreakerSettings(
-            failures_to_open=settings.breaker_failures,
-            open_seconds=settings.breaker_reset_seconds,
-        ),
-        memory=Breakers(store),
-        clock=clock,
-    )
-    async with contextlib.aclosing(remote):
-        yield WatchedScorer(
-            FallbackScorer(remote, LexiconScorer(), breaker=remembered.breaker), remembered
-        )

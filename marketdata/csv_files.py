@@ -2,7 +2,7 @@
 
 The columns are date and close, and where known open, high, low and volume, in any order
 and case.  A date is a session (2022-12-14) or a moment with its zone.  Parquet needs
-pyarrow, which openbell does not install.
+pyarrow, an optional extra.
 """
 
 import asyncio
@@ -100,7 +100,8 @@ def _parquet_lines(path: Path) -> Iterator[Mapping[str, str]]:
     frame.columns = [str(name).strip().lower() for name in frame.columns]
     _check_names(path, list(frame.columns))
     for record in frame.to_dict("records"):
-        yield {str(name): _text(value) for name, value in record.items()}
+        # What is missing is an empty place, as in a CSV file.
+        yield {str(name): "" if pd.isna(one) else _text(one) for name, one in record.items()}
 
 
 def _text(value: object) -> str:

@@ -19,10 +19,10 @@ from domain.secrets import Secret
 from domain.signals import SentimentScore
 from sentiment.aggregation import Reading, aggregate
 from sentiment.canaries import PASSES_FROM, canaries, share_right
-from sentiment.cleaning import clean
 from sentiment.cloudflare_errors import Refusal, Trouble, diagnose
 from sentiment.cloudflare_models import model_of, open_envelope
 from sentiment.neurons import MemoryNeuronBook, NeuronBook, NeuronBudget, NeuronRates
+from sentiment.news import readable
 from transport.failures import FailureKind, TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
 from transport.pacing import retry_after_seconds
@@ -125,7 +125,7 @@ class CloudflareScorer:
             ProviderUnavailable: no usable answer in time; a Refusal says why.
         """
         self._check_quota()
-        texts = _readable(items, most=self._settings.max_headlines)
+        texts = readable(items, most=self._settings.max_headlines)
         if not texts:
             return aggregate(items, {}, source=self.name, as_of=as_of)
         limit = self._settings.run_seconds * self._settings.time_scale
@@ -239,17 +239,6 @@ class CloudflareScorer:
         if refusal.trouble is Trouble.QUOTA:
             tomorrow = self._clock.now().date() + dt.timedelta(days=1)
             self._quota_until = dt.datetime.combine(tomorrow, dt.time(), tzinfo=UTC)
-
-
-def _readable(items: Sequence[NewsItem], *, most: int) -> dict[str, str]:
-    """Return the texts that may be shown to a model, by item id, newest first."""
-    texts: dict[str, str] = {}
-    newest = sorted(items, key=lambda item: (item.published_at, item.item_id), reverse=True)
-    for item in newest:
-        cleaned = clean(item.headline)
-        if cleaned.text and not cleaned.was_altered and len(texts) < most:
-            texts[item.item_id] = cleaned.text
-    return texts
 
 
 def _may_pass(exc: Refusal | TransportError, attempt: int) -> bool:

@@ -63,3 +63,14 @@ def select(
 def fingerprint(headline: str) -> str:
     """Return the letters and digits of a headline, so that reprints look the same."""
     return " ".join(_LETTERS.findall(clean(headline).text.casefold()))
+
+
+def readable(items: Iterable[NewsItem], *, most: int) -> dict[str, str]:
+    """Return the texts that may be shown to a model, by item id, newest first."""
+    texts: dict[str, str] = {}
+    newest = sorted(items, key=lambda item: (item.published_at, item.item_id), reverse=True)
+    for item in newest:
+        cleaned = clean(item.headline)
+        if cleaned.text and not cleaned.was_altered and len(texts) < most:
+            texts[item.item_id] = cleaned.text
+    return texts

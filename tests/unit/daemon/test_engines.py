@@ -24,6 +24,7 @@ from state.breakers import Breakers
 from state.facts import Facts
 from state.store import Store
 from tests.support.scripted_server import ScriptedServer, answer
+from tests.support.tiny_bert import write_tiny_bert
 from tests.support.vendor_day import ENVIRON, START, story
 from tests.support.workers_ai import ACCOUNT, failure, knows_canaries, llama, path
 
@@ -105,8 +106,14 @@ async def test_files_of_ones_own_and_an_events_file(tmp_path: Path, store: Store
 async def test_alpaca_has_the_store_in_front_and_tells_corporate_actions(
     tmp_path: Path, store: Store
 ) -> None:
-    settings = config(tmp_path, MARKETDATA__PROVIDER="alpaca", NEWS__PROVIDER="alpaca")
+    async with ScriptedServer() as alpaca:
+        alpaca.on("GET", "/v2/stocks/bars", answer(200, {"bars": {}, "next_page_token": None}))
+        providers = {"MARKETDATA__PROVIDER": "alpaca", "NEWS__PROVIDER": "alpaca"}
+        settings = config(tmp_path, MARKETDATA__ALPACA__DATA_URL=alpaca.url, **providers)
+        await check_alpaca(settings, store)
 
+
+async def check_alpaca(settings: Config, store: Store) -> None:
     async with opened(settings, store) as engines:
         assert isinstance(engines.feed.bars, StoredBars)
         assert engines.feed.bars.name == "alpaca"
@@ -207,3 +214,22 @@ def test_the_default_imports_no_vendor() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, timeout=60)
 
     assert done.returncode == 0
+
+
+async def test_a_model_of_ones_own_answers_and_the_lexicon_where_it_does_not(
+    tmp_path: Path, store: Store
+) -> None:
+    keys = {
+        "SENTIMENT__FINBERT__MODEL": str(tmp_path / "model.onnx"),
+        "SENTIMENT__FINBERT__SHA256": write_tiny_bert(tmp_path),
+    }
+
+    async with opened(config(tmp_path, **keys), store) as engines:
+        assert await sources(engines) == {"finbert"}
+        (tmp_path / "model.onnx").write_bytes(b"another")
+        assert await sources(engines) == {"lexicon"}
+
+    assert Breakers(store).get("finbert") is not None
+    with pytest.raises(ConfigError, match=r"sentiment\.finbert\.sha256"):
+        async with opened(config(tmp_path, **keys), store):
+            pass
