@@ -13,6 +13,7 @@ from daemon.monitor import Monitor
 from daemon.nightly import Nightly
 from daemon.report_dates import yardsticks
 from daemon.reporting import Reporter
+from daemon.retraining import Retraining
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.scorekeeping import scored_first, scorekeeper
 from daemon.stops import Stops
@@ -122,9 +123,17 @@ def _trade(
         facts=Facts(desk.store),
         report=_report(parts, sources),
         clock=clock,
-        nightly=Nightly(desk.store, retention=config.retention, clock=clock).jobs(),
+        nightly={
+            **Nightly(desk.store, retention=config.retention, clock=clock).jobs(),
+            **_retraining(parts).jobs(),
+        },
         market=market,
     )
+
+
+def _retraining(parts: Parts) -> Retraining:
+    vitals = parts.telling.vitals
+    return Retraining(parts.config, note=parts.desk.note, is_stopping=lambda: vitals.is_stopping)
 
 
 def _report(parts: Parts, sources: Sources) -> Report:
