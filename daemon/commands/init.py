@@ -55,15 +55,27 @@ def _unit_files(config: Path, *, is_root: bool) -> dict[Path, str]:
     return found
 
 
-def rendered(unit: str, *, prefix: Path) -> str:
-    """Return a unit for an installation elsewhere; a home directory has to be let through."""
+def rendered(unit: str, *, prefix: Path, base: Path | None = None) -> str:
+    """Return a unit for an installation elsewhere; what lies in a home has to be let through.
+
+    Args:
+        unit: the text of the unit.
+        prefix: the virtual environment.
+        base: where its Python is installed; that of this process unless told.
+    """
     text = unit.replace(_PREFIX, str(prefix))
-    if prefix.is_relative_to("/home") or prefix.is_relative_to("/root"):
-        # The code lies beside its environment when it was installed from a checkout.
-        text = text.replace(
-            "ProtectHome=yes", f"ProtectHome=tmpfs\nBindReadOnlyPaths={prefix.parent}"
-        )
+    base = base or Path(sys.base_prefix)
+    # The code lies beside its environment when it was installed from a checkout; the
+    # environment only links to a Python, which pyenv and uv keep in the home too.
+    places = [place for place in (prefix.parent, base) if _is_in_a_home(place)]
+    if places:
+        bound = "\n".join(f"BindReadOnlyPaths={place}" for place in places)
+        text = text.replace("ProtectHome=yes", f"ProtectHome=tmpfs\n{bound}")
     return text
+
+
+def _is_in_a_home(path: Path) -> bool:
+    return path.is_relative_to("/home") or path.is_relative_to("/root")
 
 
 def _write(path: Path, text: str) -> None:

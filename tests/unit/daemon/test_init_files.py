@@ -103,11 +103,23 @@ def test_a_daemon_that_stays_dead_is_followed_by_a_kill() -> None:
 
 
 def test_an_installation_under_home_is_let_through() -> None:
-    unit = rendered(DAEMON_UNIT.read_text(), prefix=Path("/home/ann/openbell/.venv"))
+    unit = rendered(
+        DAEMON_UNIT.read_text(), prefix=Path("/home/ann/openbell/.venv"), base=Path("/usr")
+    )
 
     assert "ExecStart=/home/ann/openbell/.venv/bin/openbell" in unit
     assert "BindReadOnlyPaths=/home/ann/openbell\n" in unit
     assert "ProtectHome=tmpfs" in unit
+
+
+def test_a_python_that_lives_in_a_home_is_let_through_too() -> None:
+    unit = rendered(
+        DAEMON_UNIT.read_text(),
+        prefix=Path("/opt/openbell/.venv"),
+        base=Path("/root/.pyenv/versions/3.11.7"),
+    )
+
+    assert "ProtectHome=tmpfs\nBindReadOnlyPaths=/root/.pyenv/versions/3.11.7\n" in unit
 
 
 @contextmanager

@@ -1,0 +1,115 @@
+"""The units as they are shipped, under a real systemd of our own: root and namespaces needed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.support.private_systemd import PrivateSystemd, private_systemd, why_not
+from tests.support.running import REPOSITORY
+
+UNIT, KILL_UNIT = "openbell.service", "openbell-kill.service"
+CONFIG = (REPOSITORY / "config.toml").read_text().replace("\nspeed = 0 ", "\nspeed = 600 ")
+Boot = Callable[..., PrivateSystemd]
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+@pytest.fixture
+def boot() -> Iterator[Boot]:
+    with ExitStack() as stack:
+        # Not in /dev/shm, where other tests are: RemoveIPC= sweeps it when the unit stops.
+        folder = stack.enter_context(TemporaryDirectory(dir="/var/tmp", prefix="openbell-"))
+
+        def make(config: str = CONFIG, drop_in: str = "") -> PrivateSystemd:
+            return stack.enter_context(private_systemd(Path(folder) / "root", config, drop_in))
+
+        yield make
+
+
+def wait_for_log(systemd: PrivateSystemd, *texts: str, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not any(all(text in line for text in texts) for line in systemd.log.splitlines()):
+        assert time.monotonic() < until, systemd.log[-3000:]
+        time.sleep(0.1)
+
+
+def test_the_unit_starts_when_reconciled_trades_in_its_sandbox_reloads_and_drains(
+    boot: Boot,
+) -> None:
+    systemd = boot(drop_in="Environment=OPENBELL__CLOCK__START=2022-11-14T08:25:00-05:00\n")
+
+    systemd.run("systemctl", "start", UNIT)
+
+    # `start` returned at READY=1, and that means reconciled.
+    assert '"reconcile.finished"' in systemd.log
+    assert systemd.show(UNIT, "ActiveState") == "active"
+    assert systemd.show(UNIT, "StatusText").startswith("ACTIVE; next: ")
+    state = systemd.root / "var/lib/openbell"
+    assert state.stat().st_mode & 0o777 == 0o700
+    # Forecasts come from a child process with ONNX Runtime, and orders go over sockets.
+    wait_for_log(systemd, '"kind": "submit"', '"state": "DONE"')
+    assert systemd.show(UNIT, "WatchdogTimestampMonotonic") != "0"
+
+    systemd.run("systemctl", "reload", UNIT)
+    wait_for_log(systemd, '"daemon.reloaded"')
+    systemd.wait_for(UNIT, "ActiveState", "active")
+
+    began = time.monotonic()
+    systemd.run("systemctl", "stop", UNIT)
+    assert time.monotonic() - began < 60
+    assert systemd.show(UNIT, "Result") == "success"
+    assert systemd.show(UNIT, "NRestarts") == "0"
+    assert "Traceback" not in systemd.log
+
+
+def test_d09_a_daemon_that_cannot_come_back_is_followed_by_a_kill(boot: Boot) -> None:
+    systemd = boot()
+    crash = "mkdir -p /run/systemd/system/openbell.service.d && printf '%s\\n' '[Service]' "
+    crash += "'ExecStart=' 'ExecStart=/bin/false' 'Type=simple' "
+    crash += "> /run/systemd/system/openbell.service.d/zz-crash.conf && systemctl daemon-reload"
+    systemd.run("sh", "-c", crash)
+
+    systemd.run("systemctl", "start", UNIT, check=False)
+
+    systemd.wait_for(UNIT, "ActiveState", "failed")
+    assert systemd.show(UNIT, "NRestarts") == "5"
+    latch = systemd.root / "var/lib/openbell/KILL"
+    wait_for_log(systemd, "verified: yes")
+    systemd.wait_for(KILL_UNIT, "ActiveState", "inactive")
+    assert systemd.show(KILL_UNIT, "Result") == "success", systemd.log
+    assert json.loads(latch.read_text().splitlines()[0])["reason"] == (
+        "the daemon failed and did not come back"
+    )
+
+
+def test_a_configuration_that_is_refused_is_not_tried_again(boot: Boot) -> None:
+    systemd = boot(CONFIG.replace("max_drawdown_pct", "max_drawdwon_pct"))
+
+    started = systemd.run("systemctl", "start", UNIT, check=False)
+
+    assert started.returncode != 0
+    systemd.wait_for(UNIT, "ActiveState", "failed")
+    assert systemd.show(UNIT, "ExecMainStatus") == "78"
+    assert systemd.show(UNIT, "NRestarts") == "0"
+    assert "did you mean `max_drawdown_pct`?" in systemd.log
+
+
+@pytest.mark.slow
+def test_d07_a_daemon_that_stands_still_is_killed_by_the_watchdog_and_comes_back(
+    boot: Boot,
+) -> None:
+    systemd = boot(drop_in="WatchdogSec=10\nTimeoutAbortSec=2\n")
+    systemd.run("systemctl", "start", UNIT)
+    frozen = systemd.show(UNIT, "MainPID")
+
+    systemd.run("kill", "-STOP", frozen)
+
+    systemd.wait_for(UNIT, "NRestarts", "1")
+    systemd.wait_for(UNIT, "ActiveState", "active")
+    assert systemd.show(UNIT, "MainPID") != frozen
+    systemd.run("systemctl", "stop", UNIT)
