@@ -1,33 +1,53 @@
-"""Make the end-of-day report from the state, write it, and remember whether it balanced."""
+"""Make the reports from the state, write them, and remember whether they balanced."""
 
 import asyncio
 import datetime as dt
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
+from daemon.report_dates import ending_with, next_session, yardsticks_of
 from domain.clock import Clock
+from domain.errors import DataError
 from domain.market import Session
 from domain.money import cents
 from marketdata.base import SessionCalendar
 from reports.build import build
 from reports.document import as_json
-from reports.model import EndOfDayReport
+from reports.model import EndOfDayReport, RollUp, Tomorrow, Yardsticks
 from reports.render import headline
+from reports.roll_up import period_of, roll_up
 from reports.write import write
 from state.reader import Reader
 from state.reports import Reports
 from state.store import Store
 
+Deliver = Callable[[Sequence[EndOfDayReport | RollUp]], Awaitable[None]]
+
+
+async def deliver_nowhere(_made: Sequence[EndOfDayReport | RollUp]) -> None:
+    """Nobody asked for the reports."""
+
 
 class Reporter:
-    """Writes the report of a session."""
+    """Writes the report of a session, and those of the week and month that it ends."""
 
-    def __init__(self, store: Store, *, calendar: SessionCalendar, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        calendar: SessionCalendar,
+        clock: Clock,
+        yardsticks: Yardsticks,
+        deliver: Deliver = deliver_nowhere,
+    ) -> None:
         self._store = store
         self._calendar = calendar
         self._clock = clock
+        self._yardsticks = yardsticks
+        self._deliver = deliver
         self._log = structlog.get_logger("report")
 
     async def write(self, session: Session) -> str:
@@ -37,6 +57,7 @@ class Reporter:
             DataError: there is nothing to report on.
             StorageError: the disk refused.
         """
+        await self._revise(self._calendar.previous_session(session.date))
         report = self._registered(session)
         # Drawing takes a second or two: in a thread, so that nothing waits for it.
         await asyncio.to_thread(write, self._store.directory, report)
@@ -49,40 +70,104 @@ class Reporter:
             residual=f"{cents(bridge.residual):.2f}",
             reconciled=report.is_reconciled,
         )
+        await self._deliver([report, *await self._roll_ups(session)])
         return headline(report)
+
+    async def _revise(self, session: Session) -> None:
+        """Issue the report before this one again if what it tells has changed since."""
+        before = Reports(self._store).latest(session.date)
+        if before is None:
+            return
+        report = self._registered(session)
+        if report.revision == before.revision:
+            return
+        await asyncio.to_thread(write, self._store.directory, report)
+        self._log.info("report.revised", session=session.date.isoformat(), revision=report.revision)
+
+    async def _roll_ups(self, session: Session) -> list[RollUp]:
+        made = []
+        for kind in ending_with(self._calendar, session):
+            report = await asyncio.to_thread(
+                read_roll_up,
+                self._store.directory,
+                kind,
+                session.date,
+                calendar=self._calendar,
+                yardsticks=self._yardsticks,
+            )
+            await asyncio.to_thread(write, self._store.directory, report)
+            self._log.info("report.rolled_up", period=report.name, sessions=len(report.days))
+            made.append(report)
+        return made
 
     def _registered(self, session: Session) -> EndOfDayReport:
         reports = Reports(self._store)
         following = next_session(self._calendar, session)
         last = reports.latest(session.date)
         revision = last.revision if last is not None else 1
-        report = read_report(self._store.directory, session.date, following, revision)
-        digest = hashlib.sha256(_content(report)).hexdigest()
+        report = self._read(session.date, following, revision)
         settled = reports.record(
             session.date,
             is_reconciled=report.is_reconciled,
             residual=report.bridge.residual,
-            digest=digest,
+            digest=digest(report),
             at=self._clock.now(),
         )
-        if settled == revision:
-            return report
-        return read_report(self._store.directory, session.date, following, settled)
+        return report if settled == revision else self._read(session.date, following, settled)
+
+    def _read(self, date: dt.date, following: Tomorrow, revision: int) -> EndOfDayReport:
+        state = self._store.directory
+        used = yardsticks_of(state, date, self._yardsticks)
+        return read_report(state, date, following, revision, yardsticks=used)
 
 
-def _content(report: EndOfDayReport) -> bytes:
-    """Everything but the revision, which says how often the content changed."""
-    return as_json(report).replace(f'"revision": {report.revision},', "", 1).encode()
+def digest(report: EndOfDayReport) -> str:
+    """Return the fingerprint of all but the revision, which counts how often that changed."""
+    content = as_json(report).replace(f'"revision": {report.revision},', "", 1)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read_report(
-    state: Path, date: dt.date, following: dt.date | None, revision: int
+    state: Path,
+    date: dt.date,
+    following: Tomorrow | None,
+    revision: int,
+    *,
+    yardsticks: Yardsticks | None = None,
 ) -> EndOfDayReport:
     """Build the report of a session from a state directory."""
     with Reader(state) as reader:
-        return build(reader, date, next_session=following, revision=revision)
+        return build(reader, date, next_session=following, revision=revision, yardsticks=yardsticks)
 
 
-def next_session(calendar: SessionCalendar, session: Session) -> dt.date:
-    """Return the date of the session after this one."""
-    return calendar.next_session(session.close).date
+def read_roll_up(
+    state: Path,
+    kind: str,
+    day: dt.date,
+    *,
+    calendar: SessionCalendar,
+    yardsticks: Yardsticks,
+) -> RollUp:
+    """Build the report of the week or month around a date, up to that date.
+
+    Raises:
+        DataError: none of its sessions has a report.
+    """
+    name, first, last = period_of(kind, day)
+    sessions = calendar.sessions(first, last)
+    with Reader(state) as reader:
+        issued = {row["session_date"]: row["revision"] for row in reader.reports()}
+        days = [
+            build(
+                reader,
+                session.date,
+                next_session=next_session(calendar, session),
+                revision=issued[session.date.isoformat()],
+                yardsticks=yardsticks_of(state, session.date, yardsticks),
+            )
+            for session in sessions
+            if session.date <= day and session.date.isoformat() in issued
+        ]
+    if not days:
+        raise DataError(f"{name}: no session of this {kind} has a report")
+    return roll_up(kind, name, days, [session.date for session in sessions])

@@ -6,59 +6,128 @@ residual worth printing.
 """
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.errors import DataError
-from domain.money import ZERO, decimal
-from reports.model import Bridge, EndOfDayReport, Point, Row, SymbolPnl
+from domain.money import ZERO, cents, decimal
+from reports import pnl
+from reports.attribution import by_strategy
+from reports.curves import drawdown_curve, exposure_curves, moment
+from reports.doubts import doubts
+from reports.model import (
+    EndOfDayReport,
+    Point,
+    Row,
+    Spending,
+    StrategyPnl,
+    SymbolPnl,
+    Tomorrow,
+    Yardsticks,
+)
+from reports.trades import trades, with_slippage
 from state.reader import Reader
 
-_BPS = Decimal(10_000)
 _LONGEST_LIST = 10_000
 _BEFORE_THE_REPORT = frozenset({"premarket", "submit", "cutoff"})
+_GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """Both ends of the session, and what moved between them."""
+
+    start: Row
+    end: Row
+    before: Mapping[str, Row]
+    after: Mapping[str, Row]
+    entries: Sequence[Row]
+    all_entries: Sequence[Row]
 
 
 def build(
-    reader: Reader, session_date: dt.date, *, next_session: dt.date | None, revision: int
+    reader: Reader,
+    session_date: dt.date,
+    *,
+    next_session: Tomorrow | None,
+    revision: int,
+    yardsticks: Yardsticks | None = None,
 ) -> EndOfDayReport:
     """Read everything about one session and close its bridge.
 
     Raises:
         DataError: there is nothing to report on, with the sessions that there are.
     """
-    curve = reader.equity_curve()
-    start, end = _ends(curve, session_date)
-    points = reader.position_curve()
-    entries = _between(reader.entries(), start["at"], end["at"])
-    by_symbol = _by_symbol(_at(points, start["at"]), _at(points, end["at"]), entries)
+    yardsticks = yardsticks or Yardsticks()
+    curve, points = reader.equity_curve(), reader.position_curve()
+    books = _books(reader, curve, points, session_date)
+    start, end = books.start["at"], books.end["at"]
+    symbols = pnl.by_symbol(books.before, books.after, books.entries)
+    bridge = pnl.bridge(books.start, books.end, symbols, books.entries)
     status = reader.status()
-    date = session_date.isoformat()
+    orders, fills = reader.orders(session_date), reader.fills(session_date)
+    signals, forecasts = reader.signals(session_date), reader.forecasts(session_date)
+    sent = tuple(row for row in orders if row["state"] != "denied")
+    positions = _position_curves(points, start, end)
+    equity = tuple(
+        Point(at=moment(row["at"]), value=decimal(row["equity"]))
+        for row in curve
+        if start <= row["at"] <= end
+    )
+    posted, late = _fees(books, session_date)
     return EndOfDayReport(
         session_date=session_date,
         revision=revision,
         mode=status["mode"] or "",
         account_tail=str(status.get("account") or "")[-4:],
-        next_session=next_session,
-        bridge=_bridge(start, end, by_symbol, entries),
-        by_symbol=by_symbol,
-        orders=tuple(row for row in reader.orders(session_date) if row["state"] != "denied"),
-        fills=_with_slippage(reader.fills(session_date), reader.orders(session_date)),
+        tomorrow=next_session,
+        bridge=bridge,
+        by_symbol=symbols,
+        by_strategy=_by_strategy(reader, books, symbols, signals, session_date),
+        orders=sent,
+        fills=with_slippage(fills, orders),
+        trades=trades(orders, signals=signals, forecasts=forecasts, yardsticks=yardsticks),
         denied=tuple(reader.denied(session_date)),
-        signals=tuple(reader.signals(session_date)),
-        forecasts=tuple(reader.forecasts(session_date)),
+        signals=tuple(signals),
+        forecasts=tuple(forecasts),
+        matured=tuple(reader.matured(session_date)),
         sentiment=tuple(reader.sentiment(session_date)),
-        runs=_runs(reader, date),
-        incidents=_incidents(reader, start["at"], end["at"]),
+        runs=_runs(reader, session_date.isoformat()),
+        incidents=_incidents(reader, start, end),
+        activities=_activities(books, bridge.residual),
         costs=tuple(reader.costs(session_date, session_date)),
-        notes=_notes(reader, session_date),
-        equity_curve=tuple(
-            Point(at=_moment(row["at"]), value=decimal(row["equity"]))
-            for row in curve
-            if start["at"] <= row["at"] <= end["at"]
+        spending=_spending(reader, session_date, yardsticks),
+        notes=(*_notes(reader, session_date), *late),
+        doubts=doubts(
+            session_date=session_date,
+            mode=status["mode"] or "",
+            end=books.end,
+            held=list(books.after.values()),
+            orders=sent,
+            fills=fills,
+            fees_posted=posted,
         ),
-        position_curves=_position_curves(points, start["at"], end["at"]),
+        equity_curve=equity,
+        position_curves=positions,
+        drawdown_curve=drawdown_curve(curve, books.all_entries, start, end),
+        exposure_curves=exposure_curves(positions, equity),
+        yardsticks=yardsticks,
+    )
+
+
+def _books(
+    reader: Reader, curve: Sequence[Row], points: Sequence[Row], session_date: dt.date
+) -> _Books:
+    start, end = _ends(curve, session_date)
+    entries = reader.entries()
+    return _Books(
+        start=start,
+        end=end,
+        before=_at(points, start["at"]),
+        after=_at(points, end["at"]),
+        entries=pnl.between(entries, start["at"], end["at"]),
+        all_entries=entries,
     )
 
 
@@ -73,84 +142,79 @@ def _ends(curve: Sequence[Row], session_date: dt.date) -> tuple[Row, Row]:
     return (before[-1] if before else today[0]), today[-1]
 
 
-def _between(entries: Sequence[Row], start: str, end: str) -> list[Row]:
-    return [entry for entry in entries if start < entry["at"] <= end]
-
-
 def _at(points: Sequence[Row], at: str) -> dict[str, Row]:
     return {point["symbol"]: point for point in points if point["at"] == at}
 
 
-def _by_symbol(
-    before: Mapping[str, Row], after: Mapping[str, Row], entries: Sequence[Row]
-) -> tuple[SymbolPnl, ...]:
-    """Value after, less value before, less what was put in: no cost basis is needed."""
-    put_in: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    realized: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    for entry in entries:
-        if entry["symbol"] and entry["kind"] in _TRADES:
-            put_in[entry["symbol"]] -= decimal(entry["cash"])
-            realized[entry["symbol"]] += decimal(entry["realized_pnl"])
-    symbols = sorted({*before, *after, *put_in})
+def _by_strategy(
+    reader: Reader,
+    books: _Books,
+    symbols: Sequence[SymbolPnl],
+    signals: Sequence[Row],
+    session_date: dt.date,
+) -> tuple[StrategyPnl, ...]:
+    date = session_date.isoformat()
+    ordered_on: dict[str, dt.date] = {}
+    for order in reader.orders():
+        if order["session_date"] <= date and not order["is_external"]:
+            # Newest session first: the first one seen is the last one before the end.
+            ordered_on.setdefault(order["symbol"], dt.date.fromisoformat(order["session_date"]))
+    signs = {
+        one.symbol: pnl.held_sign(
+            books.before.get(one.symbol),
+            books.after.get(one.symbol),
+            [entry for entry in books.entries if entry["symbol"] == one.symbol],
+        )
+        for one in symbols
+    }
+    return by_strategy(
+        symbols, signs=signs, signals=signals, ordered_on=ordered_on, signals_of=reader.signals
+    )
+
+
+def _fees(books: _Books, session_date: dt.date) -> tuple[Decimal, list[str]]:
+    """Return what was posted for the session, and a note where that was after its report."""
+    date = session_date.isoformat()
+    dated = [e for e in books.all_entries if e["kind"] == "fee" and e["at"][:10] == date]
+    later = [e for e in dated if pnl.moved_at(e) > books.end["at"]]
+    late = -sum((decimal(entry["cash"]) for entry in later), ZERO)
+    note = f"Fees of {cents(late)} USD for this session were posted later: see the next report."
+    return -sum((decimal(entry["cash"]) for entry in dated), ZERO), [note] if later else []
+
+
+def _activities(books: _Books, residual: Decimal) -> tuple[Row, ...]:
+    """What the broker booked besides executions; those as large as the residual are marked."""
+    near = [
+        entry
+        for entry in books.all_entries
+        if residual and entry not in books.entries and abs(decimal(entry["cash"])) == abs(residual)
+    ]
+    shown = [entry for entry in books.entries if entry["kind"] not in pnl.TRADES]
     return tuple(
-        _symbol_pnl(symbol, before.get(symbol), after.get(symbol), put_in[symbol], realized[symbol])
-        for symbol in symbols
+        {
+            "at": entry["at"],
+            "kind": entry["kind"],
+            "symbol": entry["symbol"],
+            "cash": entry["cash"],
+            "activity_id": entry["activity_id"],
+            "description": entry["description"],
+            "may_explain": bool(residual) and abs(decimal(entry["cash"])) == abs(residual),
+        }
+        for entry in [*shown, *near]
     )
 
 
-_TRADES = frozenset({"fill", "reversal"})
-
-
-def _symbol_pnl(
-    symbol: str, before: Row | None, after: Row | None, put_in: Decimal, realized: Decimal
-) -> SymbolPnl:
-    value = _value(after)
-    total = value - _value(before) - put_in
-    return SymbolPnl(
-        symbol=symbol,
-        quantity=decimal(after["quantity"]) if after else ZERO,
-        value=value,
-        realized_pnl=realized,
-        unrealized_pnl_change=total - realized,
+def _spending(
+    reader: Reader, session_date: dt.date, yardsticks: Yardsticks
+) -> tuple[Spending, ...]:
+    month = reader.costs(session_date.replace(day=1), session_date)
+    today = [row for row in month if row["at"][:10] == session_date.isoformat()]
+    gpu = sum((decimal(row["amount_usd"]) for row in today if row["provider"] == _GPU), ZERO)
+    whole = sum((decimal(row["amount_usd"]) for row in month), ZERO)
+    return (
+        Spending(name="GPU today", spent=gpu, budget=yardsticks.gpu_daily_budget_usd),
+        Spending(name="everything this month", spent=whole, budget=yardsticks.monthly_budget_usd),
     )
-
-
-def _value(point: Row | None) -> Decimal:
-    if point is None or point["price"] is None:
-        return ZERO
-    return decimal(point["quantity"]) * decimal(point["price"])
-
-
-def _bridge(start: Row, end: Row, by_symbol: Sequence[SymbolPnl], entries: Sequence[Row]) -> Bridge:
-    def cash_of(*kinds: str) -> Decimal:
-        return sum((decimal(e["cash"]) for e in entries if e["kind"] in kinds), ZERO)
-
-    return Bridge(
-        equity_start=decimal(start["equity"]),
-        equity_end=decimal(end["equity"]),
-        realized_pnl=sum((one.realized_pnl for one in by_symbol), ZERO),
-        unrealized_pnl_change=sum((one.unrealized_pnl_change for one in by_symbol), ZERO),
-        fees=-cash_of("fee"),
-        dividends=cash_of("dividend"),
-        interest=cash_of("interest"),
-        transfers=cash_of("transfer"),
-        other=cash_of("other", "split"),
-    )
-
-
-def _with_slippage(fills: Sequence[Row], orders: Sequence[Row]) -> tuple[Row, ...]:
-    by_id = {order["client_order_id"]: order for order in orders}
-    return tuple({**fill, **_slippage(fill, by_id.get(fill["client_order_id"]))} for fill in fills)
-
-
-def _slippage(fill: Row, order: Row | None) -> Row:
-    """Signed cost against the decision price in bps: above 0 is worse than decided on."""
-    if order is None or not decimal(order["decision_price"] or "0") > 0:
-        return {"decision_price": None, "slippage_bps": None}
-    decided = decimal(order["decision_price"])
-    sign = 1 if fill["side"] == "buy" else -1
-    bps = sign * (decimal(fill["price"]) / decided - 1) * _BPS
-    return {"decision_price": order["decision_price"], "slippage_bps": f"{bps:.1f}"}
 
 
 def _runs(reader: Reader, date: str) -> tuple[Row, ...]:
@@ -178,12 +242,8 @@ def _position_curves(points: Sequence[Row], start: str, end: str) -> dict[str, t
     inside = [point for point in points if start <= point["at"] <= end]
     moments = sorted({str(point["at"]) for point in inside})
     symbols = sorted({str(point["symbol"]) for point in inside})
-    values = {(point["symbol"], point["at"]): _value(point) for point in inside}
+    values = {(point["symbol"], point["at"]): pnl.value(point) for point in inside}
     return {
-        symbol: tuple(Point(at=_moment(at), value=values.get((symbol, at), ZERO)) for at in moments)
+        symbol: tuple(Point(at=moment(at), value=values.get((symbol, at), ZERO)) for at in moments)
         for symbol in symbols
     }
-
-
-def _moment(text: str) -> dt.datetime:
-    return dt.datetime.fromisoformat(text)

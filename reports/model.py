@@ -1,8 +1,8 @@
-"""The end-of-day report as values: everything rendered is in here, and nothing else is."""
+"""The reports as values: everything rendered is in here, and nothing else is."""
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
-    """From the equity before the session to the equity after it, USD.
+    """From the equity before a session, or several, to the equity after, USD.
 
     ``fees`` is above 0 when paid.  ``residual`` is what no booked event explains: the
     broker's change in equity less all the parts.
@@ -57,7 +57,7 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolPnl:
-    """One symbol's part; ``quantity`` and ``value`` at the end of the session."""
+    """One symbol's part; ``quantity`` and ``value`` at the end."""
 
     symbol: str
     quantity: Decimal
@@ -72,6 +72,15 @@ class SymbolPnl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyPnl:
+    """One strategy's part of the P&L of the symbols, USD to the cent."""
+
+    strategy: str
+    symbols: tuple[str, ...]
+    pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """A moment and a figure, for plots."""
 
@@ -80,14 +89,52 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tomorrow:
+    """The next session: when it opens and closes (UTC), and what is done before."""
+
+    date: dt.date
+    opens_at: dt.datetime
+    closes_at: dt.datetime
+    is_half_day: bool
+    closed_between: tuple[dt.date, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardsticks:
+    """What the report measures against: assumptions, limits and budgets of the configuration.
+
+    ``slippage_bps`` is what demo and backtest charge for an execution: half the spread.
+    """
+
+    slippage_bps: Decimal = Decimal(1)
+    gpu_daily_budget_usd: Decimal | None = None
+    monthly_budget_usd: Decimal | None = None
+    max_drawdown_pct: Decimal | None = None
+    max_daily_loss_pct: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What remote services cost, against a budget; None where there is none."""
+
+    name: str
+    spent: Decimal
+    budget: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndOfDayReport:
-    """The report of one session.  Rows are the public JSON shapes of state.reader."""
+    """The report of one session.  Rows are the public JSON shapes of state.reader.
+
+    ``doubts`` is why the report is provisional; empty when it is final.  ``unknown`` is
+    what cannot be told where it was made from the broker alone.
+    """
 
     session_date: dt.date
     revision: int
     mode: str
     account_tail: str
-    next_session: dt.date | None
+    tomorrow: Tomorrow | None
     bridge: Bridge
     by_symbol: tuple[SymbolPnl, ...]
     orders: tuple[Row, ...]
@@ -102,8 +149,61 @@ class EndOfDayReport:
     notes: tuple[str, ...]
     equity_curve: tuple[Point, ...]
     position_curves: Mapping[str, tuple[Point, ...]]
+    by_strategy: tuple[StrategyPnl, ...] = ()
+    trades: tuple[Row, ...] = ()
+    matured: tuple[Row, ...] = ()
+    activities: tuple[Row, ...] = ()
+    spending: tuple[Spending, ...] = ()
+    doubts: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    drawdown_curve: tuple[Point, ...] = ()
+    exposure_curves: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    yardsticks: Yardsticks = field(default_factory=Yardsticks)
 
     @property
     def is_reconciled(self) -> bool:
-        """True when the bridge closes."""
-        return self.bridge.is_reconciled
+        """True when the bridge closes and nothing of it is unknown."""
+        return self.bridge.is_reconciled and not self.unknown
+
+    @property
+    def is_provisional(self) -> bool:
+        """True while something that belongs in it may still come."""
+        return bool(self.doubts)
+
+    @property
+    def is_from_broker(self) -> bool:
+        """True when the database had no part in it."""
+        return bool(self.unknown)
+
+    @property
+    def next_session(self) -> dt.date | None:
+        """The date of the next session."""
+        return self.tomorrow.date if self.tomorrow else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollUp:
+    """Several sessions as one: of a week, or of a month.  ``days`` are in order."""
+
+    kind: str
+    name: str
+    first: dt.date
+    last: dt.date
+    is_complete: bool
+    missing: tuple[dt.date, ...]
+    days: tuple[EndOfDayReport, ...]
+    bridge: Bridge
+    by_symbol: tuple[SymbolPnl, ...]
+    by_strategy: tuple[StrategyPnl, ...]
+    drawdown_curve: tuple[Point, ...]
+
+    @property
+    def is_reconciled(self) -> bool:
+        """True when the sum closes, and each day does."""
+        return self.bridge.is_reconciled and all(day.is_reconciled for day in self.days)
+
+    @property
+    def is_provisional(self) -> bool:
+        """True while a day is, or one is missing, or the period runs."""
+        missing = bool(self.missing) or not self.is_complete
+        return missing or any(day.is_provisional for day in self.days)

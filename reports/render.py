@@ -5,16 +5,18 @@ import io
 from collections.abc import Callable, Mapping
 
 from domain.errors import BadArgument
-from domain.money import cents
 from reports.document import as_json
-from reports.model import EndOfDayReport
-from reports.plots import equity_svg, positions_svg
-from reports.tables import Table, tables
+from reports.model import EndOfDayReport, RollUp
+from reports.page import Page, day_page, headline, roll_up_page
+from reports.table import Table
 
+__all__ = ["FORMATS", "headline", "render"]
+
+Report = EndOfDayReport | RollUp
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render(report: EndOfDayReport, form: str) -> str:
+def render(report: Report, form: str) -> str:
     """Return the report in one of FORMATS.
 
     Raises:
@@ -25,17 +27,13 @@ def render(report: EndOfDayReport, form: str) -> str:
     return FORMATS[form](report)
 
 
-def headline(report: EndOfDayReport) -> str:
-    """Say the day in a sentence."""
-    bridge = report.bridge
-    verdict = "the books balance" if report.is_reconciled else "NOT RECONCILED"
-    return (
-        f"P&L {cents(bridge.pnl):+,.2f} USD, equity {cents(bridge.equity_end):,.2f}; "
-        f"residual {cents(bridge.residual):,.2f}: {verdict}"
-    )
+def _page(report: Report, *, is_drawn: bool = False) -> Page:
+    if isinstance(report, RollUp):
+        return roll_up_page(report, is_drawn=is_drawn)
+    return day_page(report, is_drawn=is_drawn)
 
 
-def as_html(report: EndOfDayReport) -> str:
+def as_html(report: Report) -> str:
     """One page without external parts; all foreign text is escaped."""
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415
 
@@ -45,24 +43,17 @@ def as_html(report: EndOfDayReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("end_of_day.html").render(
-        report=report,
-        headline=headline(report),
-        tables=tables(report),
-        equity_svg=equity_svg(report),
-        positions_svg=positions_svg(report),
-    )
+    return environment.get_template("report.html").render(page=_page(report, is_drawn=True))
 
 
-def as_markdown(report: EndOfDayReport) -> str:
+def as_markdown(report: Report) -> str:
     """Plain Markdown, plots left out."""
-    parts = [f"# End of day {report.session_date}", "", headline(report), ""]
-    parts += [f"- {note}" for note in report.notes]
-    for table in tables(report):
+    page = _page(report)
+    parts = [f"# {page.title}", "", headline(report), "", page.subtitle]
+    parts += ["", *(f"- {_markdown_cell(note)}" for note in page.notes)] if page.notes else []
+    for table in page.tables:
         parts += ["", f"## {table.title}", "", *_markdown_table(table)]
-    if report.next_session is not None:
-        parts += ["", f"Next session: {report.next_session:%A, %d %B %Y}"]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, "", page.footer]) + "\n"
 
 
 def _markdown_table(table: Table) -> list[str]:
@@ -76,12 +67,12 @@ def _markdown_cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def as_csv(report: EndOfDayReport) -> str:
+def as_csv(report: Report) -> str:
     """All tables in one tidy file: section, row, column, value."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("section", "row", "column", "value"))
-    for table in tables(report):
+    for table in _page(report).tables:
         for number, row in enumerate(table.rows, start=1):
             for heading, value in zip(table.headings, row, strict=True):
                 writer.writerow((table.title, number, heading, _harmless(value)))
@@ -99,7 +90,7 @@ def _harmless(value: str) -> str:
     return value
 
 
-FORMATS: Mapping[str, Callable[[EndOfDayReport], str]] = {
+FORMATS: Mapping[str, Callable[[Report], str]] = {
     "html": as_html,
     "md": as_markdown,
     "json": as_json,

@@ -1,179 +1,272 @@
-"""What every human format shows, as titled tables of text cells."""
+"""What the reports show, as titled tables of text cells."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from domain.money import cents
-from reports.model import EndOfDayReport, Row
+from domain.money import ZERO
+from reports.model import Bridge, EndOfDayReport, RollUp, Row, StrategyPnl, SymbolPnl, Tomorrow
+from reports.table import Column, Table, cell, clock, money, of, price, rows_table, share
+from reports.trades import slippage_summary
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A title, headings, rows of text, and what to say when there is no row."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    empty: str
+_NEW_YORK = ZoneInfo("America/New_York")
 
 
-def tables(report: EndOfDayReport) -> tuple[Table, ...]:
-    """Return the tables in reading order."""
+def day_tables(report: EndOfDayReport) -> tuple[Table, ...]:
+    """Return the tables of a session in reading order."""
     return (
-        _bridge(report),
-        _by_symbol(report),
-        _rows("Orders", report.orders, _ORDER, "No order was sent."),
-        _rows("Fills", report.fills, _FILL, "Nothing was filled."),
+        bridge_table(report.bridge, "session"),
+        by_strategy_table(report.by_strategy, report.bridge),
+        by_symbol_table(report.by_symbol),
+        _activities(report),
+        _trades(report),
         _denied(report),
-        _rows("Signals", report.signals, _SIGNAL, "No decision was made."),
-        _rows("Forecasts", report.forecasts, _FORECAST, "No forecast was available."),
-        _rows("Sentiment", report.sentiment, _SENTIMENT, "No headline was scored."),
-        _rows("Runs", report.runs, _RUN, "No run was recorded."),
-        _rows("Incidents", report.incidents, _INCIDENT, "Nothing went wrong."),
-        _rows("Costs", report.costs, _COST, "Nothing was spent on remote services."),
+        rows_table("Incidents", report.incidents, _INCIDENT, "Nothing went wrong."),
+        rows_table("Forecasts that matured", report.matured, _MATURED, "None matured."),
+        _spending(report),
+        tomorrow_table(report.tomorrow),
+        rows_table("Orders", report.orders, _ORDER, "No order was sent."),
+        rows_table("Fills", report.fills, _FILL, "Nothing was filled."),
+        rows_table("Signals", report.signals, _SIGNAL, "No decision was made.", is_long=True),
+        rows_table(
+            "Forecasts", report.forecasts, _FORECAST, "No forecast was available.", is_long=True
+        ),
+        rows_table(
+            "Sentiment", report.sentiment, _SENTIMENT, "No headline was scored.", is_long=True
+        ),
+        rows_table("Runs", report.runs, _RUN, "No run was recorded."),
+        rows_table("Costs", report.costs, _COST, "Nothing was spent on remote services."),
     )
 
 
-Column = tuple[str, Callable[[Row], str]]
-
-
-def _of(key: str) -> Callable[[Row], str]:
-    return lambda row: _cell(row.get(key))
-
-
-def _share(key: str, digits: int = 1) -> Callable[[Row], str]:
-    return lambda row: f"{100 * row[key]:.{digits}f} %"
-
-
-def _time(key: str) -> Callable[[Row], str]:
-    # UTC to the second is enough for a person; the JSON has the rest.
-    return lambda row: f"{str(row[key])[:19].replace('T', ' ')}Z" if row.get(key) else "-"
+def roll_up_tables(roll_up: RollUp) -> tuple[Table, ...]:
+    """Return the tables of a week or a month in reading order."""
+    return (
+        bridge_table(roll_up.bridge, roll_up.kind),
+        by_strategy_table(roll_up.by_strategy, roll_up.bridge),
+        by_symbol_table(roll_up.by_symbol),
+        _sessions(roll_up),
+        _slippage(roll_up),
+        _denied_by_limit(roll_up),
+        _matured_by_source(roll_up),
+        _spent(roll_up),
+        rows_table(
+            "Incidents",
+            [row for day in roll_up.days for row in day.incidents],
+            _INCIDENT,
+            "Nothing went wrong.",
+            is_long=True,
+        ),
+        tomorrow_table(roll_up.days[-1].tomorrow),
+    )
 
 
 _ORDER: tuple[Column, ...] = (
-    ("symbol", _of("symbol")),
-    ("side", _of("side")),
-    ("quantity", _of("quantity")),
-    ("limit", _of("limit_price")),
-    ("state", _of("state")),
-    ("filled", _of("filled_quantity")),
-    ("avg price", _of("filled_avg_price")),
-    ("why", _of("reason")),
+    ("symbol", of("symbol")),
+    ("side", of("side")),
+    ("quantity", of("quantity")),
+    ("limit", of("limit_price")),
+    ("state", of("state")),
+    ("filled", of("filled_quantity")),
+    ("avg price", of("filled_avg_price")),
+    ("why", of("reason")),
 )
 _FILL: tuple[Column, ...] = (
-    ("at", _time("at")),
-    ("symbol", _of("symbol")),
-    ("side", _of("side")),
-    ("quantity", _of("quantity")),
-    ("price", _of("price")),
-    ("decided at", _of("decision_price")),
-    ("slippage bps", _of("slippage_bps")),
-    ("told by", _of("origin")),
+    ("at", clock("at")),
+    ("symbol", of("symbol")),
+    ("side", of("side")),
+    ("quantity", of("quantity")),
+    ("price", of("price")),
+    ("decided at", of("decision_price")),
+    ("slippage bps", of("slippage_bps")),
+    ("told by", of("origin")),
+)
+_TRADE: tuple[Column, ...] = (
+    ("symbol", of("symbol")),
+    ("side", of("side")),
+    ("quantity", of("quantity")),
+    ("signal", of("signal")),
+    ("P", share("confidence")),
+    ("behind it", of("strategies")),
+    ("forecast", of("forecast_source")),
+    ("age, min", of("forecast_age_minutes")),
+    ("its P", share("forecast_confidence")),
+    ("arrival", of("arrival_price")),
+    ("fill", price("fill_price")),
+    ("bps", of("slippage_bps")),
+    ("assumed", of("assumed_bps")),
+    ("USD", of("slippage_usd")),
+)
+_MATURED: tuple[Column, ...] = (
+    ("symbol", of("symbol")),
+    ("source", of("source")),
+    ("model", of("model")),
+    ("made from data of", of("data_cutoff")),
+    ("sessions", of("horizon")),
+    ("P(up)", share("probability_up")),
+    ("base rate", share("base_rate")),
+    ("came", share("outcome", 2)),
+    ("right", lambda row: "yes" if row["was_right"] else "no"),
+    ("in 80 % band", lambda row: "yes" if row["is_inside_80"] else "no"),
 )
 _SIGNAL: tuple[Column, ...] = (
-    ("symbol", _of("symbol")),
-    ("action", _of("action")),
-    ("confidence", _share("confidence")),
+    ("symbol", of("symbol")),
+    ("action", of("action")),
+    ("confidence", share("confidence")),
     ("strength", lambda row: f"{row['strength']:.2f}"),
-    ("expected", _share("expected_return", 2)),
-    ("Kelly weight", _share("kelly_weight", 2)),
-    ("target", _of("target_quantity")),
-    ("why", _of("reason")),
+    ("expected", share("expected_return", 2)),
+    ("Kelly weight", share("kelly_weight", 2)),
+    ("target", of("target_quantity")),
+    ("why", of("reason")),
 )
 _FORECAST: tuple[Column, ...] = (
-    ("symbol", _of("symbol")),
-    ("source", _of("source")),
-    ("model", _of("model")),
-    ("sessions", _of("horizon")),
-    ("P(up)", _share("probability_up")),
-    ("confidence", _share("confidence")),
+    ("symbol", of("symbol")),
+    ("source", of("source")),
+    ("model", of("model")),
+    ("sessions", of("horizon")),
+    ("P(up)", share("probability_up")),
+    ("confidence", share("confidence")),
     ("low", lambda row: f"{100 * row['quantiles'][0]:+.1f} %"),
     ("middle", lambda row: f"{100 * row['quantiles'][len(row['quantiles']) // 2]:+.1f} %"),
     ("high", lambda row: f"{100 * row['quantiles'][-1]:+.1f} %"),
-    ("data until", _of("data_cutoff")),
+    ("data until", of("data_cutoff")),
 )
 _SENTIMENT: tuple[Column, ...] = (
-    ("symbol", _of("symbol")),
-    ("label", _of("label")),
+    ("symbol", of("symbol")),
+    ("label", of("label")),
     ("score", lambda row: f"{row['score']:+.2f}"),
-    ("confidence", _share("confidence")),
-    ("source", _of("source")),
-    ("headlines", _of("headlines")),
+    ("confidence", share("confidence")),
+    ("source", of("source")),
+    ("headlines", of("headlines")),
 )
 _RUN: tuple[Column, ...] = (
-    ("run", _of("kind")),
-    ("started", _time("started_at")),
-    ("state", _of("state")),
-    ("outcome", _of("reason")),
+    ("run", of("kind")),
+    ("started", clock("started_at")),
+    ("state", of("state")),
+    ("outcome", of("reason")),
 )
 _INCIDENT: tuple[Column, ...] = (
-    ("at", _time("at")),
-    ("kind", _of("kind")),
-    ("symbol", _of("symbol")),
-    ("what", _of("text")),
+    ("at", clock("at")),
+    ("kind", of("kind")),
+    ("symbol", of("symbol")),
+    ("what", of("text")),
 )
 _COST: tuple[Column, ...] = (
-    ("at", _time("at")),
-    ("provider", _of("provider")),
-    ("USD", _of("amount_usd")),
-    ("for", _of("detail")),
+    ("at", clock("at")),
+    ("provider", of("provider")),
+    ("USD", of("amount_usd")),
+    ("for", of("detail")),
 )
 
 
-def _rows(title: str, rows: Sequence[Row], columns: Sequence[Column], empty: str) -> Table:
+def bridge_table(bridge: Bridge, period: str) -> Table:
+    """Return the way from equity to equity."""
+    rows = (
+        (f"Equity before the {period}", money(bridge.equity_start, signed=False)),
+        ("Realized P&L", money(bridge.realized_pnl)),
+        ("Change in unrealized P&L", money(bridge.unrealized_pnl_change)),
+        ("Fees", money(-bridge.fees)),
+        ("Dividends", money(bridge.dividends)),
+        ("Interest", money(bridge.interest)),
+        ("Deposits and withdrawals", money(bridge.transfers)),
+        ("Corporate actions and other", money(bridge.other)),
+        ("Unexplained residual", money(bridge.residual)),
+        (f"Equity after the {period}", money(bridge.equity_end, signed=False)),
+    )
+    return Table("Account bridge", ("", "USD"), rows, "", total=True)
+
+
+def _activities(report: EndOfDayReport) -> Table:
+    columns: tuple[Column, ...] = (
+        ("at", clock("at")),
+        ("kind", of("kind")),
+        ("symbol", of("symbol")),
+        ("USD", of("cash")),
+        ("broker's activity", of("activity_id")),
+        ("what", of("description")),
+        ("explains the residual", lambda row: "maybe" if row["may_explain"] else ""),
+    )
+    shown = columns if report.bridge.residual else columns[:-1]
+    empty = "No fee, dividend, interest or transfer was booked."
+    return rows_table("Booked besides executions", report.activities, shown, empty)
+
+
+def by_strategy_table(parts: Sequence[StrategyPnl], bridge: Bridge) -> Table:
+    """Return the P&L of each strategy, and what belongs to none of them."""
+    rows = [(one.strategy, ", ".join(one.symbols), money(one.pnl)) for one in parts]
+    earned = sum((one.pnl for one in parts), ZERO)
+    if rows:
+        rest = bridge.pnl - bridge.realized_pnl - bridge.unrealized_pnl_change
+        rows += [
+            ("fees, dividends, interest, other", "", money(rest)),
+            ("all", "", money(earned + rest)),
+        ]
+    headings = ("strategy", "symbols", "P&L")
     return Table(
-        title=title,
-        headings=tuple(heading for heading, _ in columns),
-        rows=tuple(tuple(read(row) for _, read in columns) for row in rows),
-        empty=empty,
+        "P&L by strategy", headings, tuple(rows), "Nothing was held or traded.", total=True
     )
 
 
-def _bridge(report: EndOfDayReport) -> Table:
-    bridge = report.bridge
-    parts = (
-        ("Equity before the session", bridge.equity_start, False),
-        ("Realized P&L", bridge.realized_pnl, True),
-        ("Change in unrealized P&L", bridge.unrealized_pnl_change, True),
-        ("Fees", -bridge.fees, True),
-        ("Dividends", bridge.dividends, True),
-        ("Interest", bridge.interest, True),
-        ("Deposits and withdrawals", bridge.transfers, True),
-        ("Corporate actions and other", bridge.other, True),
-        ("Unexplained residual", bridge.residual, True),
-        ("Equity after the session", bridge.equity_end, False),
-    )
-    rows = tuple(
-        (name, f"{cents(value):+,.2f}" if signed and value else f"{cents(value):,.2f}")
-        for name, value, signed in parts
-    )
-    return Table("Account bridge", ("", "USD"), rows, "")
-
-
-def _by_symbol(report: EndOfDayReport) -> Table:
-    rows = tuple(
+def by_symbol_table(parts: Sequence[SymbolPnl]) -> Table:
+    """Return the P&L of each symbol."""
+    rows: list[tuple[str, ...]] = [
         (
             one.symbol,
-            _cell(f"{one.quantity:f}"),
-            f"{cents(one.value):,.2f}",
-            f"{cents(one.realized_pnl):+,.2f}",
-            f"{cents(one.unrealized_pnl_change):+,.2f}",
-            f"{cents(one.pnl):+,.2f}",
+            f"{one.quantity:f}",
+            money(one.value, signed=False),
+            money(one.realized_pnl),
+            money(one.unrealized_pnl_change),
+            money(one.pnl),
         )
-        for one in report.by_symbol
-    )
+        for one in parts
+    ]
+    if rows:
+        sums = [
+            sum((read(one) for one in parts), ZERO) for read in (_realized, _unrealized, _whole)
+        ]
+        value = sum((one.value for one in parts), ZERO)
+        rows.append(("all", "", money(value, signed=False), *map(money, sums)))
     headings = ("symbol", "quantity", "value", "realized", "unrealized", "P&L")
-    return Table("P&L by symbol", headings, rows, "Nothing was held or traded.")
+    return Table("P&L by symbol", headings, tuple(rows), "Nothing was held or traded.", total=True)
+
+
+def _realized(one: SymbolPnl) -> Decimal:
+    return one.realized_pnl
+
+
+def _unrealized(one: SymbolPnl) -> Decimal:
+    return one.unrealized_pnl_change
+
+
+def _whole(one: SymbolPnl) -> Decimal:
+    return one.pnl
+
+
+def _trades(report: EndOfDayReport) -> Table:
+    table = rows_table("Trades", report.trades, _TRADE, "Nothing was traded.")
+    summary = slippage_summary(report.trades)
+    if summary is None:
+        return table
+    last = ("all", *("" for _ in _TRADE[1:-3]))
+    figures = (
+        f"{summary['mean_bps']:.1f}",
+        f"{summary['assumed_bps']:f}",
+        f"{summary['cost_usd']:f}",
+    )
+    return Table(
+        table.title, table.headings, (*table.rows, (*last, *figures)), table.empty, total=True
+    )
 
 
 def _denied(report: EndOfDayReport) -> Table:
     rows = tuple(
         (
-            _cell(order["symbol"]),
+            cell(order["symbol"]),
             f"{order['side']} {order['quantity']}",
-            _cell(check["limit"]),
-            _cell(check["figure"]),
-            _cell(check["bound"]),
+            cell(check["limit"]),
+            cell(check["figure"]),
+            cell(check["bound"]),
         )
         for order in report.denied
         for check in order["checks"]
@@ -182,5 +275,112 @@ def _denied(report: EndOfDayReport) -> Table:
     return Table("Denied by our limits", headings, rows, "No order was denied.")
 
 
-def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
+def _spending(report: EndOfDayReport) -> Table:
+    rows = tuple(
+        (
+            one.name,
+            money(one.spent, signed=False),
+            "-" if one.budget is None else money(one.budget, signed=False),
+            f"{100 * one.spent / one.budget:.1f} %" if one.budget else "-",
+        )
+        for one in report.spending
+    )
+    headings = ("remote services", "spent, USD", "budget, USD", "used")
+    return Table("Costs against budgets", headings, rows, "Nothing is known of costs.")
+
+
+def tomorrow_table(tomorrow: Tomorrow | None) -> Table:
+    """Return the next session's calendar."""
+    title, headings = "The next session", ("", "")
+    if tomorrow is None:
+        return Table(title, headings, (), "No session is known after this one.")
+    opens, closes = (
+        f"{at.astimezone(_NEW_YORK):%H:%M}" for at in (tomorrow.opens_at, tomorrow.closes_at)
+    )
+    hours = f"{opens} to {closes}{', a half day' if tomorrow.is_half_day else ''}"
+    closed = ", ".join(f"{date:%A, %d %B}" for date in tomorrow.closed_between)
+    rows = [("Day", f"{tomorrow.date:%A, %d %B %Y}"), ("Open, New York time", hours)]
+    if closed:
+        rows.append(("Closed before it", closed))
+    return Table(title, headings, tuple(rows), "")
+
+
+def _sessions(roll_up: RollUp) -> Table:
+    rows = tuple(
+        (
+            f"{day.session_date:%a %d %b}",
+            money(day.bridge.pnl),
+            f"{100 * day.bridge.pnl / day.bridge.equity_start:+.2f} %",
+            money(day.bridge.equity_end, signed=False),
+            f"{100 * max((p.value for p in day.drawdown_curve), default=ZERO):.2f} %",
+            str(len(day.fills)),
+            str(len(day.denied)),
+            str(len(day.incidents)),
+            money(day.bridge.residual),
+            str(day.revision),
+        )
+        for day in roll_up.days
+    )
+    headings = (
+        "session",
+        "P&L",
+        "of equity",
+        "equity",
+        "drawdown",
+        "fills",
+        "denied",
+        "incidents",
+        "residual",
+        "revision",
+    )
+    return Table("Sessions", headings, rows, "")
+
+
+def _slippage(roll_up: RollUp) -> Table:
+    rows = []
+    for day in roll_up.days:
+        summary = slippage_summary(day.trades)
+        if summary is not None:
+            figures = (summary["mean_bps"], summary["assumed_bps"])
+            told = (f"{figures[0]:.1f}", f"{figures[1]:f}", money(summary["cost_usd"]))
+            rows.append((f"{day.session_date:%a %d %b}", str(len(day.trades)), *told))
+    headings = ("session", "trades", "bps", "assumed", "USD")
+    return Table("Slippage against the assumption", headings, tuple(rows), "Nothing was traded.")
+
+
+def _denied_by_limit(roll_up: RollUp) -> Table:
+    counts = Counter(
+        str(check["limit"])
+        for day in roll_up.days
+        for order in day.denied
+        for check in order["checks"]
+    )
+    rows = tuple((name, str(count)) for name, count in sorted(counts.items()))
+    return Table("Denied by our limits", ("limit", "orders"), rows, "No order was denied.")
+
+
+def _matured_by_source(roll_up: RollUp) -> Table:
+    scored: dict[str, list[Row]] = {}
+    for day in roll_up.days:
+        for row in day.matured:
+            scored.setdefault(f"{row['source']} {row['model']}", []).append(row)
+    rows = tuple(
+        (
+            name,
+            str(len(found)),
+            f"{100 * sum(row['was_right'] for row in found) / len(found):.1f} %",
+            f"{100 * sum(row['is_inside_80'] for row in found) / len(found):.1f} %",
+        )
+        for name, found in sorted(scored.items())
+    )
+    headings = ("source", "matured", "direction right", "in 80 % band")
+    return Table("Forecasts that matured", headings, rows, "None matured.")
+
+
+def _spent(roll_up: RollUp) -> Table:
+    sums: dict[str, Decimal] = {}
+    for day in roll_up.days:
+        for row in day.costs:
+            sums[row["provider"]] = sums.get(row["provider"], ZERO) + Decimal(row["amount_usd"])
+    rows = tuple((name, money(amount, signed=False)) for name, amount in sorted(sums.items()))
+    return Table("Costs", ("provider", "USD"), rows, "Nothing was spent on remote services.")

@@ -1,26 +1,31 @@
 """Put a report on disk: all of its files, whole, or those that were there before."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from domain.errors import StorageError
-from reports.model import EndOfDayReport
+from reports.model import EndOfDayReport, RollUp
 from reports.render import FORMATS, render
 
 DIRECTORY = "reports"
 
 
-def report_directory(state: Path, report: EndOfDayReport) -> Path:
-    """Return where the files of a session lie."""
-    return state / DIRECTORY / report.session_date.isoformat()
+def report_directory(state: Path, report: EndOfDayReport | RollUp) -> Path:
+    """Return where the files of a session, a week or a month lie."""
+    name = report.name if isinstance(report, RollUp) else report.session_date.isoformat()
+    return state / DIRECTORY / name
 
 
 def write(
-    state: Path, report: EndOfDayReport, formats: Iterable[str] = tuple(FORMATS)
+    state: Path, report: EndOfDayReport | RollUp, formats: Iterable[str] = tuple(FORMATS)
 ) -> tuple[Path, ...]:
     """Render and write; each file is replaced at once.
+
+    ``report.html`` is the newest revision of a session; one that it supersedes is kept, as
+    ``report.1.html`` and so on.
 
     Raises:
         StorageError: the disk refused; the files are what they were.
@@ -31,9 +36,25 @@ def write(
     directory = report_directory(state, report)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if isinstance(report, EndOfDayReport):
+            _keep_superseded(directory, report.revision)
         return tuple(_replace(directory / f"report.{form}", text) for form, text in rendered)
     except OSError as exc:
         raise StorageError(f"{directory} could not be written ({exc}); free the disk") from exc
+
+
+def _keep_superseded(directory: Path, revision: int) -> None:
+    """Give the files of an earlier revision a name of their own before they are replaced."""
+    try:
+        before = json.loads((directory / "report.json").read_text(encoding="utf-8"))["revision"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if not (isinstance(before, int) and before < revision):
+        return
+    for form in FORMATS:
+        current, kept = directory / f"report.{form}", directory / f"report.{before}.{form}"
+        if current.exists() and not kept.exists():
+            os.link(current, kept)
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -1,42 +1,32 @@
-"""``report``: the end-of-day report again, from the database alone."""
+"""``report``: the reports again, from the database, or from the broker where there is none."""
+
+import datetime as dt
 
 from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import load, state_directory
-from daemon.reporting import next_session, read_report
+from daemon.report_dates import next_session, yardsticks, yardsticks_of
+from daemon.reporting import digest, read_report, read_roll_up
 from domain.errors import BadArgument
 from marketdata.session_calendar import NyseCalendar
 from reports.document import document
+from reports.model import EndOfDayReport, RollUp
 from reports.render import FORMATS, headline
+from reports.roll_up import MONTH, WEEK
 from reports.write import write
 from state.reader import Reader
 
 
-def report(options: Options, *, date: str | None, formats: str) -> None:
+def report(
+    options: Options, *, date: str | None, formats: str, week: bool = False, month: bool = False
+) -> None:
     """Write the files again, the same bytes, and say where they are."""
-    wanted = arguments.session_date(date)
-    chosen = [form.strip() for form in formats.split(",") if form.strip()]
-    for form in chosen:
-        if form not in FORMATS:
-            raise BadArgument(f"--format {form}: unknown; choose from {', '.join(FORMATS)}")
-    directory = state_directory(load(options.config))
-    with Reader(directory) as reader:
-        issued = reader.reports()
-    known = [row["session_date"] for row in issued]
-    if not known:
-        raise BadArgument("no report was made yet; it is written after the close")
-    on = wanted.isoformat() if wanted else known[0]
-    if on not in known:
-        raise BadArgument(f"--date {on}: no report; there are {known[-1]} to {known[0]}")
-    row = issued[known.index(on)]
-    calendar = NyseCalendar()
-    day = arguments.session_date(on)
-    session = calendar.session_on(day) if day else None
-    if day is None or session is None:
-        raise BadArgument(f"--date {on}: the exchange was closed")
-    made = read_report(directory, day, next_session(calendar, session), row["revision"])
-    paths = write(directory, made, chosen)
+    chosen = _formats(formats)
+    if week and month:
+        raise BadArgument("--week, --month: choose one of them")
+    made = _made(options, arguments.session_date(date), kind=_kind(week=week, month=month))
+    paths = write(state_directory(load(options.config)), made, chosen)
     if options.json:
         print_json(document(made))
         return
@@ -44,3 +34,43 @@ def report(options: Options, *, date: str | None, formats: str) -> None:
     out.print(headline(made))
     for path in paths:
         out.print(str(path))
+
+
+def _formats(formats: str) -> list[str]:
+    chosen = [form.strip() for form in formats.split(",") if form.strip()]
+    for form in chosen:
+        if form not in FORMATS:
+            raise BadArgument(f"--format {form}: unknown; choose from {', '.join(FORMATS)}")
+    return chosen
+
+
+def _kind(*, week: bool, month: bool) -> str | None:
+    return WEEK if week else MONTH if month else None
+
+
+def _made(options: Options, wanted: dt.date | None, *, kind: str | None) -> EndOfDayReport | RollUp:
+    config = load(options.config)
+    directory = state_directory(config)
+    with Reader(directory) as reader:
+        issued = {row["session_date"]: row for row in reader.reports()}
+    if not issued:
+        raise BadArgument("no report was made yet; it is written after the close")
+    known = sorted(issued)
+    calendar, sticks = NyseCalendar(), yardsticks(config)
+    if kind is not None:
+        day = wanted or dt.date.fromisoformat(known[-1])
+        return read_roll_up(directory, kind, day, calendar=calendar, yardsticks=sticks)
+    on = wanted.isoformat() if wanted else known[-1]
+    if on not in issued:
+        raise BadArgument(f"--date {on}: no report; there are {known[0]} to {known[-1]}")
+    day = dt.date.fromisoformat(on)
+    session = calendar.session_on(day)
+    if session is None:
+        raise BadArgument(f"--date {on}: the exchange was closed")
+    following, row = next_session(calendar, session), issued[on]
+    sticks = yardsticks_of(directory, day, sticks)
+    made = read_report(directory, day, following, row["revision"], yardsticks=sticks)
+    if digest(made) == row["digest"]:
+        return made
+    # Changed since it was issued: the next revision, as the daemon will number it.
+    return read_report(directory, day, following, row["revision"] + 1, yardsticks=sticks)

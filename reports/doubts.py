@@ -1,0 +1,74 @@
+"""Why a report is provisional: what belongs in it and may still come or change."""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+
+from domain.errors import DataError
+from domain.fees import FeeTrade, day_fees
+from domain.money import CENT, ZERO, cents, decimal
+from domain.orders import OrderState, Side
+from reports.model import Row
+
+
+def doubts(
+    *,
+    session_date: dt.date,
+    mode: str,
+    end: Row,
+    held: Sequence[Row],
+    orders: Sequence[Row],
+    fills: Sequence[Row],
+    fees_posted: Decimal,
+) -> tuple[str, ...]:
+    """Tell them, in sentences; empty when the report is final.
+
+    Args:
+        session_date: the session.
+        mode: only a live account is charged regulatory fees.
+        end: the last reading of equity and cash of the session.
+        held: the positions that were read with it.
+        orders: of the session.
+        fills: of the session.
+        fees_posted: fees that the broker booked, above 0.
+    """
+    found = [*_open_orders(orders), *_two_readings(end, held)]
+    if mode == "live":
+        found += _late_fees(session_date, fills, fees_posted)
+    return tuple(found)
+
+
+def _open_orders(orders: Sequence[Row]) -> list[str]:
+    left = sorted({str(o["symbol"]) for o in orders if not OrderState(o["state"]).is_terminal})
+    return [f"Orders have not ended yet: {', '.join(left)}."] if left else []
+
+
+def _two_readings(end: Row, held: Sequence[Row]) -> list[str]:
+    """The broker tells equity, and again as cash and positions; a stale figure shows here."""
+    if any(row["price"] is None for row in held):
+        return ["A position had no price when the day was closed."]
+    value = sum((decimal(row["quantity"]) * decimal(row["price"]) for row in held), ZERO)
+    apart = decimal(end["equity"]) - decimal(end["cash"]) - value
+    if abs(apart) < CENT:
+        return []
+    told = f"The broker's equity is {cents(apart):+,.2f} USD apart from its cash and positions"
+    return [f"{told}: one of the figures lags."]
+
+
+def _late_fees(session_date: dt.date, fills: Sequence[Row], posted: Decimal) -> list[str]:
+    trades = [
+        FeeTrade(
+            side=Side(fill["side"]),
+            quantity=decimal(fill["quantity"]),
+            price=decimal(fill["price"]),
+            trade_id=str(fill["broker_order_id"]),
+        )
+        for fill in fills
+    ]
+    try:
+        expected = day_fees(session_date, trades).total
+    except DataError as exc:
+        return [f"Fees cannot be checked: {exc}."] if trades else []
+    if posted + CENT >= expected:
+        return []
+    return [f"Fees of about {expected} USD are due, {cents(posted)} are posted so far."]

@@ -1,0 +1,347 @@
+"""P&L by strategy, doubts, late fees, revisions on disk, and the roll-ups."""
+
+import dataclasses
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.clock import ManualClock
+from domain.errors import DataError
+from reports.attribution import NOBODY, by_strategy, shares
+from reports.build import build
+from reports.doubts import doubts
+from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl
+from reports.pnl import moved_at
+from reports.render import FORMATS, render
+from reports.roll_up import period_of, roll_up
+from reports.trades import slippage_summary, trades
+from reports.write import write
+from state.equity import EquityCurve
+from state.reader import Reader
+from state.store import Store
+
+MONDAY = dt.date(2026, 6, 1)
+AT = dt.datetime(2026, 6, 1, 20, 5, tzinfo=dt.UTC)
+ZERO = Decimal(0)
+
+
+def part(strategy: str, expected: float, action: str = "BUY", horizon: int = 10) -> dict[str, Any]:
+    return {
+        "strategy": strategy,
+        "expected_return": expected,
+        "action": action,
+        "horizon": horizon,
+    }
+
+
+def pnl_of(symbol: str, amount: str) -> SymbolPnl:
+    return SymbolPnl(
+        symbol=symbol,
+        quantity=Decimal(1),
+        value=ZERO,
+        realized_pnl=ZERO,
+        unrealized_pnl_change=Decimal(amount),
+    )
+
+
+def test_those_who_acted_share_by_what_they_expected_per_session() -> None:
+    parts = [
+        part("forecast", 0.06, horizon=20),
+        part("momentum", 0.01),
+        part("dissenter", -0.05, "SELL"),
+        part("idle", 0.05, "HOLD"),
+    ]
+
+    assert shares(parts, 1) == {"forecast": Decimal("0.75"), "momentum": Decimal("0.25")}
+    assert shares(parts, -1) == {"dissenter": 1}
+
+
+def test_a_position_that_is_only_kept_belongs_to_who_leans_its_way() -> None:
+    parts = [part("forecast", 0.06, "HOLD"), part("momentum", -0.01, "HOLD")]
+
+    assert shares(parts, 1) == {"forecast": 1}
+    assert shares([], 1) == {}
+
+
+def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
+    before = [{"symbol": "AAA", "parts": [part("momentum", 0.02)]}]
+    asked: list[dt.date] = []
+
+    def signals_of(date: dt.date) -> list[dict[str, Any]]:
+        asked.append(date)
+        return before
+
+    parts = by_strategy(
+        [pnl_of("AAA", "10"), pnl_of("ZZZ", "-1")],
+        signs={"AAA": 1, "ZZZ": 1},
+        signals=[],
+        ordered_on={"AAA": MONDAY},
+        signals_of=signals_of,
+    )
+
+    assert asked == [MONDAY]
+    assert [(one.strategy, one.symbols, one.pnl) for one in parts] == [
+        ("momentum", ("AAA",), Decimal("10.00")),
+        (NOBODY, ("ZZZ",), Decimal("-1.00")),
+    ]
+
+
+MONEY = st.decimals(min_value=-100_000, max_value=100_000, places=6)
+
+
+@given(
+    st.lists(st.tuples(MONEY, st.lists(st.floats(-0.5, 0.5), max_size=4)), min_size=1, max_size=6)
+)
+def test_the_parts_of_the_strategies_are_the_whole_to_the_cent(
+    book: list[tuple[Decimal, list[float]]],
+) -> None:
+    symbols = [pnl_of(f"S{n}", str(amount)) for n, (amount, _) in enumerate(book)]
+    signals = [
+        {"symbol": f"S{n}", "parts": [part(f"s{k}", value) for k, value in enumerate(wishes)]}
+        for n, (_, wishes) in enumerate(book)
+    ]
+
+    parts = by_strategy(
+        symbols, signs={}, signals=signals, ordered_on={}, signals_of=lambda _date: []
+    )
+
+    whole = sum((one.pnl for one in symbols), ZERO)
+    assert sum((one.pnl for one in parts), ZERO) == whole.quantize(Decimal("0.01"))
+
+
+def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
+    order = {
+        "client_order_id": "c1",
+        "symbol": "AAA",
+        "side": "sell",
+        "leg": "exit",
+        "filled_quantity": "100",
+        "filled_avg_price": "99.90",
+        "decision_price": "100",
+        "sent_at": "2026-06-01T13:20:00+00:00",
+    }
+    signal = {
+        "symbol": "AAA",
+        "action": "SELL",
+        "confidence": 0.6,
+        "parts": [part("a", -0.1, "SELL"), part("b", 0.1)],
+    }
+    forecast = {
+        "symbol": "AAA",
+        "source": "local",
+        "as_of": "2026-06-01T12:30:00+00:00",
+        "confidence": 0.7,
+    }
+    report = a_report(MONDAY)
+
+    (row,) = trades([order], signals=[signal], forecasts=[forecast], yardsticks=report.yardsticks)
+
+    assert row["slippage_bps"] == "10.0"
+    assert row["slippage_usd"] == "10"
+    assert row["forecast_age_minutes"] == 50.0
+    assert row["strategies"] == "a"
+    summary = slippage_summary([row])
+    assert summary is not None
+    assert summary["cost_usd"] == 10
+    assert slippage_summary([]) is None
+
+
+def doubts_of(**changes: Any) -> tuple[str, ...]:
+    given_: dict[str, Any] = {
+        "session_date": dt.date(2026, 6, 3),
+        "mode": "live",
+        "end": {"equity": "1000", "cash": "500"},
+        "held": [{"quantity": "5", "price": "100"}],
+        "orders": [{"symbol": "AAA", "state": "filled"}],
+        "fills": [],
+        "fees_posted": ZERO,
+        **changes,
+    }
+    return doubts(**given_)
+
+
+SOLD = {"side": "sell", "quantity": "200", "price": "38.55", "broker_order_id": "b"}
+
+
+def test_a_settled_day_leaves_no_doubt() -> None:
+    assert doubts_of() == ()
+    assert doubts_of(fills=[SOLD], fees_posted=Decimal("0.21")) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"orders": [{"symbol": "AAA", "state": "unknown"}]}, "not ended"),
+        ({"end": {"equity": "1000.02", "cash": "500"}}, "lags"),
+        ({"held": [{"quantity": "5", "price": None}]}, "no price"),
+        ({"fills": [SOLD]}, "0.21 USD are due"),
+        ({"fills": [SOLD], "session_date": dt.date(2020, 1, 2)}, "cannot be checked"),
+    ],
+)
+def test_r01_r04_what_may_still_come_makes_it_provisional(
+    changes: dict[str, Any], why: str
+) -> None:
+    (told,) = doubts_of(**changes)
+
+    assert why in told
+
+
+def test_a_paper_account_pays_no_fees_to_wait_for() -> None:
+    assert doubts_of(mode="paper", fills=[SOLD]) == ()
+
+
+def test_r01_a_fee_counts_when_it_was_posted_and_an_execution_when_it_happened() -> None:
+    fee = {"kind": "fee", "at": "2026-06-01T04:00", "booked_at": "2026-06-02T12:30"}
+
+    assert moved_at(fee) == "2026-06-02T12:30"
+    assert moved_at({**fee, "kind": "fill"}) == "2026-06-01T04:00"
+
+
+def a_report(
+    date: dt.date, *, start: str = "1000", end: str = "1001", **changes: Any
+) -> EndOfDayReport:
+    bridge = Bridge(
+        equity_start=Decimal(start),
+        equity_end=Decimal(end),
+        realized_pnl=ZERO,
+        unrealized_pnl_change=Decimal(end) - Decimal(start),
+        fees=ZERO,
+        dividends=ZERO,
+        interest=ZERO,
+        transfers=ZERO,
+        other=ZERO,
+    )
+    empty: dict[str, Any] = dict.fromkeys(
+        ("orders", "fills", "denied", "signals", "forecasts", "sentiment", "runs"), ()
+    )
+    point = Point(at=dt.datetime.combine(date, dt.time(20), dt.UTC), value=Decimal("0.01"))
+    values: dict[str, Any] = {
+        **empty,
+        "session_date": date,
+        "revision": 1,
+        "mode": "paper",
+        "account_tail": "0001",
+        "tomorrow": None,
+        "bridge": bridge,
+        "by_symbol": (pnl_of("AAA", str(bridge.change)),),
+        "by_strategy": (StrategyPnl(strategy="momentum", symbols=("AAA",), pnl=bridge.change),),
+        "incidents": (),
+        "costs": (
+            {
+                "at": "2026-06-01T12:00:00+00:00",
+                "provider": "gpu",
+                "amount_usd": "1.5",
+                "detail": "",
+            },
+        ),
+        "notes": (),
+        "equity_curve": (point,),
+        "position_curves": {},
+        "drawdown_curve": (point,),
+        **changes,
+    }
+    return EndOfDayReport(**values)
+
+
+def test_r01_a_later_revision_stands_beside_the_one_it_supersedes(tmp_path: Path) -> None:
+    write(tmp_path, a_report(MONDAY, doubts=("fees are due",)), ["json", "md"])
+    folder = tmp_path / "reports" / "2026-06-01"
+    first = (folder / "report.json").read_bytes()
+    assert json.loads(first)["provisional"] is True
+
+    write(tmp_path, a_report(MONDAY, revision=2), ["json", "md"])
+    write(tmp_path, a_report(MONDAY, revision=2), ["json", "md"])
+
+    assert (folder / "report.1.json").read_bytes() == first
+    assert json.loads((folder / "report.json").read_bytes())["revision"] == 2
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.1.json",
+        "report.1.md",
+        "report.json",
+        "report.md",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "day", "name", "first", "last"),
+    [
+        ("week", dt.date(2026, 6, 5), "2026-W23", dt.date(2026, 6, 1), dt.date(2026, 6, 7)),
+        ("week", dt.date(2026, 1, 1), "2026-W01", dt.date(2025, 12, 29), dt.date(2026, 1, 4)),
+        ("month", dt.date(2026, 12, 31), "2026-12", dt.date(2026, 12, 1), dt.date(2026, 12, 31)),
+        ("month", dt.date(2024, 2, 3), "2024-02", dt.date(2024, 2, 1), dt.date(2024, 2, 29)),
+    ],
+)
+def test_a_period_has_a_name_and_two_ends(
+    kind: str, day: dt.date, name: str, first: dt.date, last: dt.date
+) -> None:
+    assert period_of(kind, day) == (name, first, last)
+
+
+WEEK = [MONDAY + dt.timedelta(days=number) for number in range(5)]
+
+
+def test_a_week_is_the_sum_of_its_sessions_to_the_cent() -> None:
+    days = [a_report(date, start=str(1000 + n), end=str(1001 + n)) for n, date in enumerate(WEEK)]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert (week.bridge.equity_start, week.bridge.equity_end) == (1000, 1005)
+    assert week.bridge.residual == 0
+    assert week.by_symbol[0].pnl == week.by_strategy[0].pnl == 5
+    assert week.is_complete
+    assert week.is_reconciled
+    assert not week.is_provisional
+    for form in sorted(FORMATS):
+        assert render(week, form) == render(week, form)
+    assert json.loads(render(week, "json"))["name"] == "2026-W23"
+    assert "7.50" in render(week, "csv")
+
+
+def test_a_week_says_what_is_missing_and_what_is_not_over() -> None:
+    week = roll_up("week", "2026-W23", [a_report(WEEK[0]), a_report(WEEK[2])], WEEK)
+
+    assert week.missing == (WEEK[1],)
+    assert not week.is_complete
+    assert week.is_provisional
+    assert "No books of 02 Jun" in render(week, "md")
+
+
+def test_a_week_with_a_day_that_does_not_close_does_not_close() -> None:
+    days = [a_report(date) for date in WEEK]
+    broken = dataclasses.replace(days[0].bridge, equity_end=Decimal("1001.01"))
+    days[0] = dataclasses.replace(days[0], bridge=broken)
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert not week.is_reconciled
+    assert "NOT RECONCILED" in render(week, "md").splitlines()[2]
+
+
+def test_a_period_without_a_report_is_refused() -> None:
+    with pytest.raises(DataError, match="no session of this month"):
+        roll_up("month", "2026-06", [], WEEK)
+
+
+def test_drawdown_is_from_the_highest_equity_and_exposure_is_of_equity(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, clock=ManualClock(AT))
+    curve = EquityCurve(store)
+    for minute, equity in enumerate(("1000", "1100", "990")):
+        curve.record(
+            AT + dt.timedelta(minutes=minute),
+            session_date=MONDAY,
+            equity=Decimal(equity),
+            cash=Decimal(equity),
+            positions=[],
+        )
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, MONDAY, next_session=None, revision=1)
+
+    assert [point.value for point in report.drawdown_curve] == [0, 0, Decimal("0.1")]
+    assert [point.value for point in report.exposure_curves["gross"]] == [0, 0, 0]
