@@ -51,7 +51,7 @@ _LARGEST_BODY_BYTES = 64 * 1024 * 1024
 def measure() -> list[Row]:
     """Time 100 and 500 symbols in both encodings, and requests a minute."""
     model = ModelStore().load(_MODEL)
-    with _serving() as (url, token):
+    with tempfile.TemporaryDirectory() as directory, serving(Path(directory)) as (url, token):
         return asyncio.run(_measured(model, url, token))
 
 
@@ -59,12 +59,12 @@ async def _measured(model: StoredModel, url: str, token: str) -> list[Row]:
     process = ModelProcess(model.onnx)
     rows: list[Row] = []
     for count in SYMBOLS:
-        history = _history(count)
-        batch = _batch(model, history)
+        history = history_of(count)
+        batch = known_batch(model, history)
         for binary in (True, False):
             rows.append(await _row(model, url, token, batch, process, binary=binary))
         rows += [_client_row(model, history, batch, process), _encoding_row(batch)]
-    rows.append(await _rate_row(model, url, token, _batch(model, _history(SYMBOLS[0]))))
+    rows.append(await rate_row(model, url, token, known_batch(model, history_of(SYMBOLS[0]))))
     process.close()
     return rows
 
@@ -74,14 +74,14 @@ async def _row(
 ) -> Row:
     ours: list[float] = []
     floor: list[float] = []
-    remote = _remote(model, url, token)
+    remote = remote_of(model, url, token)
     # The server offers binary; the client would take it without being asked.
     remote._is_binary = binary
     for _ in range(TURNS + 1):
         start = time.perf_counter()
         await remote._ask(batch, AS_OF)
         ours.append(time.perf_counter() - start)
-        floor.append(_pass_seconds(process, batch.contexts))
+        floor.append(pass_seconds(process, batch.contexts))
     await remote.aclose()
     form = "binary" if binary else "JSON"
     count = len(batch.symbols)
@@ -117,7 +117,7 @@ def _client_row(
         batch_of(history, AS_OF, model.card.lookback)
         forecasts_of(batch, quantiles, origin, AS_OF)
         ours.append(time.perf_counter() - start)
-        floor.append(_pass_seconds(process, batch.contexts))
+        floor.append(pass_seconds(process, batch.contexts))
     return Row(
         name=f"the client's own work, {len(batch.symbols)} symbols: features and screening",
         ours=statistics.median(ours) * 1000,
@@ -151,13 +151,16 @@ def _encoding_row(batch: Batch) -> Row:
     )
 
 
-async def _rate_row(model: StoredModel, url: str, token: str, batch: Batch) -> Row:
+async def rate_row(
+    model: StoredModel, url: str, token: str, batch: Batch, command: str = COMMAND
+) -> Row:
+    """Count the requests that are answered in a while."""
     count = 0
     until = time.perf_counter() + SPAN_SECONDS
 
     async def client() -> None:
         nonlocal count
-        remote = _remote(model, url, token)
+        remote = remote_of(model, url, token)
         while time.perf_counter() < until:
             await remote._ask(batch, AS_OF)
             count += 1
@@ -166,49 +169,52 @@ async def _rate_row(model: StoredModel, url: str, token: str, batch: Batch) -> R
     start = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return Row(
-        name=f"requests a minute, {CLIENTS} at once, {len(batch.symbols)} symbols each",
+        name=f"requests a minute, {CLIENTS} at once, {len(batch.symbols)} symbols each: "
+        f"{model.card.name} {model.card.lookback} -> {model.card.horizon}",
         ours=count * 60 / (time.perf_counter() - start),
         unit="",
-        command=COMMAND,
+        command=command,
     )
 
 
-def _batch(model: StoredModel, history: Mapping[Symbol, tuple[Bar, ...]]) -> Batch:
+def known_batch(model: StoredModel, history: Mapping[Symbol, tuple[Bar, ...]]) -> Batch:
+    """Return the inputs of a model for made-up bars."""
     batch = batch_of(history, AS_OF, model.card.lookback)
     if batch is None:
         raise ValueError("the made-up bars cannot be forecast")
     return batch
 
 
-def _pass_seconds(process: ModelProcess, contexts: NDArray[np.float32]) -> float:
+def pass_seconds(process: ModelProcess, contexts: NDArray[np.float32]) -> float:
+    """Return how long a bare forward pass takes."""
     start = time.perf_counter()
     process.run(contexts, DEADLINE_SECONDS)
     return time.perf_counter() - start
 
 
-def _remote(model: StoredModel, url: str, token: str) -> RemoteForecaster:
+def remote_of(model: StoredModel, url: str, token: str) -> RemoteForecaster:
+    """Return our client of a model."""
     deadlines = Deadlines(connect_seconds=5, read_seconds=60, total_seconds=60)
     settings = HttpSettings(base_url=url, deadlines=deadlines, body_cap_bytes=_LARGEST_BODY_BYTES)
     client = BoundedClient(settings, {"Authorization": Secret(f"Bearer {token}")})
-    return RemoteForecaster(client, model=_MODEL, card=model.card, horizon=model.card.horizon)
+    card = model.card
+    return RemoteForecaster(client, model=card.name, card=card, horizon=card.horizon)
 
 
 @contextlib.contextmanager
-def _serving() -> Iterator[tuple[str, str]]:
+def serving(directory: Path, device: str = "cpu") -> Iterator[tuple[str, str]]:
+    """Serve what is in ``directory`` and what ships; yields the address and the token."""
     token = secrets.token_hex(16)
     root = str(Path(__file__).resolve().parent.parent)
     environ = {**os.environ, "OPENBELL_FORECAST_TOKEN": token, "PYTHONPATH": root}
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        subprocess.Popen(
-            [sys.executable, "-m", "daemon", "serve-models", "--port", "0"],
-            cwd=directory,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as child,
-    ):
+    with subprocess.Popen(
+        [sys.executable, "-m", "daemon", "serve-models", "--port", "0", "--device", device],
+        cwd=directory,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
         try:
             announced = child.stdout.readline() if child.stdout else ""
             if " on http" not in announced:
@@ -219,13 +225,14 @@ def _serving() -> Iterator[tuple[str, str]]:
             child.wait(30)
 
 
-def _history(count: int) -> dict[Symbol, tuple[Bar, ...]]:
+def history_of(count: int, bars: int = _BARS) -> dict[Symbol, tuple[Bar, ...]]:
+    """Return made-up bars of so many symbols."""
     generator = np.random.default_rng(1)
-    days = [AS_OF.replace(hour=5) - dt.timedelta(days=_BARS - day) for day in range(_BARS)]
+    days = [AS_OF.replace(hour=5) - dt.timedelta(days=bars - day) for day in range(bars)]
     found: dict[Symbol, tuple[Bar, ...]] = {}
     for number in range(count):
         symbol = Symbol("".join(chr(65 + number // 26**place % 26) for place in (2, 1, 0)))
-        closes = 100 * np.exp(np.cumsum(generator.normal(0, 0.02, _BARS)))
+        closes = 100 * np.exp(np.cumsum(generator.normal(0, 0.02, bars)))
         found[symbol] = tuple(
             Bar(
                 symbol=symbol,
