@@ -339,7 +339,7 @@ def paper_server(
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="rnn, gru, lstm, attention-lstm, nhits, tft ...")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 1,
@@ -350,12 +350,18 @@ def train(
     window: Annotated[
         str | None, typer.Option(help="Sessions seen and forecast, such as 168:24 [60:40].")
     ] = None,
+    is_stored: Annotated[
+        bool, typer.Option("--stored", help="On the bars that `openbell fetch` stored.")
+    ] = False,
+    until: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Use no bar from this date on.")
+    ] = None,
 ) -> None:
     """Train a forecasting model on the recorded prices, calibrated out of sample."""
+    from daemon.commands.training import Wish
     from daemon.commands.training import train as command
 
-    command(
-        ctx.obj,
+    wish = Wish(
         model=model,
         seed=seed,
         epochs=epochs,
@@ -363,7 +369,10 @@ def train(
         resume=resume,
         features=features,
         window=window,
+        is_stored=is_stored,
+        until=until,
     )
+    command(ctx.obj, wish)
 
 
 @app.command("serve-models")

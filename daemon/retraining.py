@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from daemon.bar_feed import BAR_DIRECTORY
 from daemon.config import Config, state_directory
 from daemon.nightly import NightJob
 from daemon.retraining_child import Request
@@ -27,7 +28,6 @@ from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
 
-BARS = "bars"
 MODELS = "models"
 _VARIABLES = ("PATH", "LANG", "TMPDIR", "HOME")
 _NICE = 10
@@ -87,7 +87,7 @@ class Retraining:
         is_recorded = config.marketdata.provider == "sample"
         return Request(
             models=str(directory / MODELS),
-            bars=None if is_recorded else str(directory / BARS),
+            bars=None if is_recorded else str(directory / BAR_DIRECTORY),
             symbols=config.universe.symbols,
             model=self._settings.model,
             # The session itself is known, what follows it is not.

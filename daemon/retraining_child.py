@@ -11,14 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from domain.errors import ConfigError, DataError, OpenbellError, StateError
-from domain.ids import Symbol
-from forecasts.features import BarColumns, columns_of
+from daemon.training_data import Panel, recorded_panel, stored_panel
+from domain.errors import ConfigError, OpenbellError, StateError
 from forecasts.model_store import SHIPPED, ModelStore
-from marketdata.recording import recording
-from marketdata.store import BarStore
-
-_FIRST = dt.date(1980, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +95,10 @@ def _champion(store: ModelStore, name: str) -> str | None:
         return None
 
 
-def _panel(request: Request) -> dict[str, BarColumns]:
-    end = dt.date.fromisoformat(request.until)
+def _panel(request: Request) -> Panel:
     if request.bars is None:
-        recorded = recording()
-        return {one: columns_of(recorded.bars(one, _FIRST, end)) for one in recorded.symbols}
-    store = BarStore(Path(request.bars))
-    stored = {one: store.read(Symbol(one)) for one in sorted(request.symbols)}
-    panel = {one: columns_of(series.bars) for one, series in stored.items() if series is not None}
-    if not panel:
-        raise DataError("no bars are stored; run `openbell fetch --from 1995-01-01`")
-    return panel
+        return recorded_panel(dt.date.fromisoformat(request.until))
+    return stored_panel(Path(request.bars), request.symbols)
 
 
 if __name__ == "__main__":

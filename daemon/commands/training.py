@@ -4,63 +4,98 @@ import dataclasses
 import datetime as dt
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from daemon.bar_feed import BAR_DIRECTORY
 from daemon.command_line import Options
+from daemon.commands.arguments import session_date
 from daemon.commands.model_config import config_or_defaults
 from daemon.commands.output import console, print_json
-from daemon.config import state_directory
+from daemon.config import Config, state_directory
+from daemon.training_data import Panel, recorded_panel, stored_panel
 from domain.errors import BadArgument, ConfigError
-from forecasts.features import BarColumns, FeatureSet, columns_of
-from marketdata.recording import recording
+from forecasts.features import FeatureSet
 
 if TYPE_CHECKING:
-    from forecasts.training.config import TrainingConfig
+    from forecasts.training.config import Spans, TrainingConfig
     from forecasts.training.fitting import Epoch
     from forecasts.training.train import TrainedModel
 
 SHORTEST_LOOKBACK, LONGEST_LOOKBACK = 12, 2000
 LONGEST_HORIZON = 60
-_FIRST, _LAST = dt.date(1980, 1, 1), dt.date(2100, 1, 1)
+UNTIL = "--until"
 
 
-def train(
-    options: Options,
-    *,
-    model: str,
-    seed: int,
-    epochs: int | None,
-    device: str,
-    resume: bool,
-    features: str = FeatureSet.BARS,
-    window: str | None = None,
-) -> None:
-    """Train, calibrate out of sample, publish; the next command puts it in use.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was typed; None for what the training recipe says.
 
-    ``epochs`` and ``window`` are those of the training recipe where None.
+    ``until`` moves the spans of the recipe, so that they end there; so does ``is_stored``, with
+    the last bar that is there.
     """
+
+    model: str
+    seed: int
+    device: str
+    resume: bool
+    features: str
+    is_stored: bool
+    epochs: int | None
+    window: str | None
+    until: str | None
+
+
+def train(options: Options, wish: Wish) -> None:
+    """Train, calibrate out of sample, publish; the next command puts it in use."""
     if importlib.util.find_spec("torch") is None:
         raise ConfigError(
             "torch is not installed; run `make test` once, or install openbell[train]"
         )
+    settings = config_or_defaults(options)
+    recipe = _recipe(wish)
+    panel = _panel(settings, is_stored=wish.is_stored)
+    if wish.is_stored or wish.until is not None:
+        end = session_date(wish.until, option=UNTIL)
+        recipe = dataclasses.replace(recipe, spans=_spans(panel, end))
+    root = state_directory(settings) / "models"
+    trained = _train(root, recipe, panel, is_quiet=options.json, resume=wish.resume)
+    _publish(trained, root, options)
+
+
+def _recipe(wish: Wish) -> "TrainingConfig":
     from forecasts.training.config import TrainingConfig
     from forecasts.training.devices import check_device
     from forecasts.training.networks import MODELS
 
-    if model not in MODELS:
-        raise BadArgument(f"{model}: no such model; choose from {', '.join(MODELS)}")
-    check_device(device)
-    recipe = TrainingConfig(model=model, seed=seed, device=device, features=_feature_set(features))
-    lookback, horizon = _window(window) if window else (recipe.lookback, recipe.horizon)
-    config = dataclasses.replace(
-        recipe, lookback=lookback, horizon=horizon, max_epochs=epochs or recipe.max_epochs
+    if wish.model not in MODELS:
+        raise BadArgument(f"{wish.model}: no such model; choose from {', '.join(MODELS)}")
+    check_device(wish.device)
+    recipe = TrainingConfig(
+        model=wish.model,
+        seed=wish.seed,
+        device=wish.device,
+        features=_feature_set(wish.features),
     )
-    root = state_directory(config_or_defaults(options)) / "models"
-    trained = _train(root, config, is_quiet=options.json, resume=resume)
-    _publish(trained, root, options)
+    seen, ahead = _window(wish.window) if wish.window else (recipe.lookback, recipe.horizon)
+    epochs = wish.epochs or recipe.max_epochs
+    return dataclasses.replace(recipe, lookback=seen, horizon=ahead, max_epochs=epochs)
+
+
+def _panel(config: Config, *, is_stored: bool) -> Panel:
+    if not is_stored:
+        return recorded_panel()
+    return stored_panel(state_directory(config) / BAR_DIRECTORY, config.universe.symbols)
+
+
+def _spans(panel: Panel, end: dt.date | None) -> "Spans":
+    from forecasts.training.windows import spans_until
+
+    last = max(columns.last_date for columns in panel.values())
+    return spans_until(panel, end or last + dt.timedelta(days=1))
 
 
 def _feature_set(name: str) -> FeatureSet:
@@ -83,7 +118,9 @@ def _window(text: str) -> tuple[int, int]:
     return lookback, horizon
 
 
-def _train(root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool) -> "TrainedModel":
+def _train(
+    root: Path, config: "TrainingConfig", panel: Panel, *, is_quiet: bool, resume: bool
+) -> "TrainedModel":
     from forecasts.training.train import new_version
     from forecasts.training.train import train as fit
 
@@ -105,7 +142,7 @@ def _train(root: Path, config: "TrainingConfig", *, is_quiet: bool, resume: bool
         task = bar.add_task(f"{model}/{version}: epochs", total=config.max_epochs)
         return fit(
             config,
-            recorded_panel(),
+            panel,
             version=version,
             progress=_advance(bar, task),
             checkpoint=checkpoint,
@@ -131,9 +168,3 @@ def _publish(trained: "TrainedModel", root: Path, options: Options) -> None:
     out = console()
     out.print(f"{trained.card.title} is in {directory} (card.json has its figures)")
     out.print(f"Put it in use: openbell models promote {trained.card.name} {trained.card.version}")
-
-
-def recorded_panel() -> dict[str, BarColumns]:
-    """Return every recorded series as columns."""
-    recorded = recording()
-    return {symbol: columns_of(recorded.bars(symbol, _FIRST, _LAST)) for symbol in recorded.symbols}

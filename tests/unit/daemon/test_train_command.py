@@ -1,0 +1,93 @@
+"""``openbell train`` as typed, on a few stored bars."""
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon import cli
+from daemon.command_line import hoist
+from domain.ids import Symbol
+from forecasts.model_store import SHIPPED, ModelStore
+from marketdata.store import BarStore, Provenance
+from tests.support.forecast_scene import made_up_bars
+
+LAST = dt.date(2022, 6, 24)
+TINY = ("--stored", "--epochs", "1", "--window", "12:3")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OPENBELL")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENBELL__UNIVERSE__SYMBOLS", '["KO"]')
+    return tmp_path
+
+
+def store_bars(home: Path, count: int = 760) -> None:
+    asked = Provenance(
+        source="yahoo",
+        adjustment="split",
+        fetched_at=dt.datetime(2022, 6, 25, tzinfo=dt.UTC),
+        asked_from=dt.date(2015, 1, 1),
+    )
+    bars = made_up_bars("KO", count, last=LAST)
+    BarStore(home / "var" / "bars").write(Symbol("KO"), bars, asked)
+
+
+def openbell(*arguments: str) -> tuple[int, str, str]:
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        status = cli._run(hoist(["train", *arguments]))
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_a_model_is_trained_on_stored_bars_and_put_beside_the_shipped_one(home: Path) -> None:
+    store_bars(home)
+
+    status, told, problem = openbell("lstm", *TINY, "--until", "2022-06-20", "--json")
+
+    assert status == 0, problem
+    assert json.loads(told)["model"] == "lstm/2"
+    store = ModelStore((home / "var" / "models", SHIPPED))
+    card = store.card("lstm", "2")
+    assert (card.lookback, card.horizon, card.symbols) == (12, 3, ("KO",))
+    assert card.data_cutoff == dt.date(2022, 6, 17)
+    assert card.calibration_span[1] == dt.date(2022, 6, 19)
+    assert store.current("lstm") == "1"
+    assert not list((home / "var" / "models").glob("*.checkpoint"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("transformer",), 64, "no such model; choose from"),
+        (("lstm", "--features", "tea leaves"), 64, "choose from bars"),
+        (("lstm", "--window", "60"), 64, "two numbers are needed"),
+        (("lstm", *TINY, "--until", "soon"), 64, "--until soon: not a date"),
+        (("lstm", *TINY, "--until", "2020-01-01"), 1, "two years of bars"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(
+    home: Path, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    store_bars(home)
+
+    found, _, problem = openbell(*arguments)
+
+    assert (found, problem.count("\n")) == (status, 1)
+    assert words in problem
+
+
+def test_without_stored_bars_the_next_step_is_named(home: Path) -> None:
+    status, _, problem = openbell("lstm", *TINY)
+
+    assert status == 1
+    assert "run `openbell fetch --from" in problem
