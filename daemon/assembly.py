@@ -128,6 +128,7 @@ def _trade(
             **_retraining(parts).jobs(),
         },
         market=market,
+        min_symbols_fraction=config.marketdata.min_symbols_pct / 100,
     )
 
 

@@ -112,6 +112,7 @@ class MarketDataConfig:
     """
 
     provider: str = setting("sample", choices=BAR_PROVIDERS)
+    min_symbols_pct: float = setting(80.0, low=0, high=100)
     cross_check: str = setting("none", choices=("none", *BAR_PROVIDERS))
     cross_check_sessions: int = setting(5, low=1, high=60)
     cross_check_max_difference_pct: float = setting(1.0, low=0.01, high=50)

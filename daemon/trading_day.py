@@ -16,6 +16,7 @@ from daemon.schedule import DueRun, RunKind
 from daemon.standing import standing_of
 from domain.clock import Clock
 from domain.decisions import GateResult
+from domain.errors import RunSkipped
 from domain.market import Session
 from execution.context import gate_context
 from execution.cycle import Decision, TradingCycle, gate
@@ -47,6 +48,7 @@ class Trade:
     clock: Clock
     nightly: Mapping[RunKind, NightJob] = field(default_factory=dict)
     market: MarketCheck | None = None
+    min_symbols_fraction: float = 0.8
 
 
 class TradingDay:
@@ -77,7 +79,9 @@ class TradingDay:
         return f"{len(decision.sized.combined)} symbols judged, {wished} orders wished"
 
     async def _decide(self, session: Session, run_id: str) -> Decision:
+        self._decision = None
         decision = await self._trade.cycle.decide(session, run_id)
+        self._require_enough(decision)
         self._decision = decision
         view = decision.view
         sources = sorted({forecast.source.value for forecast in view.forecasts.values()})
@@ -97,6 +101,18 @@ class TradingDay:
             problems=list(decision.problems),
         )
         return decision
+
+    def _require_enough(self, decision: Decision) -> None:
+        """A basket with too many holes is another basket than the one that was tested."""
+        fit, wanted = len(decision.view.history), len(decision.view.excluded)
+        wanted += fit
+        bound = self._trade.min_symbols_fraction
+        if not fit >= bound * wanted:
+            symbol, why = next(iter(sorted(decision.view.excluded.items())))
+            raise RunSkipped(
+                f"{fit} of {wanted} symbols have usable bars, {bound:.0%} are needed;"
+                f" {symbol}: {why}"
+            )
 
     async def _submit(self, due: DueRun, run_id: str) -> str:
         session = due.session

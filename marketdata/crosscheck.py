@@ -86,6 +86,7 @@ class CrossCheckedBars:
         except BaseExceptionGroup as failures:
             raise first_cause(failures) from failures
         bars = ours.result()
+        self.shortfalls += tuple(getattr(self._first, "shortfalls", ()))
         self.quarantined = disagreements(bars, theirs.result(), self._rules)
         for symbol, reason in self.quarantined.items():
             _LOG.warning("bars.quarantined", symbol=symbol, reason=reason)

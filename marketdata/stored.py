@@ -27,7 +27,10 @@ _LOG = structlog.get_logger(__name__)
 
 
 class StoredBars:
-    """A BarSource over the local store, topped up from ``upstream``."""
+    """A BarSource over the local store, topped up from ``upstream``.
+
+    ``shortfalls`` says when the last answer was not fresh, or not what was said before.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class StoredBars:
         self._calendar = calendar
         self._adjustment = adjustment
         self.name = upstream.name
+        self.shortfalls: tuple[str, ...] = ()
 
     async def daily_bars(
         self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
@@ -61,6 +65,7 @@ class StoredBars:
         """
         wanted = sorted(set(symbols))
         last = min(end, last_complete(self._calendar, self._clock.now()).date)
+        self.shortfalls = ()
         held = await asyncio.to_thread(self._read, wanted)
         try:
             held |= await self._top_up(wanted, held, start, last)
@@ -70,6 +75,7 @@ class StoredBars:
         except ProviderUnavailable as exc:
             if not held or self._is_strict:
                 raise
+            self._tell(f"not refreshed: {exc}")
             _LOG.warning("bars.not_refreshed", source=self.name, reason=str(exc))
         found = {symbol: _between(held[symbol].bars, start, last) for symbol in sorted(held)}
         return {symbol: bars for symbol, bars in found.items() if bars}
@@ -128,9 +134,13 @@ class StoredBars:
                 restated.setdefault(old.provenance.asked_from, []).append(symbol)
         await asyncio.to_thread(self._write, joined)
         for asked_from, group in sorted(restated.items()):
+            self._tell(f"{self.name} restated the past of {', '.join(group)}; fetched anew")
             _LOG.warning("bars.restated", source=self.name, symbols=group)
             joined |= await self._fetch(group, held, asked_from, last)
         return joined
+
+    def _tell(self, text: str) -> None:
+        self.shortfalls = (*self.shortfalls, text)
 
     def _series(self, symbol: Symbol, bars: Sequence[Bar], asked_from: dt.date) -> StoredSeries:
         provenance = Provenance(

@@ -39,16 +39,6 @@ class Validated:
     bars: Mapping[Symbol, tuple[Bar, ...]]
     excluded: Mapping[Symbol, str] = field(default_factory=dict)
 
-    @property
-    def share(self) -> float:
-        """Share of the wanted symbols that are fit, in [0, 1]; 0 when none was wanted."""
-        wanted = len(self.bars) + len(self.excluded)
-        return len(self.bars) / wanted if wanted else 0.0
-
-    def is_enough(self, min_share: float = 0.8) -> bool:
-        """Tell whether enough of the basket is there to decide at all."""
-        return self.share >= min_share
-
 
 def validate(
     bars: Mapping[Symbol, Sequence[Bar]],

@@ -36,7 +36,7 @@ scores = st.one_of(st.none(), st.builds(said, st.floats(-1, 1), st.floats(0, 1))
 
 
 @given(anything, anything, bounds)
-def test_no_output_of_any_model_leaves_the_bound(
+def test_s01_no_output_of_any_model_leaves_the_bound(
     score: float, confidence: float, bound: float
 ) -> None:
     assert 1 - bound <= tilt(score, confidence, bound) <= 1 + bound
@@ -93,7 +93,7 @@ def test_a_bound_that_could_turn_a_sign_is_refused(bound: float) -> None:
     st.one_of(st.none(), anything),
     st.floats(0.01, 2),
 )
-def test_one_session_moves_the_news_of_a_symbol_by_no_more_than_its_bound(
+def test_s04_one_session_moves_the_news_of_a_symbol_by_no_more_than_its_bound(
     score: float, before: float | None, bound: float
 ) -> None:
     symbol = Symbol("ACME")

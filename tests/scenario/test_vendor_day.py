@@ -100,7 +100,7 @@ def test_bars_news_and_sentiment_of_vendors_reach_the_decision(tmp_path: Path) -
     on_replay_loop(main())
 
 
-def test_a_dead_scorer_and_a_dead_feed_cost_quality_and_not_the_run(tmp_path: Path) -> None:
+def test_s11_a_dead_scorer_and_a_dead_feed_cost_quality_and_not_the_run(tmp_path: Path) -> None:
     async def main() -> None:
         async with vendor_day(tmp_path, *NEWS) as day:
             day.cloudflare.on("POST", path(), reset)
@@ -132,7 +132,7 @@ async def fetched(config: Config) -> None:
 NOBODY = {"OPENBELL__MARKETDATA__ALPACA__DATA_URL": "http://127.0.0.1:9"}
 
 
-def test_stored_bars_stand_in_for_a_vendor_that_is_gone(tmp_path: Path) -> None:
+def test_g12_stored_bars_stand_in_for_a_vendor_that_is_gone(tmp_path: Path) -> None:
     async def main() -> None:
         async with vendor_day(tmp_path, *NEWS) as day:
             await fetched(day.config())
@@ -222,7 +222,7 @@ def own_bars(directory: Path, **factors: float) -> Path:
     return files
 
 
-def test_what_two_sources_disagree_on_sits_out_and_says_so(tmp_path: Path) -> None:
+def test_g06_what_two_sources_disagree_on_sits_out_and_says_so(tmp_path: Path) -> None:
     async def main() -> None:
         async with vendor_day(tmp_path) as day:
             config = day.config(
@@ -240,10 +240,31 @@ def test_what_two_sources_disagree_on_sits_out_and_says_so(tmp_path: Path) -> No
     on_replay_loop(main())
 
 
+def test_g01_a_basket_with_too_many_holes_is_not_traded(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            files = own_bars(tmp_path, NFLX=1.1, NVDA=0.9)
+            config = day.config(
+                OPENBELL__MARKETDATA__CROSS_CHECK="csv",
+                OPENBELL__MARKETDATA__CSV__DIRECTORY=str(files),
+            )
+            with await lived_until(day, config, "submit") as reader:
+                for kind in ("premarket", "submit"):
+                    (run,) = finished(day, kind)
+                    assert run["state"] == "SKIPPED"
+                    assert "4 of 6 symbols have usable bars, 80% are needed" in run["reason"]
+                    assert "NFLX: quarantined" in run["reason"]
+                assert reader.orders() == []
+                # What was seen is stored all the same, for explain.
+                assert reader.decision(Symbol("NFLX")) is not None
+
+    on_replay_loop(main())
+
+
 HALTED = {"T": "s", "S": "AAPL", "sc": "H", "sm": "Trading Halt", "rm": "News pending", "t": START}
 
 
-def test_nothing_is_opened_in_a_halted_symbol(tmp_path: Path) -> None:
+def test_g07_nothing_is_opened_in_a_halted_symbol(tmp_path: Path) -> None:
     async def main() -> None:
         async with vendor_day(tmp_path) as day, feed_server() as feed:
             feed.accepts = ENVIRON["APCA_API_KEY_ID"]
@@ -286,5 +307,21 @@ def test_the_paper_servers_stream_fills_the_board_minute_by_minute(tmp_path: Pat
                 assert trade is not None
                 assert abs(trade.price / board.minute_bars(aapl)[-1].close - 1) < 0.1
                 assert board.doubts() == {}
+
+    on_replay_loop(main())
+
+
+def test_g08_nothing_is_opened_in_a_symbol_that_a_merger_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            events = tmp_path / "events.csv"
+            events.write_text("symbol,date,kind\nAAPL,2022-11-25,merger\n", encoding="utf-8")
+            config = day.config(OPENBELL__MARKETDATA__EVENTS_FILE=str(events))
+            with await lived_until(day, config, "submit") as reader:
+                denied = {
+                    row["symbol"]: [check["limit"] for check in row["checks"]]
+                    for row in reader.denied(START.date())
+                }
+                assert denied == {"AAPL": ["open_to_entries"]}
 
     on_replay_loop(main())

@@ -102,7 +102,7 @@ async def gathered(*, ahead: int = 1, **sources: Any) -> Gathered:
 
 
 @virtual
-async def test_a_jump_that_nobody_explains_takes_the_symbol_out() -> None:
+async def test_g05_a_jump_that_nobody_explains_takes_the_symbol_out() -> None:
     found = await gathered()
 
     assert "unexplained move" in found.view.excluded[AA]
@@ -110,7 +110,7 @@ async def test_a_jump_that_nobody_explains_takes_the_symbol_out() -> None:
 
 
 @virtual
-async def test_a_split_explains_the_jump_whoever_tells_of_it() -> None:
+async def test_g05_a_split_explains_the_jump_whoever_tells_of_it() -> None:
     split = Events(event(EventKind.SPLIT, SPLIT_DAY))
 
     for found in (await gathered(actions=split), await gathered(earnings=split)):

@@ -198,7 +198,7 @@ async def test_an_impossible_row_leaves_a_hole_and_nothing_else(
     assert [one.at.day for one in bars[AAPL]] == [12, 14]
 
 
-async def test_two_different_bars_of_one_day_are_both_dropped(
+async def test_g11_two_different_bars_of_one_day_are_both_dropped(
     server: ScriptedServer, connect: Connect
 ) -> None:
     rows = [bar(12), bar(13), bar(13, 150), bar(14), bar(14)]
@@ -209,7 +209,7 @@ async def test_two_different_bars_of_one_day_are_both_dropped(
     assert [one.at.day for one in bars[AAPL]] == [12, 14]
 
 
-async def test_numbers_json_does_not_have_are_refused(
+async def test_g02_numbers_json_does_not_have_are_refused(
     server: ScriptedServer, connect: Connect
 ) -> None:
     text = json.dumps(page({"AAPL": [bar(13)]})).replace("143.21", "NaN", 1)
@@ -232,7 +232,7 @@ async def test_an_answer_of_another_shape_is_an_unavailable_source(
         await connect().daily_bars([AAPL], START, END)
 
 
-async def test_a_rate_limit_is_waited_out(
+async def test_g12_a_rate_limit_is_waited_out(
     server: ScriptedServer, connect: Connect, clock: ManualClock
 ) -> None:
     limited = answer(429, {"message": "too many requests."}, {"Retry-After": "7"})
@@ -260,7 +260,7 @@ async def test_a_rate_limit_that_names_its_reset_is_waited_out(
     assert clock.monotonic() == 12
 
 
-async def test_a_failing_server_is_asked_three_times(
+async def test_g12_a_failing_server_is_asked_three_times(
     server: ScriptedServer, connect: Connect
 ) -> None:
     server.on("GET", BARS, html(504))
@@ -309,7 +309,7 @@ async def test_a_redirect_is_not_followed(server: ScriptedServer, connect: Conne
     assert server.count("GET", "/elsewhere") == 0
 
 
-async def test_a_silent_server_is_cut_off(server: ScriptedServer, connect: Connect) -> None:
+async def test_g12_a_silent_server_is_cut_off(server: ScriptedServer, connect: Connect) -> None:
     server.on("GET", BARS, hang)
     source = connect(deadlines=Deadlines(read_seconds=0.2, total_seconds=0.2))
 
@@ -346,7 +346,7 @@ async def test_a_reset_connection_is_asked_again(server: ScriptedServer, connect
     assert len((await connect().daily_bars([AAPL], START, END))[AAPL]) == 1
 
 
-async def test_an_endless_answer_is_cut(server: ScriptedServer, connect: Connect) -> None:
+async def test_g10_an_endless_answer_is_cut(server: ScriptedServer, connect: Connect) -> None:
     server.on("GET", BARS, endless(b" " * 65536))
 
     with pytest.raises(ProviderUnavailable, match="too_large"):

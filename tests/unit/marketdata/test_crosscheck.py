@@ -34,7 +34,7 @@ async def test_sources_that_agree_let_everything_pass() -> None:
     assert source.quarantined == {}
 
 
-async def test_a_disagreement_withholds_that_symbol_only() -> None:
+async def test_g06_a_disagreement_withholds_that_symbol_only() -> None:
     _, second, source = setting()
     spike = second.bars[AA][-1]
     second.bars[AA][-1] = dataclasses.replace(spike, high=None, close=spike.close * 10)

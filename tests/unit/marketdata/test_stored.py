@@ -67,7 +67,7 @@ async def test_a_young_company_is_not_asked_for_again_and_again(tmp_path: Path) 
     assert len(vendor.asked) == 1
 
 
-async def test_a_restated_past_is_fetched_anew_rather_than_joined(tmp_path: Path) -> None:
+async def test_g14_a_restated_past_is_fetched_anew_rather_than_joined(tmp_path: Path) -> None:
     vendor, clock, source = setting(tmp_path)
     await source.daily_bars([AA], START, END)
     halved = [
@@ -80,12 +80,13 @@ async def test_a_restated_past_is_fetched_anew_rather_than_joined(tmp_path: Path
     bars = await source.daily_bars([AA], START, END + NEXT_DAY)
 
     assert list(bars[AA]) == halved
+    assert source.shortfalls == ("made restated the past of AA; fetched anew",)
     assert [asked[1] for asked in vendor.asked] == [START, dt.date(2022, 12, 4), START]
     assert list((await source.daily_bars([AA], START, END + NEXT_DAY))[AA]) == halved
     assert len(vendor.asked) == 3
 
 
-async def test_a_silent_vendor_leaves_what_is_stored(tmp_path: Path) -> None:
+async def test_g12_a_silent_vendor_leaves_what_is_stored(tmp_path: Path) -> None:
     vendor, clock, source = setting(tmp_path)
     before = await source.daily_bars([AA], START, END)
     vendor.is_down = True
@@ -93,6 +94,7 @@ async def test_a_silent_vendor_leaves_what_is_stored(tmp_path: Path) -> None:
     clock.advance(NEXT_DAY)
 
     assert await source.daily_bars([AA, BB], START, END + NEXT_DAY) == before
+    assert source.shortfalls[0].startswith("not refreshed: ")
 
 
 async def test_a_silent_vendor_and_an_empty_store_is_an_unavailable_source(

@@ -200,7 +200,7 @@ def test_a_sale_beyond_the_holding_is_an_entry_and_denied_long_only() -> None:
     assert "long_only" in denied(check(beyond, context(positions=LONG)))
 
 
-def test_a_short_sale_needs_leave_and_a_shortable_asset() -> None:
+def test_g09_a_short_sale_needs_leave_and_a_shortable_asset() -> None:
     short = request(side=Side.SELL, quantity="10", limit="99")
     allowed = limits(allow_short=True)
 
@@ -222,7 +222,7 @@ def test_a_market_order_has_no_bound_and_is_denied() -> None:
         (request(side=Side.SELL, quantity="10.5", limit="99"), True),
     ],
 )
-def test_orders_fit_the_tick_grid_and_only_exits_may_have_fractions(
+def test_g09_orders_fit_the_tick_grid_and_only_exits_may_have_fractions(
     order: Any, passes: bool
 ) -> None:
     result = check(order, context(positions=LONG))
@@ -231,7 +231,7 @@ def test_orders_fit_the_tick_grid_and_only_exits_may_have_fractions(
 
 
 @pytest.mark.parametrize("vector", cases("price_collar"))
-def test_the_collar_agrees_with_the_reference(vector: Any) -> None:
+def test_g13_the_collar_agrees_with_the_reference(vector: Any) -> None:
     given = vector["inputs"]
     band = RiskLimits(price_collar_pct=Decimal(given["max_dev"]) * 100, allow_short=True)
     order = request(side=Side(given["side"]), limit=given["limit"])

@@ -41,7 +41,7 @@ def only(result: SizingPlan) -> OrderRequest:
     return result.requests[0]
 
 
-def test_a_buy_becomes_a_day_limit_order_inside_collar_and_cap() -> None:
+def test_g13_a_buy_becomes_a_day_limit_order_inside_collar_and_cap() -> None:
     order = only(plan(book(), [combined()]))
 
     assert (order.side, order.leg, order.revision) == (Side.BUY, "entry", 0)
@@ -321,7 +321,7 @@ def test_a_working_exit_is_not_sent_twice() -> None:
     assert result.requests == ()
 
 
-def test_a_fraction_of_a_share_is_sold_only_where_the_broker_takes_it() -> None:
+def test_g09_a_fraction_of_a_share_is_sold_only_where_the_broker_takes_it() -> None:
     held = view(positions=[position(AAA, "7.5")])
     whole_only = dataclasses.replace(held, assets={AAA: asset(is_fractionable=False)})
     sell = [combined(action=Action.SELL)]

@@ -55,7 +55,7 @@ def test_agreeing_headlines_move_it_further() -> None:
     assert joined(*[(0.8, 0.9)] * 9).score == pytest.approx(0.72)
 
 
-def test_one_source_counts_half_however_often_it_says_it() -> None:
+def test_s04_one_source_counts_half_however_often_it_says_it() -> None:
     flood = [(0.8, 0.9)] * 9
 
     assert joined(*flood, sources=["wire"]).score == pytest.approx(0.36)

@@ -54,7 +54,7 @@ def test_an_emoji_joined_of_several_is_ordinary() -> None:
         ("&l\N{ZERO WIDTH SPACE}t;b>Acme falls", "Acme falls"),
     ],
 )
-def test_hidden_or_disguised_text_is_undone_and_marked(raw: str, text: str) -> None:
+def test_s02_s03_hidden_or_disguised_text_is_undone_and_marked(raw: str, text: str) -> None:
     cleaned = clean(raw)
 
     assert (cleaned.text, cleaned.was_altered) == (text, True)
@@ -67,7 +67,7 @@ def test_stacked_accents_are_cut_and_marked() -> None:
     assert len(cleaned.text) < 16
 
 
-def test_a_word_of_two_scripts_is_marked_even_when_its_letters_are_not_known() -> None:
+def test_s03_a_word_of_two_scripts_is_marked_even_when_its_letters_are_not_known() -> None:
     assert clean("Acme fa\N{CYRILLIC SMALL LETTER ZHE}lls").was_altered
 
 
@@ -77,7 +77,7 @@ def test_endless_escaping_is_marked() -> None:
     assert clean(raw).was_altered
 
 
-def test_a_giant_article_is_cut() -> None:
+def test_s08_a_giant_article_is_cut() -> None:
     assert len(clean("word " * 1_000_000).text) <= MAX_CHARACTERS
 
 
@@ -89,7 +89,7 @@ def test_cleaning_twice_changes_nothing(raw: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=200))
-def test_what_is_left_has_no_control_or_format_character(raw: str) -> None:
+def test_s02_what_is_left_has_no_control_or_format_character(raw: str) -> None:
     for char in clean(raw).text:
         joins = char == "\N{ZERO WIDTH JOINER}"
         assert joins or unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs", "Cn")

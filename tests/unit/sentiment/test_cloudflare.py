@@ -157,7 +157,9 @@ async def test_newer_models_get_the_wrapped_schema(
     assert schema["schema"]["required"] == ["scores"]
 
 
-async def test_no_symbol_is_shown_to_the_model(server: ScriptedServer, connect: Connect) -> None:
+async def test_s12_no_symbol_is_shown_to_the_model(
+    server: ScriptedServer, connect: Connect
+) -> None:
     say(server, workers.llama(good))
 
     await connect().score([item("A story", symbol="ZZTOP")], NOON)
@@ -188,7 +190,7 @@ async def test_text_that_hides_something_is_never_sent(
     assert server.seen == []
 
 
-async def test_a_run_is_capped_at_the_newest_headlines(
+async def test_s08_a_run_is_capped_at_the_newest_headlines(
     server: ScriptedServer, connect: Connect
 ) -> None:
     say(server, workers.llama(good))
@@ -215,7 +217,7 @@ async def test_canaries_are_asked_once_and_again_when_their_time_is_up(
 
 
 @pytest.mark.parametrize("opinion", [lambda _: 1, lambda _: 0, lambda _: -1])
-async def test_a_model_that_gets_known_headlines_wrong_is_not_believed(
+async def test_s09_a_model_that_gets_known_headlines_wrong_is_not_believed(
     server: ScriptedServer, connect: Connect, opinion: workers.Opinion
 ) -> None:
     server.on("POST", workers.path(), workers.llama(opinion))
@@ -227,7 +229,7 @@ async def test_a_model_that_gets_known_headlines_wrong_is_not_believed(
 
 
 @pytest.mark.parametrize("code", [3036, 4006, "3036"])
-async def test_a_spent_allocation_is_not_asked_again_before_midnight_utc(
+async def test_s06_a_spent_allocation_is_not_asked_again_before_midnight_utc(
     server: ScriptedServer, connect: Connect, clock: ManualClock, code: int | str
 ) -> None:
     words = "you have used up your daily free allocation of 10,000 neurons"
@@ -256,7 +258,7 @@ async def test_the_quota_is_known_in_the_gateways_form_too(
     assert (await refused(connect())).trouble is Trouble.QUOTA
 
 
-async def test_a_busy_model_is_asked_again_a_little_later(
+async def test_s07_a_busy_model_is_asked_again_a_little_later(
     server: ScriptedServer, connect: Connect, clock: ManualClock
 ) -> None:
     busy = answer(429, workers.failure(3040, "Capacity temporarily exceeded"))
@@ -291,7 +293,7 @@ async def test_a_model_that_stays_busy_is_given_up(
 
 
 @pytest.mark.parametrize("code", [3007, 3008])
-async def test_a_timeout_of_the_service_is_tried_once_more(
+async def test_s07_a_timeout_of_the_service_is_tried_once_more(
     server: ScriptedServer, connect: Connect, code: int
 ) -> None:
     say(server, answer(408, workers.failure(code, "timeout")))
@@ -310,7 +312,7 @@ async def test_a_timeout_of_the_service_is_tried_once_more(
         (403, workers.failure(5018, "This account is not allowed to access this model")),
     ],
 )
-async def test_a_model_that_is_gone_is_an_alarm_at_once(
+async def test_s09_a_model_that_is_gone_is_an_alarm_at_once(
     server: ScriptedServer, connect: Connect, status: int, body: bytes
 ) -> None:
     say(server, answer(status, body))
@@ -332,7 +334,7 @@ async def test_a_refused_token_is_not_tried_again(
     assert len(server.seen) == CANARY_CALLS + 1
 
 
-async def test_a_batch_too_large_is_asked_in_halves(
+async def test_s08_a_batch_too_large_is_asked_in_halves(
     server: ScriptedServer, connect: Connect
 ) -> None:
     too_large = answer(413, workers.failure(3006, "Request is too large"))
@@ -368,7 +370,7 @@ async def test_an_answer_with_too_many_holes_is_no_answer(
     assert (refusal.trouble, refusal.is_outage) == (Trouble.UNREADABLE, False)
 
 
-async def test_json_mode_that_fails_is_tried_once_more_with_another_seed(
+async def test_s05_json_mode_that_fails_is_tried_once_more_with_another_seed(
     server: ScriptedServer, connect: Connect
 ) -> None:
     say(
@@ -410,7 +412,7 @@ NOT_SCORES: list[Any] = [
 
 
 @pytest.mark.parametrize("result", NOT_SCORES)
-async def test_anything_but_the_scores_asked_for_is_refused(
+async def test_s05_anything_but_the_scores_asked_for_is_refused(
     server: ScriptedServer, connect: Connect, result: Any
 ) -> None:
     say(server, workers.model(lambda _: result))
@@ -464,7 +466,9 @@ async def test_a_silent_service_is_cut_off(server: ScriptedServer, connect: Conn
         await asyncio.wait_for(connect(call_seconds=0.2).score(items(1), NOON), 5)
 
 
-async def test_the_run_has_a_deadline_of_its_own(server: ScriptedServer, connect: Connect) -> None:
+async def test_s11_the_run_has_a_deadline_of_its_own(
+    server: ScriptedServer, connect: Connect
+) -> None:
     say(server, hang)
 
     refusal = await refused(connect(call_seconds=5, run_seconds=0.3))
@@ -511,7 +515,7 @@ async def test_what_was_turned_away_costs_nothing(server: ScriptedServer, connec
     assert book.spent(NOON.date()) == 0
 
 
-async def test_the_token_is_in_no_error(server: ScriptedServer, connect: Connect) -> None:
+async def test_s12_the_token_is_in_no_error(server: ScriptedServer, connect: Connect) -> None:
     say(server, answer(401, workers.failure(10000, "Authentication error")))
 
     refusal = await refused(connect())

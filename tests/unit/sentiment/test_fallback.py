@@ -98,7 +98,7 @@ async def test_a_service_that_is_down_is_left_alone_for_a_while_then_probed() ->
     "failure",
     [Refusal(Trouble.QUOTA), Refusal(Trouble.NOT_JSON), BudgetSpent("spent")],
 )
-async def test_a_spent_budget_is_no_outage(failure: Exception) -> None:
+async def test_s06_a_spent_budget_is_no_outage(failure: Exception) -> None:
     remote, breaker, scorer, _ = chain()
     remote.failure = failure
 

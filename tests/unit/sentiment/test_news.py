@@ -29,13 +29,13 @@ async def test_no_news_is_given_and_the_reason_said(source: NoNews) -> None:
     assert source.note
 
 
-def test_nothing_published_at_or_after_the_decision_is_known() -> None:
+def test_s10_nothing_published_at_or_after_the_decision_is_known() -> None:
     items = [item("old", -1), item("now", 0), item("future", 1)]
 
     assert [one.headline for one in select(items, as_of=NOW, max_age=DAY)] == ["old"]
 
 
-def test_stale_news_is_left_out() -> None:
+def test_s10_stale_news_is_left_out() -> None:
     items = [item("yesterday", -60 * 24), item("older", -60 * 24 - 1)]
 
     assert [one.headline for one in select(items, as_of=NOW, max_age=DAY)] == ["yesterday"]
@@ -53,7 +53,7 @@ def test_time_without_zone_and_news_without_symbol_are_left_out() -> None:
     assert select([naive, item("untagged", -5, symbols=())], as_of=NOW, max_age=DAY) == ()
 
 
-def test_a_reprint_counts_once_from_its_first_appearance_for_all_tagged() -> None:
+def test_s10_a_reprint_counts_once_from_its_first_appearance_for_all_tagged() -> None:
     reprint = item("ACME  Beats - Estimates!", -5, "second", ("BETA", "ACME"))
     first = item("Acme beats estimates", -9, "first")
 

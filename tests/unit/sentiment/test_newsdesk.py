@@ -68,7 +68,7 @@ async def test_a_source_that_fails_is_left_out_and_named(failure: Exception) -> 
     assert desk.shortfalls == (f"a: {failure}",)
 
 
-async def test_a_late_source_is_left_out_and_named() -> None:
+async def test_s11_a_late_source_is_left_out_and_named() -> None:
     desk = NewsDesk([Wire("a", 5, seconds=60), Wire("b", 7)], deadline_seconds=0.1)
 
     assert await ids(desk) == ["b-7"]

@@ -91,7 +91,7 @@ def test_the_set_is_large_and_of_every_kind() -> None:
 @pytest.mark.parametrize(
     "scorer", [LexiconScorer(), Obedient(1.0), Obedient(-1.0)], ids=["lexicon", "up", "down"]
 )
-async def test_a_hostile_headline_moves_its_own_symbol_within_the_bound_and_nothing_else(
+async def test_s01_a_hostile_headline_moves_its_own_symbol_within_the_bound_and_nothing_else(
     scorer: SentimentScorer, text: str
 ) -> None:
     without = await book_after(scorer, HONEST)
@@ -114,7 +114,7 @@ async def test_all_of_them_together_stay_within_the_same_bound() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(COVERT)))
-async def test_hidden_and_disguised_text_has_no_effect_at_all(number: int) -> None:
+async def test_s02_s03_hidden_and_disguised_text_has_no_effect_at_all(number: int) -> None:
     text = COVERT[number]
 
     assert clean(text).was_altered

@@ -300,7 +300,7 @@ async def test_a_request_may_bring_its_own_cap() -> None:
         await client.aclose()
 
 
-async def test_a_compressed_reply_is_refused_before_it_unfolds() -> None:
+async def test_g10_a_compressed_reply_is_refused_before_it_unfolds() -> None:
     async with ScriptedServer() as server:
         bomb = gzip.compress(b"0" * 50_000_000)
         server.on("POST", "/orders", answer(200, bomb, {"Content-Encoding": "gzip"}))
@@ -384,7 +384,7 @@ async def test_a_cancelled_request_frees_its_connection() -> None:
     ],
     ids=["empty", "cut", "not-utf8", "nan", "infinity", "minus-infinity", "huge", "deep"],
 )
-async def test_json_that_cannot_be_trusted_is_a_data_error(body: bytes) -> None:
+async def test_g02_g10_json_that_cannot_be_trusted_is_a_data_error(body: bytes) -> None:
     async with ScriptedServer() as server:
         server.on("GET", "/x", answer(200, body))
         client = a_client(server.url)
