@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
 from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
+from daemon import log_setup
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from daemon.egress import Egress, egress_of
@@ -150,6 +151,13 @@ async def _connected(
     *,
     is_urgent: bool,
 ) -> AsyncIterator[Connection]:
+    # Until the daemon sets its log up: what a command prints on stdout is its answer alone.
+    log_setup.configure(
+        level="warning",
+        form="console",
+        clock=clock,
+        secrets=[credentials.require(name).reveal() for name in (BROKER_KEY_ID, BROKER_SECRET_KEY)],
+    )
     # What a person stops with must not be stopped by the rules of what it stops.
     egress = None if is_urgent else egress_of(config, clock)
     broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent, egress=egress)

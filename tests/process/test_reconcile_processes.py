@@ -1,0 +1,47 @@
+"""`openbell reconcile` by a person, against a broker that shows something else than our books."""
+
+from collections.abc import Callable
+
+from tests.support.processes import World
+
+Open = Callable[..., World]
+
+
+def test_a_break_locks_is_told_and_ends_by_adoption_and_the_way_back(
+    open_world: Open,
+) -> None:
+    # Long before the open: nothing moves but what we move.
+    world = open_world(start="2022-11-14T06:00:00", speed=1)
+    held = {"AAPL", "AMZN"}
+    for symbol in sorted(held):
+        order = {"symbol": symbol, "qty": "3", "side": "buy", "client_order_id": f"hand-{symbol}"}
+        world.order_up("hand-trades", **order, type="limit", limit_price="50")
+        world.order_up("hand-fills", client_order_id=f"hand-{symbol}", qty="3", price="50")
+    equal = world.read("reconcile")
+    assert equal["equal"] is True
+
+    world.arm("short_page:path=/v2/positions,count=0")
+    broken = world.read("reconcile")
+
+    assert broken["equal"] is False
+    [lost] = {found["symbol"] for found in broken["breaks"] if found["symbol"]}
+    assert broken["locked"] == [lost]
+    with world.reader() as reader:
+        status = reader.status()
+    assert status["locked_symbols"] == [lost]
+    assert "shares" in status["lock_reasons"][lost]
+
+    adopted = world.read("reconcile", "--adopt")
+
+    assert adopted["equal"] is True
+    assert adopted["unlocked"] == [lost]
+    with world.reader() as reader:
+        assert {row["symbol"] for row in reader.positions()} == held - {lost}
+        assert reader.status()["locked_symbols"] == []
+        told = [row["text"] for row in reader.incidents() if row["kind"] == "position.adopted"]
+    assert told == [f"{lost}: -3 shares adopted: adopted by the operator"]
+
+    # The broker was wrong after all: the same command takes the holding back.
+    world.order_up("faults", clear=True)
+    assert world.read("reconcile", "--adopt")["equal"] is True
+    assert world.violations() == []
