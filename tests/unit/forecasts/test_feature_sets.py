@@ -5,6 +5,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,18 +78,11 @@ def test_both_engines_refuse_a_model_whose_features_cannot_be_computed(
         RemoteForecaster(client, model="lstm", card=stranger, horizon=20)
 
 
-talib = pytest.mark.skipif(
-    importlib.util.find_spec("talib") is None,
-    reason="TA-Lib is not installed: pip install openbell[technical]",
-)
-
-
 @pytest.fixture(scope="module")
 def table() -> np.ndarray:
     return features(COLUMNS, FeatureSet.TECHNICAL)
 
 
-@talib
 def test_indicators_stand_behind_the_features_of_bars(table: np.ndarray) -> None:
     assert table.shape == (260, 20 + len(TECHNICAL_FEATURES))
     assert np.isnan(table[:LONGEST_WINDOW]).all()
@@ -97,7 +91,6 @@ def test_indicators_stand_behind_the_features_of_bars(table: np.ndarray) -> None
     assert (table[LONGEST_WINDOW:, 20:].std(axis=0) > 0.01).all()
 
 
-@talib
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(WARM_UP_BARS, 259), seed=st.integers(0, 2**32 - 1))
 def test_neither_removing_nor_altering_the_future_changes_an_indicator(
@@ -121,7 +114,6 @@ def test_neither_removing_nor_altering_the_future_changes_an_indicator(
     assert not np.array_equal(changed[cut, 20:], table[cut, 20:])
 
 
-@talib
 @settings(max_examples=15, deadline=None)
 @given(end=st.integers(180, 260))
 def test_an_indicator_has_the_same_bits_from_a_short_history(end: int, table: np.ndarray) -> None:
@@ -132,7 +124,6 @@ def test_an_indicator_has_the_same_bits_from_a_short_history(end: int, table: np
     assert np.array_equal(context, table[end - 60 : end])
 
 
-@talib
 def test_closes_alone_leave_the_indicators_of_ranges_at_zero() -> None:
     bare = columns_of(made_up_bars("KO", 200, has_range=False))
 
@@ -142,12 +133,9 @@ def test_closes_alone_leave_the_indicators_of_ranges_at_zero() -> None:
         assert column.any() == (name in {"rsi_14", "macd_histogram", "bollinger_20"})
 
 
-@talib
 def test_an_indicator_is_the_one_of_its_name(table: np.ndarray) -> None:
-    import talib as library
-
     level = np.log(COLUMNS.close[-WARM_UP_BARS:])
-    rsi = library.RSI(level, 14)[-1]
+    rsi = talib.RSI(level, 14)[-1]
 
     assert table[-1, 20] == pytest.approx(rsi / 50 - 1, abs=1e-6)
     mean, deviation = level[-20:].mean(), level[-20:].std()
@@ -155,7 +143,6 @@ def test_an_indicator_is_the_one_of_its_name(table: np.ndarray) -> None:
     assert table[-1, 22] == pytest.approx(place, abs=1e-4)
 
 
-@talib
 def test_a_stock_that_does_not_move_has_finite_indicators() -> None:
     flat = dataclasses.replace(
         COLUMNS,
