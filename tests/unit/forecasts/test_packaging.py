@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from domain.errors import ConfigError
+from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
 from forecasts.packaging import PackageFormat, package
 
@@ -36,14 +37,19 @@ def test_a_triton_repository_has_its_layout_and_shapes(tmp_path: Path) -> None:
 
 def test_a_modelscope_package_runs_on_its_own(tmp_path: Path) -> None:
     out = package(MODEL, PackageFormat.MODELSCOPE, tmp_path / "out")
-    np.save(tmp_path / "in.npy", np.zeros((3, 60, 20), dtype=np.float32))
+    given = np.random.default_rng(1).normal(size=(3, 60, 20)).astype(np.float32)
+    np.save(tmp_path / "in.npy", given)
 
     subprocess.run(
         [sys.executable, out / "inference.py", tmp_path / "in.npy", tmp_path / "out.npy"],
         check=True,
     )
 
-    assert np.load(tmp_path / "out.npy").shape == (3, 40, 11)
+    process = ModelProcess(MODEL.onnx)
+    expected = process.run(given, 30)
+    process.close()
+    assert expected.shape == (3, 40, 11)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5, atol=1e-7)
     configuration = json.loads((out / "configuration.json").read_text())
     assert {"framework", "task", "pipeline"} <= configuration.keys()
     readme = (out / "README.md").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from daemon import cli
 from daemon.command_line import hoist
@@ -224,6 +225,31 @@ def test_a_network_is_not_served_without_a_token() -> None:
 
     assert status == 78
     assert "OPENBELL_FORECAST_TOKEN must hold at least 20 characters" in err.getvalue()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["serve-models", "--device", "tpu"], "--device tpu: choose cpu or cuda"),
+        (["serve-models", "--device", "cuda"], "torch finds no CUDA device here"),
+        (["train", "lstm", "--features", "mood"], "choose from bars, bars+technical"),
+        (["train", "lstm", "--window", "168"], "two numbers are needed, such as 168:24"),
+        (["train", "lstm", "--window", "5:24"], "the first must lie between 12 and 2000"),
+        (["train", "lstm", "--window", "168:99"], "the second between 1 and 60"),
+        (["train", "prophet"], "no such model"),
+    ],
+)
+def test_what_cannot_be_trained_or_served_is_one_sentence(
+    arguments: list[str], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with contextlib.redirect_stderr(io.StringIO()) as err:
+        status = cli._run(arguments)
+
+    assert status == 64
+    assert text in err.getvalue()
+    assert len(err.getvalue().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("home")
