@@ -143,6 +143,7 @@ def position(raw: object) -> Position:
         quantity=quantity,
         avg_entry_price=amount(data, "avg_entry_price"),
         market_price=amount_or_none(data, "current_price"),
+        previous_close=amount_or_none(data, "lastday_price"),
     )
 
 

@@ -236,11 +236,16 @@ def report(
     formats: Annotated[
         str, typer.Option("--format", help="Comma list of html, md, json, csv.")
     ] = "html,md,json,csv",
+    week: Annotated[bool, typer.Option("--week", help="Of the whole week of the date.")] = False,
+    month: Annotated[bool, typer.Option("--month", help="Of the whole month of the date.")] = False,
+    from_broker: Annotated[
+        bool, typer.Option("--from-broker", help="From the broker alone, without the database.")
+    ] = False,
 ) -> None:
-    """Write the end-of-day report again."""
+    """Write the end-of-day report again, or that of its week or month."""
     from daemon.commands.reporting import report as command
 
-    command(ctx.obj, date=date, formats=formats)
+    command(ctx.obj, date=date, formats=formats, week=week, month=month, from_broker=from_broker)
 
 
 @app.command()
@@ -270,17 +275,6 @@ def doctor(ctx: typer.Context) -> None:
 
     raise typer.Exit(command(ctx.obj))
 
-
-@app.command("arm-live")
-def arm_live(
-    ctx: typer.Context,
-    account: Annotated[str, typer.Option(metavar="NUMBER", help="The live account's number.")],
-    confirm: Annotated[str, typer.Option(metavar="NUMBER", help="The same number again.")],
-) -> None:
-    """Confirm at this machine which account live mode may trade."""
-    from daemon.commands.arming import arm_live as command
-
-    command(ctx.obj, account=account, confirm=confirm)
 
 @app.command()
 def backup(
@@ -312,6 +306,17 @@ def restore(
 
     command(ctx.obj, path=path, reason=reason, is_rollback_accepted=accept_rollback)
 
+
+@app.command("arm-live")
+def arm_live(
+    ctx: typer.Context,
+    account: Annotated[str, typer.Option(metavar="NUMBER", help="The live account's number.")],
+    confirm: Annotated[str, typer.Option(metavar="NUMBER", help="The same number again.")],
+) -> None:
+    """Confirm at this machine which account live mode may trade."""
+    from daemon.commands.arming import arm_live as command
+
+    command(ctx.obj, account=account, confirm=confirm)
 
 
 @app.command()

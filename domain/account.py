@@ -24,12 +24,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Net holding of one symbol; ``quantity`` is signed shares."""
+    """Net holding of one symbol; ``quantity`` is signed shares.
+
+    ``previous_close`` is the price at the close before, where the broker tells it.
+    """
 
     symbol: Symbol
     quantity: Decimal
     avg_entry_price: Decimal
     market_price: Decimal | None
+    previous_close: Decimal | None = None
 
     @property
     def market_value(self) -> Decimal:

@@ -17,6 +17,8 @@ _GOOD, _BAD = "#2da44e", "#cf222e"
 
 def day_plots(report: EndOfDayReport) -> tuple[str, ...]:
     """Draw the session: equity, drawdown, exposure and holdings, in New York time."""
+    if not report.equity_curve:
+        return ()
     return (
         equity_svg(report),
         drawdown_svg(

@@ -72,7 +72,11 @@ def as_csv(report: Report) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("section", "row", "column", "value"))
-    for table in _page(report).tables:
+    page = _page(report)
+    told = (page.title, page.subtitle, page.verdict, *page.notes)
+    for number, line in enumerate(told, start=1):
+        writer.writerow(("Report", number, "", _harmless(line)))
+    for table in page.tables:
         for number, row in enumerate(table.rows, start=1):
             for heading, value in zip(table.headings, row, strict=True):
                 writer.writerow((table.title, number, heading, _harmless(value)))

@@ -15,8 +15,13 @@ DIRECTORY = "reports"
 
 def report_directory(state: Path, report: EndOfDayReport | RollUp) -> Path:
     """Return where the files of a session, a week or a month lie."""
-    name = report.name if isinstance(report, RollUp) else report.session_date.isoformat()
-    return state / DIRECTORY / name
+    if isinstance(report, RollUp):
+        return state / DIRECTORY / report.name
+    directory = state / DIRECTORY / report.session_date.isoformat()
+    # One made from the broker alone knows less than a report that is there already.
+    if report.is_from_broker and _revision(directory):
+        return directory.with_name(f"{directory.name}-broker")
+    return directory
 
 
 def write(
@@ -45,16 +50,22 @@ def write(
 
 def _keep_superseded(directory: Path, revision: int) -> None:
     """Give the files of an earlier revision a name of their own before they are replaced."""
-    try:
-        before = json.loads((directory / "report.json").read_text(encoding="utf-8"))["revision"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return
-    if not (isinstance(before, int) and before < revision):
+    before = _revision(directory)
+    if before is None or not before < revision:
         return
     for form in FORMATS:
         current, kept = directory / f"report.{form}", directory / f"report.{before}.{form}"
         if current.exists() and not kept.exists():
             os.link(current, kept)
+
+
+def _revision(directory: Path) -> int | None:
+    """Return the revision that lies there; 0 is one from the broker alone."""
+    try:
+        document = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+        return int(document["revision"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -2,10 +2,12 @@
 
 import datetime as dt
 
+from daemon import event_loop
+from daemon.broker_report import report_from_broker
 from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
-from daemon.config import load, state_directory
+from daemon.config import Config, load, state_directory
 from daemon.report_dates import next_session, yardsticks, yardsticks_of
 from daemon.reporting import digest, read_report, read_roll_up
 from domain.errors import BadArgument
@@ -15,18 +17,31 @@ from reports.model import EndOfDayReport, RollUp
 from reports.render import FORMATS, headline
 from reports.roll_up import MONTH, WEEK
 from reports.write import write
+from state.files import DATABASE, prepare_directory
 from state.reader import Reader
 
 
 def report(
-    options: Options, *, date: str | None, formats: str, week: bool = False, month: bool = False
+    options: Options,
+    *,
+    date: str | None,
+    formats: str,
+    week: bool = False,
+    month: bool = False,
+    from_broker: bool = False,
 ) -> None:
     """Write the files again, the same bytes, and say where they are."""
     chosen = _formats(formats)
-    if week and month:
-        raise BadArgument("--week, --month: choose one of them")
-    made = _made(options, arguments.session_date(date), kind=_kind(week=week, month=month))
-    paths = write(state_directory(load(options.config)), made, chosen)
+    if week + month + from_broker > 1:
+        raise BadArgument("--week, --month, --from-broker: choose one of them")
+    config, day = load(options.config), arguments.session_date(date)
+    directory = state_directory(config)
+    if from_broker or _is_lost(config):
+        made: EndOfDayReport | RollUp = _from_broker(config, day)
+        prepare_directory(directory)
+    else:
+        made = _from_database(config, day, kind=_kind(week=week, month=month))
+    paths = write(directory, made, chosen)
     if options.json:
         print_json(document(made))
         return
@@ -34,6 +49,15 @@ def report(
     out.print(headline(made))
     for path in paths:
         out.print(str(path))
+
+
+def _is_lost(config: Config) -> bool:
+    """Tell whether there is a broker to ask, and no database; the embedded one lies beside it."""
+    return config.broker.kind == "alpaca" and not (state_directory(config) / DATABASE).exists()
+
+
+def _from_broker(config: Config, day: dt.date | None) -> EndOfDayReport:
+    return event_loop.run(config, report_from_broker(config, day, calendar=NyseCalendar()), speed=1)
 
 
 def _formats(formats: str) -> list[str]:
@@ -48,8 +72,9 @@ def _kind(*, week: bool, month: bool) -> str | None:
     return WEEK if week else MONTH if month else None
 
 
-def _made(options: Options, wanted: dt.date | None, *, kind: str | None) -> EndOfDayReport | RollUp:
-    config = load(options.config)
+def _from_database(
+    config: Config, wanted: dt.date | None, *, kind: str | None
+) -> EndOfDayReport | RollUp:
     directory = state_directory(config)
     with Reader(directory) as reader:
         issued = {row["session_date"]: row for row in reader.reports()}
