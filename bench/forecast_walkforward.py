@@ -8,13 +8,12 @@ Markdown: every figure of the model beside that of its baseline.
 """
 
 import argparse
-import datetime as dt
 import sys
 
-from forecasts.features import BarColumns, FeatureSet, columns_of
+from daemon.training_data import recorded_panel
+from forecasts.features import FeatureSet
 from forecasts.training.config import TrainingConfig
 from forecasts.training.walkforward import walk_forward
-from marketdata.recording import recording
 
 _COLUMNS = (
     "samples",
@@ -30,13 +29,6 @@ _COLUMNS = (
     "share_above_gate",
     "accuracy_above_gate",
 )
-
-
-def recorded_panel() -> dict[str, BarColumns]:
-    """Return every recorded series as columns."""
-    recorded = recording()
-    first, last = dt.date(1980, 1, 1), dt.date(2100, 1, 1)
-    return {symbol: columns_of(recorded.bars(symbol, first, last)) for symbol in recorded.symbols}
 
 
 def main() -> int:
