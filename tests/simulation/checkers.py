@@ -26,6 +26,7 @@ _MARGIN = Decimal("0.1")
 # The adapter paces to 200 a minute; here a storm must show, so the port counts what is asked.
 MOST_REQUESTS = 600
 MOST_WRITES = 12
+_MISSED = "SELECT * FROM runs WHERE state = 'SKIPPED' AND reason LIKE 'missed%' ORDER BY run_id"
 # How old the price may be that an exit in the session goes by.
 _RECENTLY = (dt.timedelta(), dt.timedelta(minutes=5))
 # Seconds that a run may begin late: the one before it may still wait for answers.
@@ -417,7 +418,7 @@ def runs_in_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], Any]) -> 
     """I11: a daemon that was there did not miss a run."""
     return [
         ("I11", f"{row['run_id']} was missed while the daemon was up: {row['reason']}")
-        for row in db.execute("SELECT * FROM runs WHERE state = 'SKIPPED' ORDER BY run_id")
+        for row in db.execute(_MISSED)
         if (row["session_date"], row["kind"]) in due
     ]
 

@@ -49,6 +49,7 @@ from tests.simulation.market import (
     SimScorer,
     calendar,
 )
+from tests.simulation.messages import Receiver
 from tests.simulation.port import OnWire, SimBroker, SimStream
 from tests.simulation.processes import Process, enter
 from tests.simulation.truth import ACCOUNT, Truth
@@ -67,6 +68,7 @@ class Machine:
     market: Market
     on_wire: OnWire
     look_seconds: float = 30.0
+    command_keys: list[str] = field(default_factory=list)
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
     reports: list[EndOfDayReport] = field(default_factory=list)
     report_seen: Callable[[EndOfDayReport], None]
@@ -105,6 +107,7 @@ class DaemonLife:
         self.broker = SimBroker(machine.truth, process, machine.on_wire)
         self.stream = SimStream(machine.truth, process)
         self.store: Store | None = None
+        self.commands: Receiver | None = None
 
     async def run(self) -> None:
         """Live until cancelled, crashed or refused; the store stays as death left it."""
@@ -113,7 +116,19 @@ class DaemonLife:
         self.store = store = Store.open(machine.directory, clock=machine.clock)
         await self.broker.account()
         Facts(store).put(mode="paper")
-        await Daemon(self._life(store, machine.desk(store, self.broker))).run()
+        desk = machine.desk(store, self.broker)
+        self.commands = commands = Receiver(
+            self.process,
+            desk,
+            clock=machine.clock,
+            directory=machine.directory,
+            keys=machine.command_keys,
+        )
+        try:
+            await Daemon(self._life(store, desk)).run()
+        finally:
+            self.commands = None
+            await commands.settled()
 
     def _life(self, store: Store, desk: Desk) -> Life:
         machine, clock = self.machine, self.machine.clock

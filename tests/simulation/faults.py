@@ -85,6 +85,14 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "operator.flatten": (0.05, 0.3),  # K09
     "operator.pause": (0.1, 0.7),
     "operator.kill_in_send": (0.02, 0.2),  # K03 K04: while a request waits for its connection
+    # J: commands over MQTT, each a chance per day
+    "mqtt.command": (0.1, 0.5),  # M07
+    "mqtt.retained": (0.1, 0.6),  # M03 M04
+    "mqtt.forged": (0.1, 0.6),  # M05
+    "mqtt.altered": (0.1, 0.6),  # M05
+    "mqtt.replayed": (0.2, 0.8),  # M06 M07
+    "mqtt.skewed": (0.1, 0.6),  # M08
+    "mqtt.garbage": (0.1, 0.6),  # M10
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
 }
 
@@ -106,6 +114,8 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"account.odd_equity"},
             {"operator.kill", "operator.unsuspend"},
             {"process.crash", "send.lost_after", "order.hidden"},
+            {"mqtt.command", "mqtt.replayed", "mqtt.retained", "mqtt.skewed"},
+            {"mqtt.command", "mqtt.forged", "mqtt.altered", "mqtt.garbage"},
         ),
     )
 )

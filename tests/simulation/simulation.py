@@ -39,6 +39,7 @@ from tests.simulation.daemon_life import (
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
+from tests.simulation.messages import MESSAGES, Sender
 from tests.simulation.processes import Crash, Process, shims
 from tests.simulation.stories import Reacher, away_until_cutoff
 from tests.simulation.truth import ACCOUNT, Refused, Truth
@@ -146,12 +147,14 @@ class Simulation:
         true_clock = SimClock(self.sessions[0].open - BEFORE_OPEN, loop)
         self.truth = Truth(self.market, self.faults, true_clock, loop)
         self.truth.reacher = Reacher(self.faults, partial(self._kill, flatten=False))
+        self.sender = Sender(self.faults, self.truth.now)
         self.machine = Machine(
             directory=directory,
             clock=self.clock,
             truth=self.truth,
             market=self.market,
             on_wire=self._on_wire,
+            command_keys=self.sender.keys,
             look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
             report_seen=self._report_seen,
             alerted=self._alerted,
@@ -456,6 +459,7 @@ class Simulation:
             ("operator.flatten", "flatten", 1, partial(self._kill, flatten=True)),
             ("disk.latch_lost", "latch", 1, self._lose_latch),
             ("operator.pause", "pause", 1, self._pause),
+            *((kind, kind, 1, partial(self._command, kind)) for kind in MESSAGES),
         )
         if self.faults.strikes("process.at_cutoff"):
             self._background.append(asyncio.create_task(self._away_until_cutoff(session)))
@@ -482,6 +486,14 @@ class Simulation:
             return start + dt.timedelta(seconds=dice.uniform(0, 8))
         minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
         return session.open + dt.timedelta(minutes=minutes)
+
+    async def _command(self, kind: str) -> None:
+        receiver = self.life.commands if self.life is not None else None
+        # With a clock that is wrong every message is stale, and rightly so.
+        if receiver is not None and not self.clock.offset:
+            self._paused_at = self.loop.moment
+            self.blame(self.sender.deliver(receiver, kind))
+            self._look_at_latch()
 
     async def _transfer(self, amount: Decimal) -> None:
         self.truth.pay(ActivityKind.TRANSFER, amount)
@@ -591,6 +603,8 @@ class Simulation:
 
     async def _morning(self) -> None:
         """A person comes in: a halted account is looked at, and mostly resumed."""
+        with contextlib.suppress(StateError):
+            Pause(self.machine.directory).clear()
         if not checkers.latch_is_engaged(self.machine.directory):
             return
         if not (self.machine.directory / "openbell.db").exists():
