@@ -13,10 +13,15 @@ _TEMPLATE = _PACKAGE / "alpaca_paper.toml"
 _UNITS = _PACKAGE / "units"
 _PREFIX = "/opt/openbell/.venv"
 _CONFIG = "/etc/openbell/config.toml"
-_ROOT_PLACES = {".service": Path("/etc/systemd/system"), ".conf": Path("/etc/sysusers.d")}
+_OPERATOR = "openbell.sh"
+_ROOT_PLACES = {
+    ".service": Path("/etc/systemd/system"),
+    ".conf": Path("/etc/sysusers.d"),
+    ".sh": Path("/usr/local/bin"),
+}
 _STORE_KEYS = (
-    "for name in APCA_API_KEY_ID APCA_API_SECRET_KEY; do sudo sh -c"
-    ' "umask 077; cat > /etc/openbell/credentials/$name"; done   # paste each, then Ctrl-D'
+    "for name in APCA_API_KEY_ID APCA_API_SECRET_KEY; do sudo install -m 600 -o openbell"
+    " /dev/stdin /etc/openbell/credentials/$name; done   # paste each, then Ctrl-D"
 )
 
 
@@ -31,7 +36,7 @@ def init(options: Options, *, systemd: bool) -> None:
     config = options.config or (Path(_CONFIG) if is_root else Path("config.toml"))
     files = {config: _TEMPLATE.read_text(encoding="utf-8")}
     if systemd:
-        files |= _unit_files(config, is_root=is_root)
+        files |= unit_files(config, is_root=is_root)
     for path in files:
         if path.exists():
             raise BadArgument(f"{path} exists already; move it away, or name another with --config")
@@ -45,12 +50,15 @@ def init(options: Options, *, systemd: bool) -> None:
         console().print(line, markup=False, soft_wrap=True)
 
 
-def _unit_files(config: Path, *, is_root: bool) -> dict[Path, str]:
+def unit_files(config: Path, *, is_root: bool) -> dict[Path, str]:
+    """Return the units and the operator's command, each by its place."""
     beside = config.absolute().parent / "systemd"
     found: dict[Path, str] = {}
     for unit in sorted(_UNITS.iterdir()):
         place = _ROOT_PLACES[unit.suffix] if is_root else beside
-        name = unit.name.replace(".sysusers.conf", ".conf") if is_root else unit.name
+        name = unit.name
+        if is_root:
+            name = name.replace(".sysusers.conf", ".conf").removesuffix(".sh")
         found[place / name] = rendered(unit.read_text(encoding="utf-8"), prefix=Path(sys.prefix))
     return found
 
@@ -82,6 +90,8 @@ def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            path.chmod(0o755)
     except OSError as exc:
         raise StorageError(f"{path} could not be written ({exc.strerror}); choose another") from exc
 
@@ -103,11 +113,13 @@ def _next_steps(config: Path, written: list[str], *, systemd: bool, is_root: boo
             f"  sudo install -D -m 644 {config.absolute()} {_CONFIG}",
             f"  sudo cp {folder}/*.service /etc/systemd/system/",
             f"  sudo cp {folder}/openbell.sysusers.conf /etc/sysusers.d/openbell.conf",
+            f"  sudo install -m 755 {folder}/{_OPERATOR} /usr/local/bin/openbell",
         ]
     return [
         *lines,
         "  sudo systemd-sysusers",
-        "  sudo install -d -m 700 /etc/openbell/credentials",
+        "  sudo install -d -m 700 -o openbell /etc/openbell/credentials",
         f"  {_STORE_KEYS}",
+        "  sudo openbell doctor",
         "  sudo systemctl enable --now openbell",
     ]

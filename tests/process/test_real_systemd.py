@@ -55,6 +55,13 @@ def test_the_unit_starts_when_reconciled_trades_in_its_sandbox_reloads_and_drain
     wait_for_log(systemd, '"kind": "submit"', '"state": "DONE"')
     assert systemd.show(UNIT, "WatchdogTimestampMonotonic") != "0"
 
+    # What a person types is done as the service's user, with its state and keys.
+    assert "reconciled at" in systemd.run("/run/openbell.sh", "status").stdout
+    assert systemd.run("/run/openbell.sh", "doctor").returncode == 0
+    assert "restored on trial" in systemd.run("/run/openbell.sh", "backup").stdout
+    made = {path.stat().st_uid for path in (state / "backups").iterdir()}
+    assert made == {(state / "KILL").stat().st_uid}
+
     systemd.run("systemctl", "reload", UNIT)
     wait_for_log(systemd, '"daemon.reloaded"')
     systemd.wait_for(UNIT, "ActiveState", "active")
@@ -65,6 +72,7 @@ def test_the_unit_starts_when_reconciled_trades_in_its_sandbox_reloads_and_drain
     assert systemd.show(UNIT, "Result") == "success"
     assert systemd.show(UNIT, "NRestarts") == "0"
     assert "Traceback" not in systemd.log
+    assert systemd.run("/run/openbell.sh", "reconcile").returncode == 0
 
 
 def test_d09_a_daemon_that_cannot_come_back_is_followed_by_a_kill(boot: Boot) -> None:

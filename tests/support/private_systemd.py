@@ -45,6 +45,14 @@ mount -t proc proc /proc
 # Credentials reach a unit by propagation.
 mount --make-rshared /
 systemd-sysusers {root}/units/openbell.sysusers.conf
+chown -R openbell /etc/openbell/credentials
+# A Python in root's home is for root alone; commands by hand need one for everybody.
+mkdir -p /run/python
+mount --bind {base} /run/python
+mount -t tmpfs -o mode=755 tmpfs /root
+mkdir -p {base}
+mount --bind /run/python {base}
+install -m 755 {root}/units/openbell.sh /run/openbell.sh
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /var/tmp
 container=openbell exec {systemd} --system --unit=quiet.target --log-target=console --show-status=0
@@ -109,7 +117,9 @@ def private_systemd(root: Path, config: str, drop_in: str = "") -> Iterator[Priv
         (units / name).write_text(_QUIET)
     (units / "test.conf").write_text(_DROP_IN + drop_in)
     (root / "config.toml").write_text(config)
-    script = _BOOT.format(root=root, private=" ".join(_PRIVATE), systemd=SYSTEMD)
+    script = _BOOT.format(
+        root=root, private=" ".join(_PRIVATE), systemd=SYSTEMD, base=sys.base_prefix
+    )
     with (root / "boot.log").open("w") as log:
         outer = subprocess.Popen(
             [

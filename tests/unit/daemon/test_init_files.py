@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.commands.init import rendered
+from daemon.commands.init import rendered, unit_files
 from daemon.config import load
 from tests.support.running import REPOSITORY, free_port
 from tests.support.tools import tool
@@ -47,6 +47,23 @@ def test_the_written_configuration_is_for_paper_and_is_accepted(tmp_path: Path) 
     assert config.marketdata.provider == "alpaca"
     assert "paper-api.alpaca.markets" in config.broker.alpaca.trading_url
     assert "openbell --config config.toml run" in done.stdout
+
+
+def test_the_units_and_the_operators_command_have_their_places(tmp_path: Path) -> None:
+    beside = unit_files(tmp_path / "config.toml", is_root=False)
+    installed = unit_files(Path("/etc/openbell/config.toml"), is_root=True)
+
+    assert {path.parent for path in beside} == {tmp_path / "systemd"}
+    assert {str(path) for path in installed} == {
+        "/etc/systemd/system/openbell.service",
+        "/etc/systemd/system/openbell-kill.service",
+        "/etc/systemd/system/openbell-models.service",
+        "/etc/sysusers.d/openbell.conf",
+        "/usr/local/bin/openbell",
+    }
+    command = installed[Path("/usr/local/bin/openbell")]
+    assert command.startswith("#!/bin/sh\n")
+    assert f"{sys.prefix}/bin/openbell --config /etc/openbell/config.toml" in command
 
 
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
