@@ -67,7 +67,10 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         prepare_file(path)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as exc:
+            raise StorageError(f"{path} cannot be opened ({exc.strerror}): check the disk") from exc
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:

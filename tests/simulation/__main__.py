@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.simulation import exhaustive, planted
+from tests.simulation import exhaustive, fault_counts, measured, planted
 from tests.simulation.faults import CLASSES
 from tests.simulation.simulation import Outcome, Scenario, simulate
 
@@ -17,10 +17,12 @@ _TWICE_EVERY = 50
 def main() -> int:
     """Return 0 when nothing was violated."""
     options = _parser().parse_args()
+    if options.coverage:
+        return measured.run(seeds=options.seeds, days=options.days, look=options.look)
     if options.planted:
         return planted.run(options.planted_names, most_seeds=options.seeds)
     if options.exhaustive:
-        return exhaustive.run(options.exhaustive, is_pairs=options.pairs)
+        return exhaustive.run(options.exhaustive, options.mode, only=options.branch)
     if options.seed is not None:
         return _one(options)
     return _many(options)
@@ -35,43 +37,63 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drop", default="", help="fault classes to leave out, with commas")
     parser.add_argument("--shrink", action="store_true", help="find the faults that it takes")
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
+    parser.add_argument("--look", type=float, help="seconds between looks at the broker")
+    parser.add_argument("--canary", action="store_true", help="judge by a rule that must fail")
+    parser.add_argument("--fault-rows", action="store_true", help="how often each row fired")
+    parser.add_argument("--coverage", action="store_true", help="which lines the seeds reach")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument(
         "--exhaustive", metavar="DAY", help=f"all, or one of: {', '.join(exhaustive.DAYS)}"
     )
-    parser.add_argument("--pairs", action="store_true", help="crash in each recovery as well")
+    modes = "; ".join(f"{name}: {text}" for name, text in exhaustive.MODES.items())
+    parser.add_argument("--mode", choices=exhaustive.MODES, default="crashes", help=modes)
+    parser.add_argument(
+        "--branch", action="append", default=[], help="replay the branch of this name alone"
+    )
     parser.add_argument("--planted", action="store_true", help="are planted bugs caught?")
     parser.add_argument("planted_names", nargs="*", help="only these planted bugs")
     return parser
 
 
-def _scenario(seed: int, days: int, dropped: Iterable[str] = ()) -> Scenario:
-    return Scenario(seed=seed, days=days, dropped=frozenset(dropped))
+def _scenario(options: argparse.Namespace, seed: int, dropped: Iterable[str] = ()) -> Scenario:
+    return Scenario(
+        seed=seed,
+        days=options.days,
+        dropped=frozenset(dropped),
+        look_seconds=options.look,
+        is_canary=options.canary,
+    )
 
 
-def _command(seed: int, days: int, dropped: Iterable[str] = ()) -> str:
-    drop = f" --drop {','.join(sorted(dropped))}" if dropped else ""
-    return f".venv/bin/python -m tests.simulation --seed {seed} --days {days}{drop}"
+def _command(options: argparse.Namespace, seed: int, dropped: Iterable[str] = ()) -> str:
+    words = [f".venv/bin/python -m tests.simulation --seed {seed} --days {options.days}"]
+    if options.look is not None:
+        words.append(f"--look {options.look:g}")
+    if options.canary:
+        words.append("--canary")
+    if dropped:
+        words.append(f"--drop {','.join(sorted(dropped))}")
+    return " ".join(words)
 
 
 def _one(options: argparse.Namespace) -> int:
     dropped = {name for name in options.drop.split(",") if name}
-    outcome = simulate(_scenario(options.seed, options.days, dropped))
+    outcome = simulate(_scenario(options, options.seed, dropped))
     _tell(outcome)
     if options.shrink and outcome.violations:
-        dropped = _shrink(options.seed, options.days, dropped, outcome.violations[0][0])
+        dropped = _shrink(options, dropped, outcome.violations[0][0])
         left = [n for n in outcome.faults if n not in dropped]
         print(f"it takes: {', '.join(left) or 'no fault at all'}")
-        print(_command(options.seed, options.days, dropped))
+        print(_command(options, options.seed, dropped))
     return 1 if outcome.violations else 0
 
 
-def _shrink(seed: int, days: int, dropped: set[str], invariant: str) -> set[str]:
+def _shrink(options: argparse.Namespace, dropped: set[str], invariant: str) -> set[str]:
     """Drop one class after the other, for as long as the same invariant is violated."""
     for name in sorted(CLASSES):
         if name in dropped:
             continue
-        outcome = simulate(_scenario(seed, days, {*dropped, name}))
+        outcome = simulate(_scenario(options, options.seed, {*dropped, name}))
         if any(found == invariant for found, _ in outcome.violations):
             dropped = {*dropped, name}
     return dropped
@@ -92,21 +114,23 @@ def _many(options: argparse.Namespace) -> int:
     started, outcomes, bad, repeated = time.process_time(), [], 0, 0
     dropped = {name for name in options.drop.split(",") if name}
     for seed in range(options.seed_start, options.seed_start + options.seeds):
-        outcome = simulate(_scenario(seed, options.days, dropped))
+        outcome = simulate(_scenario(options, seed, dropped))
         outcomes.append(outcome)
         if seed % _TWICE_EVERY == 0:
             repeated += 1
-            again = simulate(_scenario(seed, options.days, dropped))
+            again = simulate(_scenario(options, seed, dropped))
             if again.trace != outcome.trace:
                 outcome.violations.append(("I21", f"{outcome.trace}, then {again.trace}"))
         if outcome.violations:
             bad += 1
-            _tell_violations(outcome, options.days, dropped)
+            _tell_violations(outcome, _command(options, seed, dropped))
             if options.stop:
                 break
         if not options.quiet and len(outcomes) % 10 == 0:
             _progress(len(outcomes), options, started, bad)
     _summary(outcomes, options.days, time.process_time() - started, repeated)
+    if options.fault_rows:
+        print(fault_counts.table(sum((one.faults for one in outcomes), Counter[str]())))
     return 1 if bad else 0
 
 
@@ -120,11 +144,11 @@ def _progress(done: int, options: argparse.Namespace, started: float, bad: int) 
         sys.stderr.write("\n")
 
 
-def _tell_violations(outcome: Outcome, days: int, dropped: Iterable[str]) -> None:
+def _tell_violations(outcome: Outcome, replay: str) -> None:
     print(f"\nseed {outcome.seed}:")
     for invariant, text in outcome.violations:
         print(f"  VIOLATION {invariant}: {text}")
-    print(f"  replay: {_command(outcome.seed, days, dropped)}")
+    print(f"  replay: {replay}")
 
 
 def _summary(outcomes: list[Outcome], days: int, seconds: float, repeated: int) -> None:

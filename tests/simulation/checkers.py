@@ -236,6 +236,11 @@ def one_chain(truth: Truth) -> Violations:
     return found
 
 
+def canary(truth: Truth) -> Violations:
+    """I00: a rule that is wrong: whoever runs with it and sees no violation is blind."""
+    return [("I00", f"{one.client_id} was executed") for one in truth.executions[:1]]
+
+
 def intents_match(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I01, I02: what the broker accepted is what the journal meant."""
     found: Violations = []
@@ -478,7 +483,8 @@ def settled(db: sqlite3.Connection) -> Violations:
             "SELECT * FROM orders WHERE state IN ('planned', 'approved', 'sending', 'unknown')"
         )
     ]
-    state = db.execute("SELECT trading_state FROM risk_state").fetchone()["trading_state"]
+    row = db.execute("SELECT trading_state FROM risk_state").fetchone()
+    state = row["trading_state"] if row is not None else "none: the books were never begun"
     if state not in {"ACTIVE", "REDUCING", "HALTED"}:
         found.append(("I16", f"trading state {state}"))
     return found

@@ -1,24 +1,30 @@
-"""A life of a program, its durable steps, and its death at the one that was chosen.
-
-Counting shims stand where bytes become durable or leave the machine: every COMMIT, every
-write and directory sync of the latch, every request that changes something at the broker.
-"""
+"""A life of a program, its durable steps, and its death at the one that was chosen."""
 
 import contextvars
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import state.latch
-import state.store
-from state.database import connect as _plain_connect
 from tests.simulation.faults import Faults
+from tests.simulation.trouble import Trouble
 
 
 class Crash(BaseException):
     """The program died here; nothing of it runs any more."""
+
+
+class Watcher(Protocol):
+    """Somebody who decides at each step what becomes of it."""
+
+    def dies(self, process: "Process", what: str) -> bool:
+        """Tell whether the program dies after this step."""
+        ...
+
+    def trouble(
+        self, process: "Process", what: str, among: tuple[Trouble, ...]
+    ) -> tuple[Trouble, float] | None:
+        """Return how this operation of the disk fails and for how many seconds all do."""
+        ...
 
 
 class Process:
@@ -27,6 +33,7 @@ class Process:
     def __init__(self, name: str, faults: Faults, *, crash_at: int | None = None) -> None:
         self.name = name
         self.crash_at = crash_at
+        self.watcher: Watcher | None = None
         self.is_dead = False
         self.steps = 0
         self.died_at: str | None = None
@@ -42,18 +49,24 @@ class Process:
         """Count something that became durable or left; die here when it is the chosen one."""
         self.alive()
         self.steps += 1
-        if self.steps == self.crash_at:
-            self.died_at = what
-            self.is_dead = True
-            raise Crash(f"{self.name} died after step {self.steps}, {what}")
+        if self.steps == self.crash_at or (
+            self.watcher is not None and self.watcher.dies(self, what)
+        ):
+            self.die(what)
 
-    def disk(self) -> None:
-        """Refuse a commit now and then, as a full or failing disk does."""
+    def die(self, what: str) -> None:
+        """End here and now."""
+        self.died_at = what
+        self.is_dead = True
+        raise Crash(f"{self.name} died after step {self.steps}, {what}")
+
+    def trouble(self, what: str, among: tuple[Trouble, ...]) -> tuple[Trouble, float] | None:
+        """Return how an operation of the disk fails, and for how long; None when it does not."""
         if self._faults.strikes("disk.refused"):
-            self.disk_faults += 1
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorname = "SQLITE_FULL"
-            raise error
+            return self._faults.pick("disk.refused", list(among)), 0.0
+        if self.watcher is not None:
+            return self.watcher.trouble(self, what, among)
+        return None
 
 
 _current: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
@@ -69,64 +82,11 @@ def enter(process: Process) -> None:
     _current.set(process)
 
 
-class _CountingConnection(sqlite3.Connection):
-    _changes = 0
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
-        process = _current.get()
-        if process is None or sql.startswith("SELECT"):
-            return super().execute(sql, *parameters)
-        if sql == "COMMIT":
-            process.alive()
-            process.disk()
-            cursor = super().execute(sql, *parameters)
-            # Nothing became durable where nothing changed.
-            if self.total_changes != self._changes:
-                process.step("commit")
-            return cursor
-        if sql.startswith("BEGIN"):
-            process.alive()
-            self._changes = self.total_changes
-        return super().execute(sql, *parameters)
-
-
-def _counted(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        process = _current.get()
-        if process is None:
-            return function(*args)
-        process.alive()
-        result = function(*args)
-        process.step(what)
-        return result
-
-    return call
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connect = sqlite3.connect
-
-    def counting(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        return connect(*args, factory=_CountingConnection, **kwargs)
-
-    sqlite3.connect = counting  # type: ignore[assignment]
-    try:
-        return _plain_connect(path)
-    finally:
-        sqlite3.connect = connect
-
-
 @contextmanager
-def shims() -> Iterator[None]:
-    """Stand between the product and the disk."""
-    latch: Any = state.latch
-    store: Any = state.store
-    kept = (latch._write, latch._sync_directory)
-    latch._write = _counted(kept[0], "latch file written")
-    latch._sync_directory = _counted(kept[1], "latch file in place")
-    store.connect = _connect
+def outside() -> Iterator[None]:
+    """Do something that no process of the simulation does."""
+    token = _current.set(None)
     try:
         yield
     finally:
-        latch._write, latch._sync_directory = kept
-        store.connect = _plain_connect
+        _current.reset(token)

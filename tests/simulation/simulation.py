@@ -23,9 +23,12 @@ from domain.market import Session
 from domain.orders import OrderRequest, Side
 from execution.kill import KillReport
 from reports.model import EndOfDayReport
+from state.files import LOCK, MARK, WriterLock
+from state.mark import Mark
 from state.pause import Pause
 from state.store import Store
 from tests.simulation import checkers
+from tests.simulation.branching import Branches, Ending, Explorer
 from tests.simulation.checkers import Violations
 from tests.simulation.daemon_life import (
     LIMITS,
@@ -36,11 +39,12 @@ from tests.simulation.daemon_life import (
     run_resume,
     second_daemon_is_refused,
 )
+from tests.simulation.disk import Disk, shims
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop, Stuck
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.messages import MESSAGES, Sender
-from tests.simulation.processes import Crash, Process, shims
+from tests.simulation.processes import Crash, Process
 from tests.simulation.stories import Reacher, away_until_cutoff
 from tests.simulation.truth import ACCOUNT, Refused, Truth
 
@@ -72,6 +76,7 @@ class Scenario:
     kill_crash_at: int | None = None
     flatten: bool = False
     look_seconds: float | None = None
+    is_canary: bool = False
 
 
 @dataclass(kw_only=True)
@@ -91,14 +96,16 @@ class Outcome:
     reconciled: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     steps_of_lives: list[int] = field(default_factory=list)
-    recovery_steps: int = 25
     kill_steps: int = 0
     busiest: int = 0
     violations: Violations = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
 
 
-def simulate(scenario: Scenario) -> Outcome:
-    """Run a scenario from its beginning to its verdict."""
+def simulate(
+    scenario: Scenario, *, explore: Callable[[Branches], Explorer] | None = None
+) -> Outcome:
+    """Run a scenario from its beginning to its verdict, and from each step what else may be."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
     )
@@ -108,18 +115,26 @@ def simulate(scenario: Scenario) -> Outcome:
         tempfile.TemporaryDirectory(prefix="openbell-sim-", dir=parent) as directory,
         # Texts name the state directory: the same name in every run, the same trace.
         contextlib.chdir(directory),
-        shims(),
     ):
         loop = SimLoop()
+        branches = Branches()
         asyncio.set_event_loop(loop)
         loop.set_exception_handler(lambda _loop, _context: None)
         try:
             simulation = Simulation(scenario, Path("state"), loop)
+            if explore is not None:
+                branches.moved = simulation.moved
+                simulation.explorer = explore(branches)
             try:
-                with simulation.events.listening():
+                with shims(simulation.disk), simulation.events.listening():
                     loop.run_until_complete(simulation.main())
             except Stuck as exc:
                 simulation.blame([("X02", str(exc))])
+            except BaseException:
+                branches.fail()
+                raise
+            branches.deliver(simulation.outcome.violations, simulation.outcome.trace)
+            simulation.outcome.endings = branches.endings
             return simulation.outcome
         finally:
             for task in asyncio.all_tasks(loop):
@@ -159,6 +174,9 @@ class Simulation:
             report_seen=self._report_seen,
             alerted=self._alerted,
         )
+        self.disk = Disk(loop.time)
+        self.explorer: Explorer | None = None
+        self._left_behind: list[Any] = []
         self.life: DaemonLife | None = None
         self._daemon: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
@@ -250,6 +268,8 @@ class Simulation:
     def check_always(self) -> None:
         """Judge what must hold at any moment."""
         self.blame(checkers.one_chain(self.truth))
+        if self.scenario.is_canary:
+            self.blame(checkers.canary(self.truth))
         if not (self.machine.directory / "openbell.db").exists():
             return
         self._look_at_latch()
@@ -349,6 +369,17 @@ class Simulation:
 
     # The world
 
+    def moved(self) -> None:
+        """Open anew, in the directory of a forked world, what the daemon has open."""
+        store: Any = self.life.store if self.life is not None else None
+        if store is None:
+            return
+        # Closing what was inherited would tidy up the files of the other world.
+        self._left_behind.append((store._connection, store._mark, store._lock))
+        store._connection = None
+        store._mark = Mark(store.directory / MARK)
+        store._lock = WriterLock(store.directory / LOCK)
+
     async def main(self) -> None:
         """Play the days, then judge the end."""
         daemon = asyncio.create_task(self._supervise())
@@ -420,6 +451,7 @@ class Simulation:
 
     async def _calm_down(self, session: Session) -> None:
         self.faults.is_on = False
+        self.disk.heal()
         self._calm.set()
         self.truth.is_down = self.truth.is_blocked = False
         self._heal_clock()
@@ -570,12 +602,18 @@ class Simulation:
             process = Process(
                 f"kill {attempt}", self.faults, crash_at=crash_at or self._draw_crash(20)
             )
+            self._attach(process)
             task = asyncio.create_task(
                 run_kill(self.machine, process, flatten=flatten, reason="a person said so")
             )
             self.outcome.kills += 1
             try:
                 report = await task
+            except StorageError as exc:
+                if not process.disk_faults:
+                    self.blame([("X01", f"{process.name} ended by {exc!r}")])
+                await asyncio.sleep(120)
+                continue
             except Crash:
                 await asyncio.sleep(5)
                 continue
@@ -583,13 +621,14 @@ class Simulation:
                 self.outcome.kill_steps += process.steps
             self._look_at_latch()
             if report.verified:
-                self._check_killed(report)
-                break
+                self._check_killed(report, process)
+                if report.latched:
+                    break
             await asyncio.sleep(120)
         if self.faults.strikes("operator.unsuspend"):
             self.truth.suspend(is_suspended=False)
 
-    def _check_killed(self, report: KillReport) -> None:
+    def _check_killed(self, report: KillReport, process: Process) -> None:
         # What the broker does not show to anybody yet, nobody can have canceled.
         shown = [o for o in self.truth.open_orders() if o.visible_at <= self.loop.moment - 2]
         left = [o.client_id for o in shown if "flatten" not in o.client_id]
@@ -598,7 +637,9 @@ class Simulation:
             self.blame([("I07", f"the kill was verified and {recent} are open")])
         if report.suspended and not self.truth.is_suspended:
             self.blame([("I07", "the kill said that the broker's lock is set; it is not")])
-        if not checkers.latch_is_engaged(self.machine.directory):
+        # A disk that takes nothing may leave it armed; then the kill says so.
+        is_excused = not report.latched and process.disk_faults
+        if not checkers.latch_is_engaged(self.machine.directory) and not is_excused:
             self.blame([("I06", "the latch is not engaged after a kill")])
 
     async def _morning(self) -> None:
@@ -640,11 +681,16 @@ class Simulation:
         steps = self.faults.pick("crash:range", [10, 30, 80, 200, 500])
         return self._draw_crash(steps)
 
+    def _attach(self, process: Process) -> None:
+        if self.explorer is not None:
+            self.explorer.attach(process)
+
     async def _supervise(self) -> None:
         while not self._is_over:
             await self._wanted.wait()
             process = Process(f"daemon {self.outcome.lives}", self.faults)
             process.crash_at = self._next_crash()
+            self._attach(process)
             self.life = DaemonLife(self.machine, process)
             self._restarted_at = self.loop.moment
             self.outcome.lives += 1

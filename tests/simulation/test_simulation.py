@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import exhaustive
+from tests.simulation.branching import Ending
 from tests.simulation.faults import CLASSES, Faults
 from tests.simulation.planted import BUGS, ROOT, plant
 from tests.simulation.simulation import Scenario, simulate
@@ -41,18 +42,40 @@ def test_every_fault_class_is_in_some_swarm() -> None:
     assert drawn == set(CLASSES)
 
 
-@pytest.mark.parametrize("point", range(1, 160, 12))
-def test_a_crash_at_any_step_of_an_ordinary_day_loses_and_doubles_nothing(point: int) -> None:
-    day = exhaustive.DAYS["ordinary"]
-    outcome = simulate(dataclasses.replace(day, crash_at=(point,)))
-    assert outcome.violations == []
+@pytest.fixture(scope="module")
+def day_of_a_kill() -> list[Ending]:
+    return exhaustive.endings("kill", "crashes", every=8)
 
 
-@pytest.mark.parametrize("point", range(1, 12, 2))
-def test_a_crash_at_any_step_of_a_kill_leaves_the_latch_engaged(point: int) -> None:
+def test_a_crash_at_a_step_of_a_day_with_a_kill_loses_and_doubles_nothing(
+    day_of_a_kill: list[Ending],
+) -> None:
+    assert len(day_of_a_kill) > 10
+    assert [ending for ending in day_of_a_kill if ending.violations] == []
+
+
+def test_a_disk_that_refuses_anything_on_a_day_with_a_kill_loses_and_doubles_nothing() -> None:
+    endings = exhaustive.endings("kill", "disk", every=100)
+    assert len(endings) > 10
+    assert [ending for ending in endings if ending.violations] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("day", exhaustive.DAYS)
+def test_a_crash_at_any_step_of_any_day_loses_and_doubles_nothing(day: str) -> None:
+    assert [one for one in exhaustive.endings(day, "crashes") if one.violations] == []
+
+
+def test_a_branch_ends_as_the_day_played_from_its_beginning_with_the_same_crash(
+    day_of_a_kill: list[Ending],
+) -> None:
     day = exhaustive.DAYS["kill"]
-    outcome = simulate(dataclasses.replace(day, kill_crash_at=point))
-    assert outcome.violations == []
+    plain, *branches = day_of_a_kill
+    one = next(e for e in branches[5:] if e.path[0].startswith("daemon 0 step "))
+    step = int(one.path[0].split()[3])
+    assert one.trace == simulate(dataclasses.replace(day, crash_at=(step,))).trace
+    assert plain.trace == simulate(day).trace
+    assert exhaustive.endings("kill", "crashes", only=one.path) == [plain, one]
 
 
 def test_planted_bugs_still_fit_the_code(tmp_path: Path) -> None:
