@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds")
     parser.add_argument("--days", type=int, default=2, help="sessions of each seed")
     parser.add_argument("--seed-start", type=int, default=0, help="the first seed")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no seed after these")
     parser.add_argument("--seed", type=int, help="replay one seed")
     parser.add_argument("--drop", default="", help="fault classes to leave out, with commas")
     parser.add_argument("--shrink", action="store_true", help="find the faults that it takes")
@@ -113,7 +114,10 @@ def _tell(outcome: Outcome) -> None:
 def _many(options: argparse.Namespace) -> int:
     started, outcomes, bad, repeated = time.process_time(), [], 0, 0
     dropped = {name for name in options.drop.split(",") if name}
+    until = time.monotonic() + options.minutes * 60
     for seed in range(options.seed_start, options.seed_start + options.seeds):
+        if time.monotonic() > until:
+            break
         outcome = simulate(_scenario(options, seed, dropped))
         outcomes.append(outcome)
         if seed % _TWICE_EVERY == 0:
@@ -159,7 +163,7 @@ def _summary(outcomes: list[Outcome], days: int, seconds: float, repeated: int) 
         broken.update({invariant for invariant, _ in outcome.violations})
     played = len(outcomes) * days
     rows = {
-        "seeds": len(outcomes),
+        "seeds": f"{len(outcomes)}, from {outcomes[0].seed} on" if outcomes else "none",
         "simulated days": played,
         "lives of the daemon": sum(o.lives for o in outcomes),
         "durable steps and writes": sum(o.steps for o in outcomes),
