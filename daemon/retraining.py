@@ -127,10 +127,13 @@ class Retraining:
     def _bound(self, pid: int) -> None:
         seconds = int(self._settings.max_minutes * 60)
         memory = int(self._settings.max_memory_gib * _GIB)
-        with contextlib.suppress(ProcessLookupError):
+        # A sandbox may forbid each of these, and then has bounds of its own; so does the
+        # deadline.
+        with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-            # Only Linux bounds another process; elsewhere the deadline alone holds.
-            if hasattr(resource, "prlimit"):
+        # Only Linux bounds another process.
+        if hasattr(resource, "prlimit"):
+            with contextlib.suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_AS, (memory, memory))
                 resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
 

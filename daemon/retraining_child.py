@@ -3,6 +3,7 @@
 It is started by ``daemon.retraining`` and holds torch, which the daemon never does.
 """
 
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -36,6 +37,7 @@ class Request:
 
 def main() -> int:
     """Serve one request; an error is one sentence on standard error."""
+    _offer_itself()
     try:
         outcome = retrain(Request(**json.load(sys.stdin)))
     except OpenbellError as exc:
@@ -58,9 +60,11 @@ def retrain(request: Request) -> dict[str, Any]:
     # Only now: torch takes seconds to load, and without bars there is nothing to do.
     from forecasts.training.challenge import challenge
     from forecasts.training.config import TrainingConfig
+    from forecasts.training.sandbox import fit_in
     from forecasts.training.train import new_version, publish_model, train
     from forecasts.training.windows import spans_until
 
+    fit_in()
     spans = spans_until(panel, dt.date.fromisoformat(request.until))
     config = TrainingConfig(model=name, spans=spans, **request.recipe)
     trained = train(config, panel, version=new_version(root, name))
@@ -86,6 +90,12 @@ def retrain(request: Request) -> dict[str, Any]:
         "margin": found.critical * found.error,
         "figures": {who: dict(figures) for who, figures in found.figures.items()},
     }
+
+
+def _offer_itself() -> None:
+    """Where memory runs out this process ends first, not the daemon beside it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _champion(store: ModelStore, name: str) -> str | None:
