@@ -8,7 +8,9 @@ from daemon.live_mode import check_account
 from daemon.telemetry.telling import Telling
 from domain.ids import Symbol
 from execution.desk import Desk, OrderSettings
+from execution.holding_limits import HoldingLimits
 from risk.error_rate import ErrorWindow
+from state.equity import EquityCurve
 from state.facts import Facts
 from state.incidents import Incidents
 from state.journal import Journal
@@ -34,17 +36,19 @@ async def open_books(
     latch = Latch(state_directory(config))
     store.sync_latch(latch)
     Facts(store).put(mode=config.mode)
+    ledger = Ledger(store)
     return Desk(
         broker=telling.broker(connection.broker) if telling else connection.broker,
         store=store,
         journal=Journal(store),
-        ledger=Ledger(store),
+        ledger=ledger,
         incidents=Incidents(store),
         latch=latch,
         clock=connection.clock,
         trading_state=RiskState(store).trading_state,
         settings=OrderSettings(is_long_only=not config.risk.allow_short),
         errors=ErrorWindow(config.risk.order_errors),
+        over_limit=HoldingLimits(config.risk, curve=EquityCurve(store), ledger=ledger).over,
         alert=telling.hub.alert if telling else _alert,
     )
 

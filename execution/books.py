@@ -4,6 +4,7 @@ Synchronous and without I/O but SQLite, so a report is merged whole or not at al
 """
 
 import dataclasses
+from decimal import Decimal
 from typing import Final
 
 import structlog
@@ -14,7 +15,7 @@ from domain.money import ZERO
 from domain.money import text as text_of
 from domain.orders import BrokerOrder, Fill, OrderState
 from domain.trading_state import TradingState
-from execution.desk import Desk
+from execution.desk import LIMIT_LOCK, Desk
 from execution.matching import mismatches
 from state.journal import ApplyOutcome
 from state.ledger import FillOutcome
@@ -36,6 +37,7 @@ class Books:
         self.to_cancel: dict[BrokerOrderId, str] = {}
         self.unwanted: dict[ClientOrderId, str] = {}
         self.to_read: set[BrokerOrderId] = set()
+        self._late: set[ClientOrderId] = set()
 
     def merge_order(self, order: BrokerOrder) -> ClientOrderId:
         """Take over what the broker says about an order; return the id it has in our books."""
@@ -45,6 +47,8 @@ class Books:
         before = self._desk.journal.get(order.client_order_id)
         if before is not None and self._collides(before, order):
             return order.client_order_id
+        if before is not None and _fills_after_its_end(before, order):
+            self._late.add(order.client_order_id)
         outcome = self._desk.journal.apply_order(order)
         if outcome is ApplyOutcome.TWIN:
             return self._adopt_twin(order)
@@ -76,6 +80,9 @@ class Books:
                 origin=origin,
             )
             self._check_short(fill.symbol)
+            record = self._desk.journal.get(fill.client_order_id)
+            is_beyond = outcome is FillOutcome.OVERFILL
+            self._check_limits(record, fill.symbol, fill.price, is_beyond=is_beyond)
         return outcome
 
     def book_activity(self, activity: Activity) -> bool:
@@ -93,7 +100,27 @@ class Books:
         if is_new and activity.kind is ActivityKind.FILL and activity.symbol is not None:
             _log.info("fill.booked", symbol=activity.symbol, origin="activities")
             self._check_short(activity.symbol)
+            record = self._desk.journal.of_broker(activity.broker_order_id)
+            self._check_limits(record, activity.symbol, activity.price)
         return is_new
+
+    def _check_limits(
+        self,
+        record: OrderRecord | None,
+        symbol: Symbol,
+        price: Decimal | None,
+        *,
+        is_beyond: bool = False,
+    ) -> None:
+        """What was planned fits the limits; what nobody reserved for may not."""
+        is_planned = (
+            not is_beyond
+            and record is not None
+            and not record.is_external
+            and record.client_order_id not in self._late
+        )
+        if not is_planned and (why := self._desk.over_limit(symbol, price)):
+            self._desk.lock(symbol, f"{LIMIT_LOCK} {why}, after a fill that was not expected")
 
     def _end_doubt(self, before: OrderRecord, order: BrokerOrder) -> None:
         if before.state is OrderState.UNKNOWN:
@@ -154,6 +181,10 @@ class Books:
             text = f"short: {symbol} is at {quantity} shares and only long is allowed"
             self._desk.note("position.short", text, symbol)
             self._desk.halt(text)
+
+
+def _fills_after_its_end(before: OrderRecord, order: BrokerOrder) -> bool:
+    return before.state.is_terminal and order.filled_quantity > before.filled_quantity
 
 
 def twin_id(order: BrokerOrder) -> ClientOrderId:

@@ -21,6 +21,12 @@ from state.store import Store
 MANUAL_LOCK = "manual:"
 """A lock whose reason starts with this is a person's, and only a person lifts it."""
 
+LIMIT_LOCK = "limit:"
+"""A lock whose reason starts with this ends when the holding is within its limits again."""
+
+OverLimit = Callable[[Symbol, Decimal | None], str]
+"""Which limit a holding breaks at a price, in words; empty when none."""
+
 Alert = Callable[[str, str, Symbol | None], None]
 
 
@@ -45,6 +51,10 @@ class OrderSettings:
 
 def _error_window() -> ErrorWindow:
     return ErrorWindow(RiskLimits().order_errors)
+
+
+def _within_limits(_symbol: Symbol, _price: Decimal | None) -> str:
+    return ""
 
 
 def _no_alert(_kind: str, _text: str, _symbol: Symbol | None) -> None:
@@ -72,6 +82,7 @@ class Desk:
     is_halted: bool = False
     disputed: dict[Symbol, Decimal] = field(default_factory=dict)
     errors: ErrorWindow = field(default_factory=_error_window)
+    over_limit: OverLimit = _within_limits
 
     def effective_state(self) -> TradingState:
         """Return the strictest of the trading state, the latch file and the latch row."""

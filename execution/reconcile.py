@@ -14,7 +14,7 @@ from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading
 from execution.comparing import Break, BreakKind, ReconcileReport
-from execution.desk import MANUAL_LOCK, Desk
+from execution.desk import LIMIT_LOCK, MANUAL_LOCK, Desk
 from execution.orders import OrderPath
 from state.facts import Facts
 
@@ -145,6 +145,8 @@ class Reconciler:
         unlocked: list[Symbol] = []
         for symbol, why in sorted(self._desk.ledger.locks().items()):
             if symbol in broken or why.startswith(MANUAL_LOCK):
+                continue
+            if why.startswith(LIMIT_LOCK) and self._desk.over_limit(symbol, None):
                 continue
             needed = self._clean_runs_needed.get(symbol, 1) - 1
             if needed > 0:

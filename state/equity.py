@@ -53,6 +53,11 @@ class EquityCurve:
             connection.executemany("INSERT INTO position_points VALUES (?, ?, ?, ?)", points)
             connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", marks)
 
+    def last(self) -> Decimal | None:
+        """Return the newest equity; None before the first point."""
+        row = self._store.row("SELECT equity FROM equity ORDER BY at DESC LIMIT 1")
+        return decimal(row["equity"]) if row is not None else None
+
     def between(
         self, start: dt.datetime, end: dt.datetime
     ) -> tuple[tuple[dt.datetime, Decimal], ...]:

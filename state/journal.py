@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.decisions import GateResult
 from domain.errors import StateError
-from domain.ids import ClientOrderId
+from domain.ids import BrokerOrderId, ClientOrderId
 from domain.money import decimal, text
 from domain.orders import BrokerOrder, OrderState
 from state.events import Payload
@@ -42,6 +42,7 @@ _PLANS_PER_EVENT = 32
 _STATE = len(REQUEST_COLUMNS)
 _APPROVED, _DENIED = OrderState.APPROVED.value, OrderState.DENIED.value
 _CHECK = attrgetter("limit", "passed", "figure", "bound", "detail")
+_OF_BROKER = "SELECT * FROM orders WHERE broker_order_id = ?"
 _WORKING = "SELECT * FROM orders WHERE is_working = 1 ORDER BY client_order_id"
 _OF_SESSION = "SELECT * FROM orders WHERE session_date = ? ORDER BY client_order_id"
 _INCOMPLETE = (
@@ -176,6 +177,11 @@ class Journal:
     def get(self, client_order_id: ClientOrderId) -> OrderRecord | None:
         """Return one order."""
         row = self._row(client_order_id)
+        return order_record(row) if row is not None else None
+
+    def of_broker(self, broker_order_id: BrokerOrderId | None) -> OrderRecord | None:
+        """Return the order that the broker knows by an id."""
+        row = self._store.row(_OF_BROKER, (broker_order_id,))
         return order_record(row) if row is not None else None
 
     def working(self) -> tuple[OrderRecord, ...]:

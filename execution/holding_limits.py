@@ -1,0 +1,47 @@
+"""Is a holding that nobody planned too large?  Asked after late, external and excess fills."""
+
+from decimal import Decimal
+
+from domain.ids import Symbol
+from domain.money import ZERO, text
+from risk.settings import RiskLimits
+from state.equity import EquityCurve
+from state.ledger import Ledger
+
+_HUNDRED = Decimal(100)
+
+
+class HoldingLimits:
+    """The limits of one symbol and of all, on what is held; orders are the gate's matter."""
+
+    def __init__(self, limits: RiskLimits, *, curve: EquityCurve, ledger: Ledger) -> None:
+        self._limits = limits
+        self._curve = curve
+        self._ledger = ledger
+
+    def over(self, symbol: Symbol, price: Decimal | None = None) -> str:
+        """Return which limit the holding breaks, in words; empty when none.
+
+        Args:
+            symbol: what was filled.
+            price: USD a share; None for what the holding cost on average.
+        """
+        held = self._ledger.positions()
+        if symbol not in held:
+            return ""
+        equity = self._curve.last()
+        if equity is None or not equity > 0:
+            return "the account's equity is unknown"
+        values = {name: abs(one.total_cost) for name, one in held.items()}
+        if price is not None:
+            values[symbol] = abs(held[symbol].quantity * price)
+        return _broken(
+            "position", values[symbol], equity, self._limits.max_position_pct
+        ) or _broken("gross", sum(values.values(), ZERO), equity, self._limits.max_gross_pct)
+
+
+def _broken(name: str, value: Decimal, equity: Decimal, limit_pct: Decimal) -> str:
+    share = value * _HUNDRED / equity
+    if share <= limit_pct:
+        return ""
+    return f"{name} is {share:.2f} % of equity, the limit is {text(limit_pct)} %"

@@ -1,0 +1,145 @@
+"""Fills that nobody expected: booked in any case, and a limit that they break locks at once."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.errors import SendRefused
+from domain.ids import Symbol
+from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from execution.holding_limits import HoldingLimits
+from execution.resume import books_agree
+from risk.settings import RiskLimits
+from state.equity import EquityCurve
+from tests.support.account_scene import TODAY, Watched
+from tests.support.order_scene import CUTOFF, request
+from tests.support.virtual_time import virtual
+
+AAPL = Symbol("AAPL")
+
+
+class Limited(Watched):
+    """A scene whose holdings are judged, as in the daemon."""
+
+    def start(self) -> None:
+        super().start()
+        limits = HoldingLimits(RiskLimits(), curve=EquityCurve(self.store), ledger=self.ledger)
+        self.desk.over_limit = limits.over
+
+    async def canceled(self, quantity: int) -> tuple[OrderRequest, BrokerOrder]:
+        """Return an order that was read as canceled; the account was judged before."""
+        await self.monitor.check(TODAY, snapshot=True)
+        wanted = request("AAPL", quantity=quantity)
+        await self.send(wanted)
+        assert await self.path.cancel(wanted.client_order_id, "test")
+        assert self.state_of(wanted) is OrderState.CANCELED
+        return wanted, self.broker.order(wanted.client_order_id)
+
+
+@virtual
+async def test_b03_a_late_fill_that_breaks_a_limit_locks_the_symbol_to_exits_at_once(
+    tmp_path: Path,
+) -> None:
+    scene = Limited(tmp_path)
+    _, order = await scene.canceled(110)
+
+    scene.broker.fill(order, 110)
+    scene.merge_stream()
+
+    assert scene.ledger.position(AAPL).quantity == 110
+    lock = scene.ledger.locks()[AAPL]
+    assert lock.startswith("limit: position is 11.00 % of equity, the limit is 10 %")
+    assert scene.alert_kinds()["symbol.locked"] == 1
+    check = scene.path.gate.check
+    more, less = request("AAPL", leg="more"), request("AAPL", Side.SELL, 20, leg="exit")
+    scene.journal.record_plan([], "none")
+    await scene.send(more, less)
+    assert scene.state_of(more) is OrderState.SKIPPED
+    assert scene.state_of(less) is OrderState.LIVE
+    with pytest.raises(SendRefused):
+        check(more, cutoff=CUTOFF)
+
+
+@virtual
+async def test_b03_the_lock_outlives_a_comparison_and_ends_when_the_holding_fits_again(
+    tmp_path: Path,
+) -> None:
+    scene = Limited(tmp_path)
+    _, order = await scene.canceled(110)
+    scene.broker.fill(order, 110)
+    scene.merge_stream()
+
+    await scene.reconcile_calmly()
+    assert AAPL in scene.ledger.locks()
+    # The books agree: what stands in the way of a resume is doubt, not size.
+    await books_agree(scene.desk, scene.reconciler)()
+
+    scene.broker.fills_at_once = True
+    await scene.send(request("AAPL", Side.SELL, 20, leg="exit"))
+    await scene.reconcile_calmly()
+
+    assert scene.ledger.position(AAPL).quantity == 90
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b03_a_late_fill_within_the_limits_locks_nothing(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    _, order = await scene.canceled(110)
+
+    scene.broker.fill(order, 90)
+    scene.merge_stream()
+
+    assert scene.ledger.position(AAPL).quantity == 90
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b04_a_late_fill_that_only_the_activities_tell_of_locks_too(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    _, order = await scene.canceled(110)
+    scene.broker.on_update = None
+    scene.broker.fill(order, 110)
+
+    await scene.reconciler.run("periodic")
+
+    assert scene.ledger.locks()[AAPL].startswith("limit: position is 11.00 %")
+
+
+@virtual
+async def test_b09_an_order_by_hand_that_breaks_a_limit_locks_too(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+
+    order = scene.broker.place_by_hand("AAPL", Side.BUY, 120, coid="by-hand")
+    scene.broker.fill(order, 120)
+    scene.merge_stream()
+
+    assert scene.ledger.locks()[AAPL].startswith("limit: position is 12.00 %")
+
+
+@virtual
+async def test_an_expected_fill_is_the_gates_matter(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    wanted = request("AAPL", quantity=110)
+    await scene.send(wanted)
+
+    scene.broker.fill(scene.broker.order(wanted.client_order_id), 110)
+    scene.merge_stream()
+
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_without_a_known_equity_an_unexpected_fill_locks(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    wanted = request("AAPL", quantity=1)
+    await scene.send(wanted)
+    await scene.path.cancel(wanted.client_order_id, "test")
+
+    scene.broker.fill(scene.broker.order(wanted.client_order_id), Decimal(1))
+    scene.merge_stream()
+
+    assert "equity is unknown" in scene.ledger.locks()[AAPL]
