@@ -35,10 +35,10 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "account.odd_equity": (0.002, 0.05),  # K11
     "account.blocked": (0.05, 0.15),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
-    "cancel.lost_before": (0.05, 0.40),
-    "cancel.lost_after": (0.05, 0.40),
+    "cancel.lost_before": (0.05, 0.40),  # A20 K02
+    "cancel.lost_after": (0.05, 0.40),  # A20 K02
     "cancel.refused": (0.05, 0.30),  # A28
-    "cancel.stuck": (0.05, 0.30),
+    "cancel.stuck": (0.05, 0.30),  # A28
     # Orders and fills: B
     "fill.partial": (0.1, 0.8),  # B01 B02
     "fill.slow": (0.1, 0.9),  # B02: it rests until somebody cancels it, or the close
@@ -53,7 +53,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "books.broken": (0.1, 0.5),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.05, 0.3),  # B13, a chance per night
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
-    "money.fee": (0.1, 0.8),
+    "money.fee": (0.1, 0.8),  # B14
     "money.transfer": (0.05, 0.4),  # K12
     # C: the stream
     "stream.dropped": (0.01, 0.2),  # C01 C02
@@ -65,7 +65,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
     "process.stop": (0.05, 0.3),  # D03, a chance per day
-    "process.outage": (0.05, 0.3),  # the restart takes hours instead of seconds
+    "process.outage": (0.05, 0.3),  # F08: the restart takes hours instead of seconds
     "process.second": (0.1, 0.5),  # D12, a chance per day
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
@@ -76,9 +76,9 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     # Market data and forecasts
     "data.missing_symbol": (0.05, 0.5),  # G01
     "data.stale": (0.05, 0.3),  # G04
-    "data.down": (0.05, 0.3),
-    "forecast.down": (0.05, 0.5),
-    "forecast.degraded": (0.1, 0.6),
+    "data.down": (0.05, 0.3),  # G12
+    "forecast.down": (0.05, 0.5),  # H01 H09
+    "forecast.degraded": (0.1, 0.6),  # H01
     "market.slump": (0.2, 0.7),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day

@@ -99,7 +99,7 @@ def _command(seeds: int, first: int, days: int) -> list[str]:
         sys.executable,
         "-m",
         "tests.simulation",
-        *("--seeds", str(seeds), "--seed-start", str(first), "--days", str(days)),
+        *("--seeds", str(seeds), "--seed-start", str(first), "--days", str(days), "--look", "300"),
         "--stop",
         "--quiet",
     ]

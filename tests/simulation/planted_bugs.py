@@ -278,8 +278,8 @@ BUGS = (
         "given-up-at-once",
         (
             _SENDING,
-            "            if journal.mark_unknown(order_id, str(exc)):\n",
-            "            if journal.mark_rejected(order_id, str(exc)):\n",
+            "        if self._desk.journal.mark_unknown(request.client_order_id, problem):\n",
+            "        if self._desk.journal.mark_rejected(request.client_order_id, problem):\n",
         ),
         (
             _STATES,
@@ -369,6 +369,144 @@ BUGS = (
             "state/store.py",
             '        connection.execute("COMMIT")\n',
             '        connection.execute("COMMIT" if connection.total_changes % 97 else "ROLLBACK")\n',
+        ),
+    ),
+    _bug(
+        "new-id-on-retry",
+        (
+            _SENDING,
+            "            order = await self._desk.broker.submit(request, guard=guard)\n",
+            "            fields = {name: getattr(request, name) for name in request.__slots__}\n"
+            "            if pause > 1:\n"
+            '                fields["client_order_id"] = ClientOrderId(f"{order_id}-{pause:.0f}")\n'
+            "            order = await self._desk.broker.submit(OrderRequest(**fields), guard=guard)\n",
+        ),
+    ),
+    _bug(
+        "ids-are-counted",
+        (
+            "domain/ids.py",
+            "    digest = hashlib.sha256(seed.encode()).hexdigest()[:12]\n",
+            '    _COUNT.append("")\n'
+            '    digest = hashlib.sha256(f"{seed}{len(_COUNT)}".encode()).hexdigest()[:12]\n',
+        ),
+        (
+            "domain/ids.py",
+            'CLIENT_ORDER_ID_PREFIX = "ob"\n',
+            'CLIENT_ORDER_ID_PREFIX = "ob"\n_COUNT: list[str] = []\n',
+        ),
+    ),
+    _bug(
+        "high-water-mark-resets-on-restart",
+        (
+            "daemon/monitor.py",
+            "        self._last = (account, now)\n",
+            "        if self._last is None:\n"
+            '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
+            '            self._desk.store.append("risk.high_water_mark_moved", payload)\n'
+            "        self._last = (account, now)\n",
+        ),
+    ),
+    _bug(
+        "activities-booked-twice",
+        (
+            _LEDGER,
+            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity_id,)\n',
+            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ? AND 1 = 0",\n'
+            "                (activity_id,),\n",
+        ),
+        (
+            _LEDGER,
+            "                activity_id=activity_id,\n                description=description,\n",
+            "                description=description,\n",
+        ),
+    ),
+    _bug(
+        "equal-executions-are-one",
+        (
+            "state/booking.py",
+            "    start, booked_start = _start(new), _start(booked)\n",
+            "    if (new.at, new.price, new.quantity) == (booked.at, booked.price, booked.quantity):\n"
+            "        return Match.SAME\n"
+            "    start, booked_start = _start(new), _start(booked)\n",
+        ),
+    ),
+    _bug(
+        "kill-without-the-latch",
+        (
+            "execution/kill.py",
+            "        latch.engage(reason, clock.now(), pending=action)\n",
+            "        latch.read()\n",
+        ),
+    ),
+    _bug(
+        "half-day-ignored",
+        (
+            "daemon/schedule.py",
+            "    end = session.close + dt.timedelta(minutes=schedule.eod_minutes_after_close)\n",
+            "    end = session.open + dt.timedelta(minutes=390 + schedule.eod_minutes_after_close)\n",
+        ),
+    ),
+    _bug(
+        "cut-off-cancels-nothing",
+        (
+            "daemon/trading_day.py",
+            "            if record.request.leg == ENTRY and not record.is_external\n",
+            "            if record.request.leg == ENTRY and record.is_external\n",
+        ),
+    ),
+    _bug(
+        "stale-bars-are-fresh",
+        (
+            "risk/limits.py",
+            "    is_fresh = mark is not None and expected is not None and mark.data_date == expected\n",
+            "    is_fresh = mark is not None\n",
+        ),
+        (
+            "marketdata/validation.py",
+            "    return None if newest == dates[-1] else f",
+            "    return None if newest else f",
+        ),
+    ),
+    _bug(
+        "naive-midnight",
+        (
+            "state/risk_state.py",
+            '            "SELECT amount FROM cash_flows WHERE booked_at >"\n'
+            '            " (SELECT started_at FROM sessions WHERE session_date = ?)",\n',
+            '            "SELECT amount FROM cash_flows WHERE booked_at > ?",\n',
+        ),
+    ),
+    _bug(
+        "retained-command-obeyed",
+        ("daemon/telemetry/commands.py", "        if is_retained:\n", "        if False:\n"),
+    ),
+    _bug(
+        "forged-command-obeyed",
+        (
+            "daemon/telemetry/commands.py",
+            "            except InvalidSignature:\n                continue\n",
+            "            except InvalidSignature:\n                return\n",
+        ),
+    ),
+    _bug(
+        "old-command-obeyed",
+        (
+            "daemon/telemetry/commands.py",
+            "        if not abs(age) <= FRESH_SECONDS:\n",
+            "        if age < -FRESH_SECONDS:\n",
+        ),
+    ),
+    _bug(
+        "command-obeyed-twice",
+        ("daemon/telemetry/nonces.py", "        if nonce in self._used:\n", "        if False:\n"),
+    ),
+    _bug(
+        "run-done-again",
+        (
+            "daemon/lifecycle.py",
+            "        return run.run_id if run is not None and run.state is RunState.RUNNING else None\n",
+            "        return run.run_id if run is not None else None\n",
         ),
     ),
 )

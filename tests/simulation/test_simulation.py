@@ -1,14 +1,12 @@
 """A bounded share of the simulation; `make simulate` plays as much as one likes."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from tests.simulation import exhaustive
 from tests.simulation.branching import Ending
 from tests.simulation.faults import CLASSES, Faults
-from tests.simulation.planted import BUGS, ROOT, plant
 from tests.simulation.simulation import Scenario, simulate
 
 
@@ -76,11 +74,3 @@ def test_a_branch_ends_as_the_day_played_from_its_beginning_with_the_same_crash(
     assert one.trace == simulate(dataclasses.replace(day, crash_at=(step,))).trace
     assert plain.trace == simulate(day).trace
     assert exhaustive.endings("kill", "crashes", only=one.path) == [plain, one]
-
-
-def test_planted_bugs_still_fit_the_code(tmp_path: Path) -> None:
-    for bug in BUGS:
-        for path in {path for path, _, _ in bug.changes}:
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_bytes((ROOT / path).read_bytes())
-        plant(tmp_path, bug)
