@@ -18,6 +18,7 @@ from daemon.commands.output import console, print_json
 from daemon.config import Config, state_directory
 from daemon.training_data import Panel, recorded_panel, stored_panel
 from domain.errors import BadArgument, ConfigError
+from forecasts.comparison import verdict
 from forecasts.features import FeatureSet
 
 if TYPE_CHECKING:
@@ -167,4 +168,5 @@ def _publish(trained: "TrainedModel", root: Path, options: Options) -> None:
         return
     out = console()
     out.print(f"{trained.card.title} is in {directory} (card.json has its figures)")
+    out.print(verdict([trained.card], max(map(int, trained.card.metrics))))
     out.print(f"Put it in use: openbell models promote {trained.card.name} {trained.card.version}")
