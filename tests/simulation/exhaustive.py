@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tests.simulation.branching import Branches, Crashes, Ending, Explorer, Troubles
-from tests.simulation.simulation import Scenario, simulate
+from tests.simulation.power import PowerCuts
+from tests.simulation.simulation import Scenario, Simulation, simulate
 
 # Orders that rest, fill in parts and are canceled; no other fault than the crash.
 _LIVELY = frozenset({"fill.partial", "fill.while_canceling"})
@@ -43,6 +44,7 @@ DAYS: Mapping[str, Scenario] = {
 MODES: Mapping[str, str] = {
     "crashes": "a crash after each durable step and each write to the broker",
     "pairs": "a second crash after each step of the life after the first",
+    "power": "the power goes in each commit and after each step: what is not synced is gone",
     "disk": "each operation of the disk fails in each way, once and for ten minutes",
 }
 
@@ -61,8 +63,10 @@ def run(name: str, mode: str, *, only: Sequence[str] = ()) -> int:
 def endings(name: str, mode: str, *, only: Sequence[str] = (), every: int = 1) -> list[Ending]:
     """Play a day with its branches, all or every so many; return how each ended."""
 
-    def explore(branches: Branches) -> Explorer:
+    def explore(branches: Branches, world: Simulation) -> Explorer:
         branches.only, branches.every = tuple(only), every
+        if mode == "power":
+            return PowerCuts(branches, world.disk, world.clock, world.power_off)
         if mode == "disk":
             return Troubles(branches)
         return Crashes(branches, 2 if mode == "pairs" else 1)

@@ -103,7 +103,7 @@ class Outcome:
 
 
 def simulate(
-    scenario: Scenario, *, explore: Callable[[Branches], Explorer] | None = None
+    scenario: Scenario, *, explore: "Callable[[Branches, Simulation], Explorer] | None" = None
 ) -> Outcome:
     """Run a scenario from its beginning to its verdict, and from each step what else may be."""
     structlog.configure(
@@ -124,7 +124,7 @@ def simulate(
             simulation = Simulation(scenario, Path("state"), loop)
             if explore is not None:
                 branches.moved = simulation.moved
-                simulation.explorer = explore(branches)
+                simulation.explorer = explore(branches, simulation)
             try:
                 with shims(simulation.disk), simulation.events.listening():
                     loop.run_until_complete(simulation.main())
@@ -177,6 +177,7 @@ class Simulation:
         self.disk = Disk(loop.time)
         self.explorer: Explorer | None = None
         self._left_behind: list[Any] = []
+        self._processes: list[Process] = []
         self.life: DaemonLife | None = None
         self._daemon: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[Any]] = []
@@ -681,7 +682,13 @@ class Simulation:
         steps = self.faults.pick("crash:range", [10, 30, 80, 200, 500])
         return self._draw_crash(steps)
 
+    def power_off(self) -> None:
+        """End every program at once."""
+        for process in self._processes:
+            process.is_dead = True
+
     def _attach(self, process: Process) -> None:
+        self._processes.append(process)
         if self.explorer is not None:
             self.explorer.attach(process)
 
