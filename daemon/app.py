@@ -14,6 +14,7 @@ from daemon.embedded import running_endpoint
 from daemon.engines import open_engines
 from daemon.forecasting import forecast_engine, local_engine
 from daemon.lifecycle import Daemon, Ending
+from daemon.scaling import gpu_scaling
 from daemon.service import Notifier
 from daemon.telemetry.telling import Telling
 from domain.errors import StateError
@@ -68,7 +69,17 @@ async def run_daemon(
                 connection.egress.note = desk.note
             clock, scale = connection.clock, connection.time_scale
             async with (
-                forecast_engine(config, store, clock, time_scale=scale) as forecaster,
+                forecast_engine(
+                    config, store, clock, time_scale=scale, note=desk.note
+                ) as forecaster,
+                gpu_scaling(
+                    config,
+                    store,
+                    clock=clock,
+                    calendar=NyseCalendar(),
+                    time_scale=scale,
+                    note=desk.note,
+                ),
                 open_engines(
                     config, store, clock=clock, calendar=NyseCalendar(), time_scale=scale
                 ) as engines,

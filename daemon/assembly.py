@@ -12,7 +12,7 @@ from daemon.market_check import MarketCheck
 from daemon.monitor import Monitor
 from daemon.nightly import Nightly
 from daemon.report_dates import yardsticks
-from daemon.reporting import Reporter
+from daemon.reporting import Deliver, Reporter, deliver_nowhere
 from daemon.retraining import Retraining
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.scorekeeping import scored_first, scorekeeper
@@ -144,8 +144,17 @@ def _report(parts: Parts, sources: Sources) -> Report:
         calendar=sources.calendar,
         clock=parts.connection.clock,
         yardsticks=yardsticks(parts.config),
+        deliver=_delivery(parts),
     )
     return scored_first(scorekeeper(parts.config, desk, sources), reporter.write, desk.note)
+
+
+def _delivery(parts: Parts) -> Deliver:
+    if not parts.config.alerts.reports:
+        return deliver_nowhere
+    from daemon.telemetry.delivery import ReportDelivery
+
+    return ReportDelivery(parts.config, time_scale=parts.connection.time_scale)
 
 
 def _monitor(parts: Parts, market: MarketCheck) -> Monitor:

@@ -1,6 +1,7 @@
 """Budgets of the paid services: asked before a call, booked with it."""
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 
 from daemon.config import CostsConfig
@@ -15,15 +16,33 @@ GPU = "gpu"
 class ForecastBudget:
     """The CallBudget of remote forecasts: by day for the GPU, by month for everything."""
 
-    def __init__(self, store: Store, limits: CostsConfig, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: CostsConfig,
+        *,
+        clock: Clock,
+        note: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """Take the limits; ``note`` is told once a day when one stops the calls."""
         self._costs = Costs(store)
         self._per_call = Decimal(repr(limits.gpu_usd_per_call))
         self._daily = Decimal(repr(limits.gpu_daily_budget_usd))
         self._monthly = Decimal(repr(limits.monthly_budget_usd))
         self._clock = clock
+        self._note = note
+        self._noted_on: dt.date | None = None
 
     def refusal(self, symbols: int) -> str | None:
         """Tell why a call must not be made, or None."""
+        problem = self._problem()
+        today = self._clock.now().date()
+        if problem is not None and self._note is not None and self._noted_on != today:
+            self._noted_on = today
+            self._note("budget.exhausted", f"{problem}; the local model answers")
+        return problem
+
+    def _problem(self) -> str | None:
         now = self._clock.now()
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         today = self._costs.spent(GPU, day, day + dt.timedelta(days=1)) + self._per_call

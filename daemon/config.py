@@ -136,6 +136,19 @@ class NewsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingConfig:
+    """Who is told how much of the GPU side is needed; an empty url means nobody."""
+
+    url: str = setting("")
+    replicas: int = setting(1, low=1, high=64)
+    high_volatility_replicas: int = setting(2, low=1, high=64)
+    high_volatility_pct: float = setting(60.0, low=0, high=1_000)
+    lead_minutes: int = setting(10, low=0, high=120)
+    usd_per_replica_hour: float = setting(0.0, low=0, high=1_000)
+    timeout_seconds: float = setting(10.0, low=0.1, high=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteForecasts:
     """The GPU side; an empty url means there is none."""
 
@@ -149,6 +162,7 @@ class RemoteForecasts:
     # Called a few times a day: one failure is news enough.
     breaker_failures: int = setting(1, low=1, high=100)
     breaker_reset_seconds: float = setting(60.0, low=1, high=3600)
+    scaling: ScalingConfig = section(ScalingConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,17 +309,17 @@ class HttpConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertsConfig:
-    """Who is told, in Apprise's form."""
+    """Who is told, in Apprise's form; and where the proof that we live goes."""
 
     urls: tuple[str, ...] = ()
+    reports: bool = False
+    heartbeat_url: str = setting("")
+    heartbeat_minutes: float = setting(5.0, low=0.1, high=1_440)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggingConfig:
-    """How the log is written."""
-
-    level: str = setting("info", choices=("debug", "info", "warning", "error"))
-    format: str = setting("json", choices=("json", "console"))
+    def __post_init__(self) -> None:
+        """Refuse to deliver to nobody."""
+        if self.reports and not self.urls:
+            raise ConfigError("alerts.reports = true: alerts.urls must name who gets them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +330,14 @@ class HealthConfig:
     min_errors: int = setting(5, low=1, high=10_000)
     error_window_seconds: float = setting(600.0, low=10, high=86_400)
     restarts_per_day: int = setting(3, low=0, high=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """How the log is written."""
+
+    level: str = setting("info", choices=("debug", "info", "warning", "error"))
+    format: str = setting("json", choices=("json", "console"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

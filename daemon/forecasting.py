@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import structlog
 
@@ -105,7 +105,12 @@ class OutsideForecaster:
 
 @contextlib.asynccontextmanager
 async def forecast_engine(
-    config: Config, store: Store, clock: Clock, *, time_scale: float
+    config: Config,
+    store: Store,
+    clock: Clock,
+    *,
+    time_scale: float,
+    note: Callable[[str, str], None] | None = None,
 ) -> AsyncIterator[Forecaster]:
     """Open the engines: remote behind its breaker if there is one, then the local model.
 
@@ -127,7 +132,8 @@ async def forecast_engine(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(local.aclose)
         if settings.remote.url:
-            remote = _remote(config, store, clock, models, time_scale)
+            budget = ForecastBudget(store, config.costs, clock=clock, note=note)
+            remote = _remote(config, models, budget, time_scale)
             stack.push_async_callback(remote.aclose)
             remembered = _breaker(config, store, clock)
             # Two exchanges at most: what the server can do, and the forecasts.
@@ -161,7 +167,7 @@ def _keeper(
 
 
 def _remote(
-    config: Config, store: Store, clock: Clock, models: ModelStore, time_scale: float
+    config: Config, models: ModelStore, budget: ForecastBudget, time_scale: float
 ) -> RemoteForecaster:
     remote = config.forecasts.remote
     token = Credentials.of(config).find(FORECAST_TOKEN)
@@ -183,7 +189,7 @@ def _remote(
         model=remote.model,
         card=models.card(remote.model),
         horizon=config.forecasts.horizon,
-        budget=ForecastBudget(store, config.costs, clock=clock),
+        budget=budget,
         warm_up_seconds=remote.warm_up_seconds,
     )
 

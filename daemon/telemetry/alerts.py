@@ -40,7 +40,7 @@ class AlertSender:
         Raises:
             ConfigError: Apprise is not installed, or does not know a target.
         """
-        self._apprise = _targets(urls)
+        self._apprise = open_targets(urls)
         self._clock = clock
         self._scale = time_scale
         self._meters = meters
@@ -109,7 +109,12 @@ def compose(notices: Sequence[Notice], *, held_back: int) -> tuple[str, str]:
     return f"openbell: {first.kind}{more}", "\n".join(lines)
 
 
-def _targets(urls: Sequence[str]) -> Any:
+def open_targets(urls: Sequence[str]) -> Any:
+    """Open the targets of the configuration.
+
+    Raises:
+        ConfigError: Apprise is not installed, or does not know one.
+    """
     try:
         import apprise
     except ImportError:

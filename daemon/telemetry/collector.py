@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from daemon.config import Config, state_directory
+from daemon.log_setup import SINK
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
@@ -244,6 +245,9 @@ class StateCollector(Collector):
             "openbell_reconcile_failures",
             "Looks of the watch that the broker did not answer.",
             value=self._vitals.failed_looks,
+        )
+        yield CounterMetricFamily(
+            "openbell_log_lines_dropped", "Log lines that nothing took.", value=SINK.dropped
         )
         upcoming = self._vitals.next_run
         yield from _known(

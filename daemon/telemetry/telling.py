@@ -36,6 +36,7 @@ _STEPPING_PACE = 30.0
 if TYPE_CHECKING:
     from daemon.telemetry.alerts import AlertSender
     from daemon.telemetry.controls import Controls
+    from daemon.telemetry.dead_man import DeadMansSwitch
     from daemon.telemetry.metrics import Meters
     from daemon.telemetry.mqtt import MqttBridge
 
@@ -74,7 +75,9 @@ class Telling:
     @property
     def is_needed(self) -> bool:
         """False when nobody listens: no page, no broker, no people, no service manager."""
-        return self._meters is not None or bool(self._config.alerts.urls) or self._notifier.is_on
+        alerts = self._config.alerts
+        is_told = bool(alerts.urls or alerts.heartbeat_url)
+        return self._meters is not None or is_told or self._notifier.is_on
 
     def broker(self, broker: Broker) -> Broker:
         """Count what a broker answers, and put a stopwatch on it."""
@@ -146,6 +149,8 @@ class Telling:
                 stack.push_async_callback(bridge.farewell)
             if self._config.alerts.urls:
                 tasks.append(self._alerts().run())
+            if self._config.alerts.heartbeat_url and not is_stepping():
+                tasks.append(self._dead_mans_switch().run())
             await stack.enter_async_context(_in_background(tasks))
             yield
             await controls.settled()
@@ -213,6 +218,13 @@ class Telling:
             clock=self._clock,
             time_scale=self._scale,
             meters=self._meters,
+        )
+
+    def _dead_mans_switch(self) -> "DeadMansSwitch":
+        from daemon.telemetry.dead_man import DeadMansSwitch
+
+        return DeadMansSwitch(
+            self._config.alerts, vitals=self.vitals, clock=self._clock, time_scale=self._scale
         )
 
     @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from state.reader import Reader
 from tests.support.model_server import CARD, REPOSITORY, TOKEN, environment, served_by_a_process
 
 
@@ -51,3 +52,35 @@ def test_a_day_with_a_model_server_is_decided_by_remote_forecasts(home: Path) ->
     assert {forecast["model_hash"] for forecast in forecasts} == {CARD.sha256}
     assert status["forecast_source"] == "remote"
     assert status["breakers"]["forecasts.remote"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("budget", "why"),
+    [
+        ("GPU_DAILY_BUDGET_USD", "today's GPU cost would be 60.00 USD, the budget is 50"),
+        pytest.param(
+            "MONTHLY_BUDGET_USD",
+            "this month's cost would be 60.00 USD, the budget is 50",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_budget_by_day_and_by_month_stops_the_remote_source_and_tells(
+    home: Path, budget: str, why: str
+) -> None:
+    # Nobody listens there: a call that is not made cannot fail either.
+    openbell(
+        home,
+        "run",
+        "--once",
+        OPENBELL__FORECASTS__REMOTE__URL="http://127.0.0.1:9",
+        OPENBELL__CLOCK__START="2022-11-25T08:20:00-05:00",
+        OPENBELL__COSTS__GPU_USD_PER_CALL="60",
+        **{f"OPENBELL__COSTS__{budget}": "50"},
+    )
+
+    with Reader(home / "var") as reader:
+        (told,) = [row for row in reader.incidents() if row["kind"] == "budget.exhausted"]
+        assert {row["source"] for row in reader.forecasts()} == {"local"}
+        assert reader.costs() == []
+    assert why in told["text"]
