@@ -78,11 +78,14 @@ class Receiver:
     def take(self, payload: bytes, *, is_retained: bool) -> bool | None:
         """Hand a message over; return whether it was obeyed, None where nobody is left to."""
         self._answers.clear()
+        faults_before = self._process.disk_faults
         with contextlib.suppress(Crash):
             self._context.run(self._wire.receive, payload, is_retained=is_retained)
         if self._process.is_dead:
             return None
-        return any(answer["accepted"] and not answer["problem"] for answer in self._answers)
+        is_obeyed = any(answer["accepted"] and not answer["problem"] for answer in self._answers)
+        # What cannot be remembered as seen may be refused.
+        return None if not is_obeyed and self._process.disk_faults > faults_before else is_obeyed
 
     async def settled(self) -> None:
         """Wait for kills under way, as the daemon does before it ends."""
