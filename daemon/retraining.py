@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from daemon.retraining_child import Request
 from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
+from transport.replay_loop import ReplayLoop
 
 MODELS = "models"
 _VARIABLES = ("PATH", "LANG", "TMPDIR", "HOME")
@@ -71,7 +72,8 @@ class Retraining:
         del run_id
         if importlib.util.find_spec("torch") is None:
             raise RunSkipped("torch is not installed; install openbell[train]")
-        found = await asyncio.to_thread(self._run, self._request(due))
+        with self._standing_still():
+            found = await asyncio.to_thread(self._run, self._request(due))
         if found["is_promoted"]:
             text = f"{found['candidate']} is in use, before it {found['champion'] or 'none'}"
             self._note("model.promoted", f"{text}; `openbell models rollback` takes it back")
@@ -81,6 +83,17 @@ class Retraining:
         return f"{found['candidate']} does not replace {found['champion']}: " + "; ".join(
             found["reasons"]
         )
+
+    @contextlib.contextmanager
+    def _standing_still(self) -> Iterator[None]:
+        """Keep a replayed night from passing while the process works in real time."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, ReplayLoop):
+            yield
+            return
+        longest = self._settings.max_minutes * 60 + _LOOK_SECONDS
+        with loop.hold(longest), loop.real_time(longest):
+            yield
 
     def _request(self, due: DueRun) -> Request:
         config, directory = self._config, state_directory(self._config)
@@ -154,7 +167,7 @@ class Retraining:
 def _margin(found: Mapping[str, Any]) -> str:
     if found["champion"] is None:
         return ""
-    return f": its loss is {found['gain']:.5f} below, by chance at most {found['margin']:.5f}"
+    return f": its loss is {found['gain']:.5f} lower, by chance at most {found['margin']:.5f}"
 
 
 def _environment() -> dict[str, str]:

@@ -106,9 +106,9 @@ class ReplayLoop(asyncio.SelectorEventLoop):
     @property
     def patience_seconds(self) -> float:
         """How many real seconds time may stand still before it steps all the same."""
-        if self._holds > 0:
-            return _LONGEST_HOLD_SECONDS
-        return max(0.0, max(self._held_until, default=0.0) - time.monotonic())
+        longest = max(0.0, max(self._held_until, default=0.0) - time.monotonic())
+        # Who knows how long a job may take has the last word.
+        return max(longest, _LONGEST_HOLD_SECONDS) if self._holds > 0 else longest
 
     @contextlib.contextmanager
     def hold(self, longest_seconds: float | None = None) -> Iterator[None]:

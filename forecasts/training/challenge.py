@@ -144,12 +144,16 @@ def objections(
     """Apply the rule: better beyond chance, an honest band, chances no worse beyond chance."""
     found = []
     if not gain > margin:
-        found.append(f"its loss is {gain:+.5f} below, and chance alone makes {margin:.5f}")
+        found.append(f"its loss is {_apart(gain)}, and chance alone makes {margin:.5f}")
     if not _LOWEST_COVERAGE <= coverage <= _HIGHEST_COVERAGE:
         found.append(f"its 80 % band held {coverage:.0%}")
     if not brier_gain + brier_margin >= 0:
         found.append(f"its Brier score is {-brier_gain:.5f} above, beyond chance")
     return tuple(found)
+
+
+def _apart(gain: float) -> str:
+    return f"{abs(gain):.5f} {'lower' if gain > 0 else 'higher'}"
 
 
 def _figures(answers: _Answers) -> Figures:

@@ -100,14 +100,14 @@ async def test_a_promotion_is_told_with_the_way_back(config: Config) -> None:
 
     reason = await scene.run()
 
-    assert reason.startswith("lstm/2 is in use, before it lstm/1: its loss is 0.00400 below")
+    assert reason.startswith("lstm/2 is in use, before it lstm/1: its loss is 0.00400 lower")
     (note,) = scene.notes
     assert note.startswith("model.promoted: lstm/2 is in use, before it lstm/1; ")
     assert "`openbell models rollback` takes it back" in note
 
 
 async def test_a_candidate_that_is_not_better_stays_out_with_its_reasons(config: Config) -> None:
-    reasons = ["its loss is +0.00001 below, within chance (0.00300)"]
+    reasons = ["its loss is 0.00001 lower, and chance alone makes 0.00300"]
     scene = Scene(config, answering(is_better=False, is_promoted=False, reasons=reasons))
 
     assert await scene.run() == f"lstm/2 does not replace lstm/1: {reasons[0]}"

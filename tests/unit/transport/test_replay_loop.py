@@ -156,3 +156,21 @@ def test_the_machines_pace_ends_by_itself_and_no_timer_is_lost() -> None:
 
     assert replay(main(), speed=1000) == 1000
     assert time.monotonic() - began < 20
+
+
+def test_a_long_job_holds_time_for_as_long_as_it_was_announced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("transport.replay_loop._LONGEST_HOLD_SECONDS", 0.02)
+
+    async def main(announced: float) -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ReplayLoop)
+        ticker = asyncio.create_task(asyncio.sleep(1000))
+        with loop.hold(announced):
+            await loop.run_in_executor(None, time.sleep, 0.3)
+        ticker.cancel()
+        return loop.time()
+
+    assert replay(main(5.0)) == 0
+    assert replay(main(0.0)) >= 1000
