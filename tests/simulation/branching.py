@@ -128,13 +128,10 @@ class Crashes:
         self._next: str | None = None
 
     def attach(self, process: Process) -> None:
-        """Watch a life: the first of each program, and the one after each death."""
-        kind, number = process.name.split()
-        if self._next is None:
-            is_wanted = number == "0"
-        else:
-            is_wanted = kind == self._next
-            self._next = "" if is_wanted else self._next
+        """Watch every life; after a death the next one of that program."""
+        is_wanted = self._next is None or process.name.split()[0] == self._next
+        if is_wanted and self._next is not None:
+            self._next = ""
         if is_wanted and self._left:
             process.watcher = self
 
@@ -164,8 +161,8 @@ class Troubles:
         self.operations: dict[str, int] = {}
 
     def attach(self, process: Process) -> None:
-        """Watch the first life of each program."""
-        if not self._is_over and process.name.endswith(" 0"):
+        """Watch every life of the daemon and of a kill."""
+        if not self._is_over and process.name.startswith(("daemon", "kill")):
             process.watcher = self
 
     def dies(self, _process: Process, _what: str) -> bool:

@@ -344,6 +344,21 @@ def runs_once(db: sqlite3.Connection, dates: list[str]) -> Violations:
     return found
 
 
+def first_session(db: sqlite3.Connection) -> str | None:
+    """Return the first session of which any run is written down."""
+    found: str | None = db.execute("SELECT min(session_date) FROM runs").fetchone()[0]
+    return found
+
+
+def runs_end_once(db: sqlite3.Connection) -> Violations:
+    """I11: what a run came to is never written a second time."""
+    rows = db.execute(
+        "SELECT json_extract(payload, '$.run_id') AS run_id, count(*) AS n FROM events"
+        " WHERE kind = 'run.finished' GROUP BY 1 HAVING n > 1 ORDER BY 1"
+    )
+    return [("I11", f"{row['run_id']} ended {row['n']} times") for row in rows]
+
+
 def flows_named(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I09: the high-water mark knows every deposit and withdrawal, and nothing else."""
     ours = sum((Decimal(row["amount"]) for row in db.execute("SELECT * FROM cash_flows")), _ZERO)

@@ -15,16 +15,16 @@ _T = TypeVar("_T")
 # Class -> (lowest, highest) chance at each opportunity.  The rows are of the fault matrix.
 CLASSES: Mapping[str, tuple[float, float]] = {
     # Requests to the broker
-    "send.lost_before": (0.02, 0.30),  # A01 A10 A11
-    "send.lost_after": (0.02, 0.30),  # A02 A16 A17 A22
-    "send.late": (0.02, 0.20),  # A05
+    "send.lost_before": (0.05, 0.40),  # A01 A10 A11
+    "send.lost_after": (0.05, 0.40),  # A02 A16 A17 A22
+    "send.late": (0.05, 0.30),  # A05
     "send.slow": (0.3, 1.0),  # A19 K04: the connection takes seconds
-    "send.not_sent": (0.02, 0.30),  # A23
-    "send.rate_limited": (0.02, 0.30),  # A07 A08
-    "send.absurd_wait": (0.02, 0.20),  # A09
-    "send.rejected": (0.02, 0.20),  # A13 A15
+    "send.not_sent": (0.05, 0.40),  # A23
+    "send.rate_limited": (0.05, 0.50),  # A07 A08
+    "send.absurd_wait": (0.2, 0.8),  # A09
+    "send.rejected": (0.05, 0.30),  # A13 A15
     "send.auth_refused": (0.002, 0.02),  # A12
-    "send.crossed": (0.02, 0.15),  # A24
+    "send.crossed": (0.05, 0.30),  # A24
     "broker.forgets_ids": (1.0, 1.0),  # A05 (ii): ids are unique among working orders only
     "broker.down": (0.1, 0.6),  # A31, a chance per day
     "read.unavailable": (0.002, 0.08),  # A17 A20
@@ -33,21 +33,21 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "read.regressed": (0.002, 0.05),  # A32
     "read.auth_refused": (0.0001, 0.001),  # A12
     "account.odd_equity": (0.002, 0.05),  # K11
-    "account.blocked": (0.05, 0.15),  # A14, a chance per day
+    "account.blocked": (0.05, 0.3),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
     "cancel.lost_before": (0.05, 0.40),  # A20 K02
     "cancel.lost_after": (0.05, 0.40),  # A20 K02
-    "cancel.refused": (0.05, 0.30),  # A28
-    "cancel.stuck": (0.05, 0.30),  # A28
+    "cancel.refused": (0.1, 0.5),  # A28
+    "cancel.stuck": (0.1, 0.5),  # A28
     # Orders and fills: B
     "fill.partial": (0.1, 0.8),  # B01 B02
     "fill.slow": (0.1, 0.9),  # B02: it rests until somebody cancels it, or the close
-    "fill.while_canceling": (0.1, 0.6),  # A29
-    "fill.after_cancel": (0.05, 0.4),  # B03 B04
+    "fill.while_canceling": (0.3, 1.0),  # A29
+    "fill.after_cancel": (0.2, 0.8),  # B03 B04
     "fill.twins": (0.1, 0.5),  # B11
     "fill.late_activity": (0.1, 0.8),  # B12
     "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's
-    "order.rejected_later": (0.02, 0.2),  # B06
+    "order.rejected_later": (0.05, 0.3),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
     "books.broken": (0.1, 0.5),  # B10 B13: shares come without a word, a chance per night
@@ -56,12 +56,12 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "money.fee": (0.1, 0.8),  # B14
     "money.transfer": (0.05, 0.4),  # K12
     # C: the stream
-    "stream.dropped": (0.01, 0.2),  # C01 C02
+    "stream.dropped": (0.05, 0.4),  # C01 C02
     "stream.duplicate": (0.05, 1.0),  # C03
     "stream.reordered": (0.05, 0.6),  # C04
-    "stream.unreadable": (0.02, 0.3),  # C05 C06
+    "stream.unreadable": (0.1, 0.6),  # C05 C06
     "stream.missing": (0.05, 0.5),  # C08
-    "stream.silent": (0.01, 0.1),  # C07
+    "stream.silent": (0.05, 0.3),  # C07
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
     "process.stop": (0.05, 0.3),  # D03, a chance per day
@@ -111,6 +111,9 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
+            {"send.rate_limited", "send.absurd_wait", "send.slow"},
+            {"fill.slow", "fill.while_canceling", "fill.after_cancel", "cancel.stuck"},
+            {"fill.twins", "fill.partial", "fill.other_ids", "fill.late_activity"},
             {"account.odd_equity"},
             {"operator.kill", "operator.unsuspend"},
             {"process.crash", "send.lost_after", "order.hidden"},

@@ -41,8 +41,8 @@ class PowerCuts:
         disk.synced = self._synced
 
     def attach(self, process: Process) -> None:
-        """Watch the first life of each program."""
-        if not self._is_over and process.name.endswith(" 0"):
+        """Watch every life of the daemon and of a kill."""
+        if not self._is_over and process.name.startswith(("daemon", "kill")):
             process.watcher = self
 
     def trouble(

@@ -322,11 +322,16 @@ class Simulation:
     def check_end(self) -> None:
         """Judge the whole."""
         self.check_calm()
-        ended = [session.date.isoformat() for session in self.sessions]
+        due = self._attended()
+        dates = [session.date.isoformat() for session in self.sessions]
         with checkers.reading(self.machine.directory) as db:
+            # A session before the first that a daemon lived in is nobody's.
+            first = checkers.first_session(db) or max(dates)
+            lived = {date for date, _ in due}
+            ended = [date for date in dates if date >= first or date in lived]
             self.blame(checkers.runs_once(db, ended))
+            self.blame(checkers.runs_end_once(db))
             if not self.faults.counts["clock.jumped"]:
-                due = self._attended()
                 self.blame(checkers.runs_in_time(db, due))
                 self.blame(checkers.runs_on_time(db, due))
 
@@ -373,7 +378,7 @@ class Simulation:
     def moved(self) -> None:
         """Open anew, in the directory of a forked world, what the daemon has open."""
         store: Any = self.life.store if self.life is not None else None
-        if store is None:
+        if store is None or store._lock.is_released:
             return
         # Closing what was inherited would tidy up the files of the other world.
         self._left_behind.append((store._connection, store._mark, store._lock))
@@ -657,6 +662,7 @@ class Simulation:
         await self._stop_daemon()
         self._is_resuming += 1
         process = Process("resume", self.faults)
+        self._attach(process)
         try:
             await asyncio.create_task(run_resume(self.machine, process))
             self.outcome.resumes += 1

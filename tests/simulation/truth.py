@@ -265,9 +265,11 @@ class Truth:
         quantity = order.left
         if quantity > 1 and self.faults.strikes("fill.partial"):
             quantity = Decimal(self.faults.dice("fill.share").randint(1, int(quantity) - 1))
+        if quantity > 1 and self.faults.strikes("fill.twins"):
+            # Two executions that differ in nothing but their ids.
+            quantity = Decimal(int(quantity) // 2)
+            self.execute(order, quantity, price)
         self.execute(order, quantity, price)
-        if quantity == 1 and order.left >= 1 and self.faults.strikes("fill.twins"):
-            self.execute(order, Decimal(1), price)
         if order.left:
             self._later("match", 0.5, 200, self._match, order)
 
