@@ -33,9 +33,11 @@ def decimal(value: str | int | Decimal) -> Decimal:
 
 def text(value: Decimal) -> str:
     """Write a number without exponent or trailing zeros: ``10``, ``189.25``, ``0``."""
-    if value == 0:
+    if not value:
         return "0"
-    written = format(value, "f")
+    written = str(value)
+    if "E" in written:
+        written = format(value, "f")
     return written.rstrip("0").rstrip(".") if "." in written else written
 
 

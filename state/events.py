@@ -16,7 +16,10 @@ GENESIS = "0" * 64
 
 _INSERT = "INSERT INTO events (seq, at, kind, payload, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?)"
 _ALL = "SELECT seq, at, kind, payload, prev_hash, hash FROM events ORDER BY seq"
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# Payloads are built here and hold no loops; looking for some costs a fifth of the encoding.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
 
 
 @dataclass(frozen=True, slots=True)

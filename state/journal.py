@@ -86,17 +86,17 @@ class Journal:
         by_id = {result.request.client_order_id: result for result in results}
         if len(by_id) < len(results):
             raise StateError(f"run {run_id} plans an order twice: give each leg its own name")
+        approved: list[ClientOrderId] = []
         with self._store.transaction():
             sent = self._sent(by_id)
             fresh = [result for order_id, result in by_id.items() if order_id not in sent]
-            rows = [_planned(result) for result in fresh]
-            for start in range(0, len(rows), _PLANS_PER_EVENT):
-                chunk = rows[start : start + _PLANS_PER_EVENT]
+            for start in range(0, len(fresh), _PLANS_PER_EVENT):
+                rows = [_planned(result) for result in fresh[start : start + _PLANS_PER_EVENT]]
                 self._store.append_within(
-                    "orders.planned",
-                    {"run_id": run_id, "columns": _PLAN_COLUMNS, "orders": chunk},
+                    "orders.planned", {"run_id": run_id, "columns": _PLAN_COLUMNS, "orders": rows}
                 )
-        return tuple(ClientOrderId(row[0]) for row in rows if row[_STATE] == _APPROVED)
+                approved += (ClientOrderId(row[0]) for row in rows if row[_STATE] == _APPROVED)
+        return tuple(approved)
 
     def mark_sending(self, *client_order_ids: ClientOrderId) -> None:
         """Make durable that these requests may be on the wire; also for a resend of an id.

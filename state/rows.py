@@ -4,6 +4,7 @@ import datetime as dt
 import sqlite3
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.money import ZERO, decimal, text
@@ -100,22 +101,37 @@ def optional_text(value: Decimal | None) -> str | None:
     return text(value) if value is not None else None
 
 
+# A run makes hundreds durable at once, and the plain ``.value`` of an enum is a call.
+_AS_IT_IS = attrgetter(
+    "client_order_id",
+    "symbol",
+    "side._value_",
+    "order_type._value_",
+    "time_in_force._value_",
+    "strategy",
+    "leg",
+    "revision",
+    "reason",
+)
+
+
 def request_values(request: OrderRequest) -> tuple[str | int | None, ...]:
     """Return the values of ``REQUEST_COLUMNS`` of an intent."""
+    order_id, symbol, side, kind, in_force, strategy, leg, revision, reason = _AS_IT_IS(request)
     return (
-        request.client_order_id,
+        order_id,
         request.session_date.isoformat(),
-        request.symbol,
-        request.side.value,
+        symbol,
+        side,
         text(request.quantity),
-        request.order_type.value,
+        kind,
         optional_text(request.limit_price),
-        request.time_in_force.value,
-        request.strategy,
-        request.leg,
-        request.revision,
+        in_force,
+        strategy,
+        leg,
+        revision,
         text(request.decision_price),
-        request.reason,
+        reason,
     )
 
 
