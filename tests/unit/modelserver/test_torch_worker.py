@@ -21,6 +21,7 @@ from forecasts.training.export import to_onnx
 from forecasts.training.networks import MODELS, QuantileNetwork, build_network, joined
 from forecasts.training.weights import network_of, weights_of
 from modelserver.torch_worker import computing
+from tests.support.model_server import contexts as model_contexts
 from tests.support.model_server import decoded, message, post, serving
 
 WINDOW, AHEAD = 24, 6
@@ -126,6 +127,18 @@ def test_weights_are_verified_before_they_are_used(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(StateError, match=r"has no weights\.safetensors, which a GPU needs"):
         store.weights("nhits", card.version)
+
+
+def test_the_shipped_weights_are_those_of_the_shipped_network() -> None:
+    store = ModelStore()
+    given = model_contexts(3)
+    process = ModelProcess(store.load("lstm", "1").onnx)
+    expected = process.run(given, 60)
+    process.close()
+
+    found = computing(store.weights("lstm", "1"), "cpu")(given)
+
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
