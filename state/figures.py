@@ -41,7 +41,8 @@ _DENIALS = (
     " GROUP BY 1 ORDER BY 1"
 )
 _MATURED = (
-    "SELECT l.source, count(*) AS n, sum(o.is_right) AS hits FROM forecast_outcomes o"
+    "SELECT l.source, count(*) AS n, sum(o.is_right) AS hits,"
+    " sum((l.base_rate >= 0.5) = (o.outcome > 0)) AS base_hits FROM forecast_outcomes o"
     " JOIN locked_forecasts l USING (number) WHERE o.matured_on >="
     " (SELECT min(matured_on) FROM (SELECT DISTINCT matured_on FROM forecast_outcomes"
     " ORDER BY matured_on DESC LIMIT ?)) GROUP BY 1 ORDER BY 1"
@@ -116,10 +117,13 @@ class Figures:
         found = self._one(_CONFIDENCE)
         return None if found is None else float(found)
 
-    def accuracy(self, sessions: int = 60) -> Mapping[str, tuple[int, int]]:
-        """Return matured forecasts and right directions by source, of the last sessions."""
+    def accuracy(self, sessions: int = 60) -> Mapping[str, tuple[int, int, int]]:
+        """Return by source, of the last sessions, what matured, and what was right of it.
+
+        The last number is how often the base rate would have been right on the same.
+        """
         rows = self._rows(_MATURED, (sessions,))
-        return {row["source"]: (row["n"], row["hits"]) for row in rows}
+        return {row["source"]: (row["n"], row["hits"], row["base_hits"]) for row in rows}
 
     def demoted(self) -> Mapping[str, int]:
         """Return 1 for a source whose track record keeps it from being used, else 0."""

@@ -173,13 +173,13 @@ class StateCollector(Collector):
             "forecast_directional_accuracy_ratio",
             "Share of matured forecasts with the right direction.",
             "source",
-            {source: hits / n for source, (n, hits) in accuracy.items() if n},
+            {source: hits / n for source, (n, hits, _) in accuracy.items()},
         )
         yield _labeled(
             "matured_forecasts",
             "Forecasts behind that share.",
             "source",
-            {source: n for source, (n, _) in accuracy.items()},
+            {source: n for source, (n, *_) in accuracy.items()},
         )
         yield _labeled(
             "forecast_demoted",

@@ -63,7 +63,8 @@ class Overview:
             "limits": self._limits(),
             "costs": self._costs(booked, now.date()),
             "accuracy": {
-                source: {"matured": n, "right": hits} for source, (n, hits) in accuracy.items()
+                source: {"matured": n, "right": hits, "baseline_right": base}
+                for source, (n, hits, base) in accuracy.items()
             },
             "problems": list(self.problems(status)),
         }

@@ -86,8 +86,9 @@ function showSources() {
   list.replaceChildren();
   const pair = (name, value, cls) => list.append(node("dt", name), node("dd", value, cls));
   pair("forecasts", o.forecast_source || "none yet");
-  for (const [source, got] of Object.entries(o.accuracy)) pair(`right direction, ${source}`, `${number((100 * got.right) / got.matured, 1)} % of ${got.matured}`);
+  for (const [source, got] of Object.entries(o.accuracy)) pair(`right direction, ${source}`, `${number((100 * got.right) / got.matured, 1)} % of ${got.matured}, base rate ${number((100 * got.baseline_right) / got.matured, 1)} %`);
   if (!Object.keys(o.accuracy).length) pair("right direction", "no forecast has matured yet");
+  for (const [source, why] of Object.entries(o.demoted_sources)) pair(`demoted, ${source}`, why, "warned");
   for (const [name, state] of Object.entries(o.breakers)) pair(`breaker ${name}`, state.replace("_", " "), state === "closed" ? "good" : "warned");
   pair("trade stream", o.stream.connected ? "connected" : "down", o.stream.connected ? "good" : "ill");
   pair("last update", o.stream.last_event_at ? time(o.stream.last_event_at) : "none yet");

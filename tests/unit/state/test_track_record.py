@@ -210,7 +210,7 @@ def test_what_matured_is_listed_by_the_session_that_scored_it(
         (newest,) = reader.matured()
         assert reader.matured(dt.date(2020, 1, 2)) == []
     with Figures(store.directory) as figures:
-        assert figures.accuracy() == {"remote": (2, 1)}
+        assert figures.accuracy() == {"remote": (2, 1, 1)}
 
     assert (first["symbol"], first["was_right"], first["matured_on"]) == ("KO", True, "2022-12-14")
     assert (newest["symbol"], newest["was_right"], newest["confidence"]) == ("AAPL", False, 0.62)
