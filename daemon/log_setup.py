@@ -4,10 +4,12 @@ Only the values named here leave the process, and known secrets are blotted out 
 too: a log is read by more people than an account is.
 """
 
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -15,6 +17,38 @@ from domain.clock import Clock
 
 EventDict = MutableMapping[str, Any]
 _BLOT = "[secret]"
+
+
+class LossySink(io.TextIOBase):
+    """Standard error that drops what it cannot take: a full disk under a log stops no trading.
+
+    Past Python's buffer, in which lines that could not be written would pile up.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def write(self, text: str) -> int:
+        """Write a line, or count it as lost."""
+        try:
+            self._put(text)
+        except (OSError, ValueError):
+            self.dropped += 1
+        return len(text)
+
+    def _put(self, text: str) -> None:
+        try:
+            descriptor = sys.stderr.fileno()
+        except (AttributeError, io.UnsupportedOperation):
+            # A capture without a file behind it.
+            sys.stderr.write(text)
+            return
+        data = text.encode(errors="replace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+SINK = LossySink()
 
 
 def configure(*, level: str, form: str, clock: Clock, secrets: Iterable[str] = ()) -> None:
@@ -34,7 +68,7 @@ def configure(*, level: str, form: str, clock: Clock, secrets: Iterable[str] = (
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, SINK)),
         cache_logger_on_first_use=False,
     )
     # Libraries print requests and headers at lower levels.

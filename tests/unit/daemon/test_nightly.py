@@ -107,7 +107,7 @@ def test_a_copy_of_another_history_is_no_backup(
     assert not list(tmp_path.glob("b.db*"))
 
 
-def test_e13_a_disk_without_room_for_the_trial_is_told_before_anything_is_written(
+def test_a_disk_without_room_for_the_trial_is_told_before_anything_is_written(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
