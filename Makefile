@@ -7,6 +7,7 @@
 PYTHON ?= python3
 SEEDS ?= 20
 DAYS ?= 5
+SESSIONS ?= 30
 ARGS ?=
 # Test files run side by side, one process a core; 0 runs them in one, for a debugger.
 WORKERS ?= auto
@@ -25,7 +26,7 @@ TOOLS := mosquitto chromium systemd-analyze promtool
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test check format bench simulate lock clean setup setup-dev test-tools
+.PHONY: help demo test check format bench soak simulate lock clean setup setup-dev test-tools
 
 help: ## list the targets
 	@echo "openbell: targets"
@@ -50,6 +51,9 @@ format: setup-dev ## rewrite the code as `make check` wants it
 
 bench: setup ## measure and print one table
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: setup ## live many sessions in one process under faults: make soak SESSIONS=30
+	@$(BIN)/python -m bench.soak --sessions $(SESSIONS)
 
 simulate: setup-dev ## play whole days under faults: make simulate SEEDS=20 DAYS=5
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --days $(DAYS) $(ARGS)
