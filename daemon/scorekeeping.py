@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -24,7 +26,7 @@ from marketdata.session_calendar import trading_date
 from marketdata.validation import BarRules, validate
 from state.standings import Standings
 from state.store import Store
-from state.track_record import TrackRecord
+from state.track_record import TrackRecord, settled
 
 Note = Callable[[str, str], None]
 Report = Callable[[Session], Awaitable[str]]
@@ -54,6 +56,7 @@ class Scorekeeper:
         settled_after: dt.timedelta,
         note: Note,
     ) -> None:
+        self._directory = store.directory
         self._record = TrackRecord(store)
         self._standings = Standings(store)
         self._bars = bars
@@ -69,18 +72,30 @@ class Scorekeeper:
         """Score what matured, then judge every source; a second time changes nothing."""
         scored = await self._matured(session)
         self._record.settle(scored, session_date=session.date)
-        window = self._record.settled(self._settings.window_sessions)
-        lines, by_source = await asyncio.to_thread(_scores, window, self._record.newest_models())
+        # In a thread: a year of some hundred symbols takes seconds.
+        count, lines, by_source = await asyncio.to_thread(
+            _scores,
+            self._directory,
+            self._settings.window_sessions,
+            self._record.newest_models(),
+        )
         before = self._standings.newest(before=session.date)
         known = self._standings.newest()
         after = [self._judged(source, before, scores) for source, scores in by_source.items()]
         self._standings.put(session.date, lines, after)
-        self._log.info("forecasts.scored", matured=len(scored), in_window=len(window))
+        self._log.info("forecasts.scored", matured=len(scored), in_window=count)
         for standing in after:
             self._tell(known.get(standing.source), standing)
 
     async def _matured(self, session: Session) -> tuple[ScoredForecast, ...]:
-        pending = self._record.pending(since=session.date - _GIVEN_UP_AFTER)
+        last = self._last_settled(session)
+        since = last - _GIVEN_UP_AFTER
+        dates = [one.date for one in self._calendar.sessions(since, last)]
+
+        def is_due(cutoff: dt.date, horizon: int) -> bool:
+            return len(dates) - bisect_right(dates, cutoff) >= horizon
+
+        pending = self._record.pending(since=since, is_due=is_due)
         trusted = [
             record
             for sequence, records in pending.items()
@@ -90,7 +105,7 @@ class Scorekeeper:
         if not trusted:
             return ()
         try:
-            history = await self._history(trusted, self._last_settled(session))
+            history = await self._history(trusted, last)
         except (ProviderUnavailable, DataError) as exc:
             self._log.warning("forecasts.unscored", reason=str(exc))
             return ()
@@ -197,8 +212,9 @@ def scorekeeper(config: Config, desk: Desk, sources: Sources) -> Scorekeeper:
 
 
 def _scores(
-    window: Sequence[ScoredForecast], models: Mapping[ForecastSource, str]
-) -> tuple[list[ScoreLine], dict[ForecastSource, tuple[str, Scores | None]]]:
+    directory: Path, sessions: int, models: Mapping[ForecastSource, str]
+) -> tuple[int, list[ScoreLine], dict[ForecastSource, tuple[str, Scores | None]]]:
+    window = settled(directory, sessions)
     lines = [
         scores.line(grouping, name)
         for grouping, by in GROUPINGS.items()
@@ -209,4 +225,4 @@ def _scores(
         source: (model, scores_of([o for o in window if (o.source, o.model) == (source, model)]))
         for source, model in models.items()
     }
-    return lines, judged
+    return len(window), lines, judged

@@ -7,13 +7,16 @@ every forecast holds the digest of the one before it.
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from domain.errors import StateError
 from domain.forecasts import ForecastSource
 from domain.ids import Symbol
 from domain.track_record import LockedForecast, ScoredForecast
+from state.database import connect_read_only, translated
+from state.files import DATABASE
 from state.rows import known_moment, stamp
 from state.store import Store
 
@@ -81,14 +84,19 @@ class TrackRecord:
             )
             connection.executemany(_LOCKED, [_columns(record, sequence) for record in records])
 
-    def pending(self, *, since: dt.date) -> Mapping[int, tuple[LockedForecast, ...]]:
-        """Return what has no outcome yet, by the event that locked it.
+    def pending(
+        self, *, since: dt.date, is_due: Callable[[dt.date, int], bool]
+    ) -> Mapping[int, tuple[LockedForecast, ...]]:
+        """Return what is due and has no outcome yet, by the event that locked it.
 
-        ``since`` is the oldest data cut-off to look at.
+        Args:
+            since: the oldest data cut-off to look at.
+            is_due: tells of a data cut-off and a horizon whether the outcome can be known.
         """
         found: dict[int, list[LockedForecast]] = {}
         for row in self._store.rows(_PENDING, (since.isoformat(),)):
-            found.setdefault(row["seq"], []).append(_locked(row))
+            if is_due(dt.date.fromisoformat(row["data_cutoff"]), row["horizon"]):
+                found.setdefault(row["seq"], []).append(_locked(row))
         return {sequence: tuple(records) for sequence, records in found.items()}
 
     def answer(self, sequence: int) -> LockedAnswer:
@@ -133,14 +141,27 @@ class TrackRecord:
                     "INSERT INTO forecast_outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", rows
                 )
 
-    def settled(self, sessions: int) -> tuple[ScoredForecast, ...]:
-        """Return what matured in the newest ``sessions`` days on which anything did."""
-        return tuple(_scored(row) for row in self._store.rows(_SETTLED, (sessions,)))
-
     def newest_models(self) -> Mapping[ForecastSource, str]:
         """Return the model that each source answered with last."""
         rows = self._store.rows(_NEWEST_MODELS)
         return {ForecastSource(row["source"]): row["model"] for row in rows}
+
+
+def settled(directory: Path, sessions: int) -> tuple[ScoredForecast, ...]:
+    """Return what matured in the newest ``sessions`` days on which anything did.
+
+    Through a connection of its own, so that a thread can read a long record.
+
+    Raises:
+        StateError: the database cannot be read.
+    """
+    path = directory / DATABASE
+    with translated(path):
+        connection = connect_read_only(path)
+        try:
+            return tuple(_scored(row) for row in connection.execute(_SETTLED, (sessions,)))
+        finally:
+            connection.close()
 
 
 def _columns(record: LockedForecast, sequence: int) -> tuple[int | float | str, ...]:

@@ -13,7 +13,7 @@ from state.figures import Figures
 from state.reader import Reader
 from state.standings import Standings
 from state.store import Store
-from state.track_record import TrackRecord
+from state.track_record import TrackRecord, settled
 from tests.support.state_builders import AAPL, SESSION, START, open_store
 
 KO = Symbol("KO")
@@ -71,6 +71,15 @@ def a_standing(*, is_demoted: bool, **changes: object) -> Standing:
     return dataclasses.replace(standing, **changes)  # type: ignore[arg-type]
 
 
+def always(cutoff: dt.date, horizon: int) -> bool:
+    return True
+
+
+def numbers(record: TrackRecord) -> list[int]:
+    found = record.pending(since=MONTH, is_due=always)
+    return [one.number for many in found.values() for one in many]
+
+
 @pytest.fixture
 def record(store: Store) -> TrackRecord:
     return TrackRecord(store)
@@ -80,7 +89,7 @@ def test_a_locked_forecast_comes_back_as_it_was(record: TrackRecord) -> None:
     record.lock([a_locked()])
 
     assert record.last() == a_locked()
-    assert list(record.pending(since=MONTH).values()) == [(a_locked(),)]
+    assert list(record.pending(since=MONTH, is_due=always).values()) == [(a_locked(),)]
 
 
 def test_an_answer_is_one_event_that_holds_its_last_digest(
@@ -88,7 +97,7 @@ def test_an_answer_is_one_event_that_holds_its_last_digest(
 ) -> None:
     record.lock([a_locked(1), a_locked(2, symbol=KO)])
     record.lock([])
-    (sequence,) = record.pending(since=MONTH)
+    (sequence,) = record.pending(since=MONTH, is_due=always)
 
     answer = record.answer(sequence)
 
@@ -127,10 +136,14 @@ def test_only_the_first_answer_about_the_same_is_ever_pending(record: TrackRecor
     record.lock([a_locked(2, probability_up=0.9)])
     record.lock([a_locked(3, source=ForecastSource.LOCAL)])
 
-    assert [one.number for many in record.pending(since=MONTH).values() for one in many] == [1, 3]
+    assert [
+        one.number for many in record.pending(since=MONTH, is_due=always).values() for one in many
+    ] == [1, 3]
     record.settle([a_scored(1)], session_date=SESSION)
-    assert [one.number for many in record.pending(since=MONTH).values() for one in many] == [3]
-    assert not record.pending(since=SESSION)
+    assert [
+        one.number for many in record.pending(since=MONTH, is_due=always).values() for one in many
+    ] == [3]
+    assert not record.pending(since=SESSION, is_due=always)
 
 
 def test_outcomes_outlive_the_process(directory: Path) -> None:
@@ -140,13 +153,15 @@ def test_outcomes_outlive_the_process(directory: Path) -> None:
     store.close()
 
     again = open_store(directory)
-    found = TrackRecord(again).settled(60)
+    found = settled(directory, 60)
     again.close()
 
     assert found == (a_scored(1),)
 
 
-def test_the_window_counts_days_on_which_something_matured(record: TrackRecord) -> None:
+def test_the_window_counts_days_on_which_something_matured(
+    record: TrackRecord, directory: Path
+) -> None:
     days = [SESSION - dt.timedelta(days=30 * back) for back in range(4)]
     record.lock([a_locked(number) for number in range(1, 5)])
     record.settle(
@@ -154,7 +169,15 @@ def test_the_window_counts_days_on_which_something_matured(record: TrackRecord) 
         session_date=SESSION,
     )
 
-    assert [one.number for one in record.settled(2)] == [1, 2]
+    assert [one.number for one in settled(directory, 2)] == [1, 2]
+
+
+def test_what_is_not_due_is_not_pending(record: TrackRecord) -> None:
+    record.lock([a_locked(1), a_locked(2, symbol=KO, horizon=20)])
+
+    found = record.pending(since=MONTH, is_due=lambda cutoff, horizon: horizon <= 5)
+
+    assert [one.number for many in found.values() for one in many] == [1]
 
 
 def test_each_source_has_the_model_that_it_answered_with_last(record: TrackRecord) -> None:
