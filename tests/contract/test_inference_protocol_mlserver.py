@@ -9,8 +9,9 @@ import json
 import os
 import socket
 import subprocess
-import sys
+import tempfile
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -70,32 +71,29 @@ class Quantiles(MLModel):
 """
 
 
-def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with MLServer in it."""
+def python() -> Iterator[Path]:
+    """An environment with MLServer in it, on the disk: it is too large for memory."""
     if kept := os.environ.get("OPENBELL_TEST_MLSERVER_PYTHON"):
-        return Path(kept)
-    home = tmp_path_factory.mktemp("mlserver")
-    made = run(sys.executable, "-m", "venv", home / "venv", cwd=home)
-    assert made.returncode == 0, made.stderr
-    pip = (home / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", REQUIREMENT)
-    installed = run(*pip, cwd=home)
-    if installed.returncode != 0:
-        last = installed.stderr.strip().splitlines()[-1:]
-        reason = f"{REQUIREMENT} COULD NOT BE INSTALLED, MLServer WAS NOT TRIED: {last}"
-        miss(reason)
-    return home / "venv" / "bin" / "python"
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="openbell-mlserver-") as home:
+        venv.create(home, with_pip=True)
+        found = Path(home) / "bin" / "python"
+        if reason := why_not_installed(found):
+            miss(f"{REQUIREMENT} COULD NOT BE INSTALLED, MLServer WAS NOT TRIED: {reason}")
+        yield found
+
+
+def why_not_installed(python: Path) -> str:
+    command = [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"pip took over {INSTALL_SECONDS} s"
+    return "".join(done.stderr.strip().splitlines()[-1:]) if done.returncode else ""
 
 
 def free_port() -> int:
