@@ -1,6 +1,7 @@
 """``openbell init``: from here to Alpaca paper.  Writes files, and never over an existing one."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _TEMPLATE = _PACKAGE / "alpaca_paper.toml"
 _UNITS = _PACKAGE / "units"
 _PREFIX = "/opt/openbell/.venv"
 _CONFIG = "/etc/openbell/config.toml"
+_STATE, _OTHER_STATE = 'directory = "var"', 'directory = "var-paper"'
 _OPERATOR = "openbell.sh"
 _ROOT_PLACES = {
     ".service": Path("/etc/systemd/system"),
@@ -33,8 +35,15 @@ def init(options: Options, *, systemd: bool) -> None:
         StorageError: a file could not be written.
     """
     is_root = systemd and os.geteuid() == 0
-    config = options.config or (Path(_CONFIG) if is_root else Path("config.toml"))
-    files = {config: _TEMPLATE.read_text(encoding="utf-8")}
+    config, text = options.config, _TEMPLATE.read_text(encoding="utf-8")
+    if config is None and is_root:
+        config = Path(_CONFIG)
+    elif config is None:
+        config = Path("config.toml")
+        if config.exists():
+            # A checkout has the embedded default there, and its books belong to another account.
+            config, text = Path("paper.toml"), text.replace(_STATE, _OTHER_STATE)
+    files = {config: text}
     if systemd:
         files |= unit_files(config, is_root=is_root)
     for path in files:
@@ -96,6 +105,12 @@ def _write(path: Path, text: str) -> None:
         raise StorageError(f"{path} could not be written ({exc.strerror}); choose another") from exc
 
 
+def _named(config: Path) -> str:
+    """Return how to call openbell with a configuration, as briefly as it works."""
+    command = "openbell" if shutil.which("openbell") else str(Path(sys.prefix) / "bin" / "openbell")
+    return command if config == Path("config.toml") else f"{command} --config {config}"
+
+
 def _next_steps(config: Path, written: list[str], *, systemd: bool, is_root: bool) -> list[str]:
     lines = [f"wrote {name}" for name in written]
     lines.append("Keys of a paper account: https://app.alpaca.markets (free).  Then:")
@@ -104,8 +119,9 @@ def _next_steps(config: Path, written: list[str], *, systemd: bool, is_root: boo
             *lines,
             "  export APCA_API_KEY_ID=...",
             "  export APCA_API_SECRET_KEY=...",
-            f"  openbell --config {config} doctor",
-            f"  openbell --config {config} run",
+            f"  {_named(config)} doctor",
+            f"  {_named(config)} run",
+            f"Beside it, in another terminal: {_named(config)} status",
         ]
     if not is_root:
         folder = config.absolute().parent / "systemd"

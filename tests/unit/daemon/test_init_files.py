@@ -46,7 +46,7 @@ def test_the_written_configuration_is_for_paper_and_is_accepted(tmp_path: Path) 
     assert (config.mode, config.broker.kind, config.clock.kind) == ("paper", "alpaca", "system")
     assert config.marketdata.provider == "alpaca"
     assert "paper-api.alpaca.markets" in config.broker.alpaca.trading_url
-    assert "openbell --config config.toml run" in done.stdout
+    assert re.search(r"^  \S*openbell run$", done.stdout, re.MULTILINE)
 
 
 def test_the_units_and_the_operators_command_have_their_places(tmp_path: Path) -> None:
@@ -69,11 +69,25 @@ def test_the_units_and_the_operators_command_have_their_places(tmp_path: Path) -
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("mine")
 
-    done = openbell("init", cwd=tmp_path)
+    done = openbell("--config", "config.toml", "init", cwd=tmp_path)
 
     assert done.returncode == 64
     assert "config.toml exists already" in done.stderr
     assert (tmp_path / "config.toml").read_text() == "mine"
+
+
+def test_beside_the_embedded_default_it_writes_another_file_with_books_of_its_own(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.toml").write_text("mine")
+
+    done = openbell("init", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "config.toml").read_text() == "mine"
+    assert load(tmp_path / "paper.toml", {}).state.directory == "var-paper"
+    assert "openbell --config paper.toml doctor" in done.stdout
+    assert openbell("init", cwd=tmp_path).returncode == 64
 
 
 def test_the_template_knows_every_section_of_the_shipped_configuration() -> None:

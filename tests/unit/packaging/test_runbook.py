@@ -47,6 +47,7 @@ def test_blocks_are_of_two_kinds_and_those_to_execute_say_where() -> None:
         "stopped",
         "closed",
         "new",
+        "live",
     }
     assert all(command.startswith("openbell ") for command in EXECUTED)
 
