@@ -24,6 +24,7 @@ from domain.errors import ConfigError
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
+from marketdata.session_calendar import NyseCalendar
 from sentiment.base import SentimentScorer
 from state.store import Store
 from transport.replay_loop import is_stepping
@@ -247,6 +248,7 @@ class Telling:
         overview = Overview(
             self._config,
             clock=self._clock,
+            calendar=NyseCalendar(),
             vitals=self.vitals,
             time_scale=self._scale,
             is_control=token.is_set,

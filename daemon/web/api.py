@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ _DATED: Mapping[str, Callable[[Reader, dt.date | None], Rows]] = {
     "sentiment": Reader.sentiment,
     "matured": Reader.matured,
 }
+_REPORT = re.compile(r"\d{4}-(\d{2}-\d{2}|\d{2}|W\d{2})")
+_PERIOD = re.compile(r"\d{4}-(\d{2}|W\d{2})")
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Answers = dict[int | str, dict[str, Any]]
 _NOT_READ: _Answers = {503: {"description": "The state could not be read."}}
@@ -131,10 +134,10 @@ def _add_pages(app: FastAPI, parts: Parts) -> None:
             raise HTTPException(404, "no such file")
         return FileResponse(_STATIC / name, media_type=_FILES[name])
 
-    @app.get("/reports/{date}/report.{form}", include_in_schema=False)
-    async def report(date: dt.date, form: str) -> Response:
-        path = parts.directory / DIRECTORY / date.isoformat() / f"report.{form}"
-        if form not in _FORMATS or not path.is_file():
+    @app.get("/reports/{name}/report.{form}", include_in_schema=False)
+    async def report(name: str, form: str) -> Response:
+        path = parts.directory / DIRECTORY / name / f"report.{form}"
+        if not _REPORT.fullmatch(name) or form not in _FORMATS or not path.is_file():
             raise HTTPException(404, "no such report")
         return FileResponse(path, media_type=_FORMATS[form])
 
@@ -197,6 +200,10 @@ def _add_listings(app: FastAPI, parts: Parts) -> None:
 
 
 def _add_stories(app: FastAPI, parts: Parts) -> None:
+    @app.get("/api/v1/periods", summary="Weeks and months that have a report")
+    async def periods() -> Rows:
+        return await _off_loop(lambda: rolled_up(parts.directory))
+
     @app.get("/api/v1/overview", responses=_NOT_READ)
     async def overview() -> dict[str, Any]:
         return dict(await _off_loop(parts.overview.document))
@@ -254,6 +261,17 @@ def _add_control(app: FastAPI, parts: Parts) -> None:
         except OpenbellError as exc:
             raise HTTPException(503, f"{exc}; use openbell kill") from exc
         return Taken(paused=True, reason=reason.reason)
+
+
+def rolled_up(state: Path) -> Rows:
+    """Return the weeks and months that were reported, the newest first."""
+    folder = state / DIRECTORY
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return [
+        {"name": name, "period": "week" if "W" in name else "month"}
+        for name in sorted(names, reverse=True)
+        if _PERIOD.fullmatch(name)
+    ]
 
 
 def thinned(rows: Rows, points: int) -> Rows:

@@ -9,6 +9,7 @@ from daemon.config import Config, state_directory
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
 from domain.money import text
+from marketdata.base import SessionCalendar
 from state.figures import Figures
 from state.pause import Pause
 from state.reader import Reader
@@ -25,11 +26,19 @@ class Overview:
     """Makes the documents of ``/api/v1/overview`` and ``/readyz``."""
 
     def __init__(
-        self, config: Config, *, clock: Clock, vitals: Vitals, time_scale: float, is_control: bool
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        calendar: SessionCalendar,
+        vitals: Vitals,
+        time_scale: float,
+        is_control: bool,
     ) -> None:
         self._config = config
         self._directory = state_directory(config)
         self._clock = clock
+        self._calendar = calendar
         self._vitals = vitals
         self._time_scale = time_scale
         self._is_control = is_control
@@ -56,6 +65,7 @@ class Overview:
             "paused": Pause(self._directory).reason,
             "control": self._is_control,
             "next_run": {"kind": upcoming[0], "at": upcoming[1].isoformat()} if upcoming else None,
+            "tomorrow": self._tomorrow(now),
             "stream": {
                 "connected": self._vitals.is_stream_connected,
                 "last_event_at": event_at.isoformat() if event_at else None,
@@ -67,6 +77,16 @@ class Overview:
                 for source, (n, hits, base) in accuracy.items()
             },
             "problems": list(self.problems(status)),
+        }
+
+    def _tomorrow(self, now: dt.datetime) -> Document:
+        """Return the session after the one that runs or comes next."""
+        following = self._calendar.next_session(self._calendar.next_session(now).close)
+        return {
+            "date": following.date.isoformat(),
+            "opens_at": following.open.isoformat(),
+            "closes_at": following.close.isoformat(),
+            "half_day": following.is_half_day,
         }
 
     def problems(self, status: Document | None = None) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ const quantity = (value) => (value === null || value === undefined ? "–" : Num
 const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "ill" : "");
 const newYork = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const newYorkDay = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const newYorkDate = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short" });
 const time = (text) => (text ? newYork.format(new Date(text)) : "–");
 const day = (text) => (text ? newYorkDay.format(new Date(text)) : "–");
 
@@ -80,6 +81,11 @@ function showHead() {
   if (!o.control) put("control-why", "Buttons are off: no OPENBELL_HTTP_TOKEN is set. `openbell kill` works at the machine.");
 }
 
+function hours(session) {
+  const short = (text) => time(text).slice(0, 5);
+  return `${newYorkDate.format(new Date(session.opens_at))}, ${short(session.opens_at)}–${short(session.closes_at)}${session.half_day ? ", half day" : ""}`;
+}
+
 function showSources() {
   const o = overview;
   const list = $("sources");
@@ -91,11 +97,12 @@ function showSources() {
   for (const [source, why] of Object.entries(o.demoted_sources)) pair(`demoted, ${source}`, why, "warned");
   for (const [name, state] of Object.entries(o.breakers)) pair(`breaker ${name}`, state.replace("_", " "), state === "closed" ? "good" : "warned");
   pair("trade stream", o.stream.connected ? "connected" : "down", o.stream.connected ? "good" : "ill");
-  pair("last update", o.stream.last_event_at ? time(o.stream.last_event_at) : "none yet");
+  pair("last update", o.stream.last_event_at ? `${time(o.stream.last_event_at)}, ${span((daemonNow() - new Date(o.stream.last_event_at)) / 1000)} ago` : "none yet");
   pair("open orders", o.open_orders);
   pair("unknown orders", o.unknown_orders, o.unknown_orders ? "ill" : "");
   pair("locked symbols", o.locked_symbols.join(", ") || "none", o.locked_symbols.length ? "ill" : "");
   pair("session", `${o.session.date || "–"} ${o.session.phase || ""}`);
+  if (o.tomorrow) pair("session after", hours(o.tomorrow));
   if (o.speed > 1) pair("replay", `${number(o.speed, 0)} × real time`);
 }
 
@@ -124,7 +131,8 @@ function tick() {
   const now = daemonNow();
   put("clock", `${newYork.format(new Date(now))} NY`);
   const next = overview.next_run;
-  put("countdown", next ? countdown((new Date(next.at) - now) / 1000) : "–");
+  const left = next ? (new Date(next.at) - now) / 1000 : 0;
+  put("countdown", next ? (left > 0 ? countdown(left) : "now") : "–");
   put("next", next ? `${next.kind}, ${day(next.at)}` : "nothing is planned");
   const at = overview.reconciled_at;
   put("books-why", at ? `compared ${span((now - new Date(at)) / 1000)} ago` : "never compared");
@@ -141,12 +149,12 @@ function table(id, columns, rows, empty) {
   }
   const made = node("table");
   const head = node("tr");
-  for (const column of columns) head.append(node("th", column.name, column.r ? "r" : ""));
+  for (const column of columns) head.append(node("th", column.name, [column.r ? "r" : "", column.text ? "text" : "", column.minor ? "minor" : ""].join(" ").trim()));
   const body = node("tbody");
   for (const row of rows) {
     const line = node("tr");
     for (const column of columns) {
-      const cell = node("td", null, [column.r ? "r" : "", column.text ? "text" : "", column.tone ? column.tone(row) : ""].join(" ").trim());
+      const cell = node("td", null, [column.r ? "r" : "", column.text ? "text" : "", column.minor ? "minor" : "", column.tone ? column.tone(row) : ""].join(" ").trim());
       const value = column.get(row);
       if (value instanceof Node) cell.append(value); else cell.textContent = value ?? "–";
       line.append(cell);
@@ -181,13 +189,14 @@ async function refresh() {
   isFetching = true;
   try {
     const date = overview && overview.session.date ? `?date=${overview.session.date}` : "";
-    const [positions, orders, signals, forecasts, sentiment, runs, reports, incidents, curve] = await Promise.all(
-      ["positions", `orders${date}`, "signals", "forecasts", "sentiment", "runs", "reports", "incidents", "equity?points=400"].map(read));
+    const [positions, orders, signals, forecasts, sentiment, runs, reports, periods, incidents, scores, curve] = await Promise.all(
+      ["positions", `orders${date}`, "signals", "forecasts", "sentiment", "runs", "reports", "periods", "incidents", "scores", "equity?points=400"].map(read));
     showPositions(positions);
     showOrders(orders);
     showDecisions(signals, forecasts, sentiment);
     showRuns(runs);
-    showReports(reports);
+    showReports(reports, periods);
+    showScores(scores);
     showIncidents(incidents);
     showCurve(curve);
   } catch (error) {
@@ -213,7 +222,7 @@ function showPositions(rows) {
     { name: "entry", r: true, get: (r) => number(r.avg_entry_price) },
     { name: "price", r: true, get: (r) => number(r.market_price) },
     { name: "value", r: true, get: (r) => number(r.market_value) },
-    { name: "% equity", r: true, get: (r) => (equity ? number((100 * Number(r.market_value)) / equity, 1) : "–") },
+    { name: "% equity", r: true, minor: true, get: (r) => (equity ? number((100 * Number(r.market_value)) / equity, 1) : "–") },
     { name: "unrealized", r: true, get: (r) => signed(r.unrealized_pnl), tone: (r) => tone(r.unrealized_pnl) },
     { name: "", get: (r) => (r.locked ? "locked" : ""), tone: () => "ill" },
   ], rows, "No holdings.");
@@ -229,7 +238,7 @@ function showOrders(rows) {
     { name: "state", get: (r) => r.state, tone: (r) => stateTone(r.state) },
     { name: "filled", r: true, get: (r) => quantity(r.filled_quantity) },
     { name: "avg price", r: true, get: (r) => number(r.filled_avg_price) },
-    { name: "sent", get: (r) => time(r.sent_at) },
+    { name: "sent", minor: true, get: (r) => time(r.sent_at) },
     { name: "why", text: true, get: (r) => r.state_reason || r.reason },
   ], rows, "No order in this session yet.");
 }
@@ -247,9 +256,9 @@ function showDecisions(signals, forecasts, sentiment) {
     { name: "target", r: true, get: (r) => quantity(r.target_quantity) },
     { name: "P(up)", r: true, get: (r) => number(of(r, "probability_up")) },
     { name: "expected %", r: true, get: (r) => signed(of(r, "mean") === undefined ? null : 100 * of(r, "mean")) },
-    { name: "source", get: (r) => of(r, "source") },
-    { name: "data until", get: (r) => of(r, "data_cutoff") },
-    { name: "sentiment", r: true, get: (r) => (mood.has(r.symbol) ? signed(mood.get(r.symbol).score) : "–") },
+    { name: "source", minor: true, get: (r) => of(r, "source") },
+    { name: "data until", minor: true, get: (r) => of(r, "data_cutoff") },
+    { name: "sentiment", minor: true, r: true, get: (r) => (mood.has(r.symbol) ? signed(mood.get(r.symbol).score) : "–") },
     { name: "reason", text: true, get: (r) => r.reason },
   ], rows, "No decision yet.");
 }
@@ -263,9 +272,32 @@ function showRuns(rows) {
   ], rows.slice(0, 12), "Nothing has run yet.");
 }
 
-function showReports(rows) {
+function reportLink(name) {
+  const link = node("a", name);
+  link.href = `/reports/${encodeURIComponent(name)}/report.html`;
+  link.target = "_blank";
+  link.rel = "noopener";
+  return link;
+}
+
+function showScores(scores) {
+  const standing = new Map(scores.standings.map((row) => [row.source, row]));
+  put("n-matured", scores.matured ? `${scores.matured} of ${scores.locked} matured` : `${scores.locked} locked, none matured yet`);
+  table("scores", [
+    { name: "source", get: (r) => r.name },
+    { name: "matured", r: true, get: (r) => r.count },
+    { name: "right", r: true, get: (r) => `${number(100 * r.accuracy, 1)} %` },
+    { name: "baseline", r: true, get: (r) => `${number(100 * r.baseline_accuracy, 1)} %` },
+    { name: "Brier skill", r: true, get: (r) => signed(r.brier_skill, 3), tone: (r) => tone(r.brier_skill) },
+    { name: "in 80 % band", r: true, minor: true, get: (r) => `${number(100 * r.coverage_of_80_band, 1)} %` },
+    { name: "", get: (r) => (standing.get(r.name) && standing.get(r.name).is_demoted ? "demoted" : ""), tone: () => "ill" },
+  ], scores.groups.source, "A forecast is scored when its horizon is over.");
+}
+
+function showReports(rows, periods) {
+  $("periods").replaceChildren(...periods.slice(0, 8).map((row) => reportLink(row.name)));
   table("reports", [
-    { name: "session", get: (r) => { const link = node("a", r.session_date); link.href = `/reports/${r.session_date}/report.html`; link.target = "_blank"; link.rel = "noopener"; return link; } },
+    { name: "session", get: (r) => reportLink(r.session_date) },
     { name: "books", get: (r) => (r.is_reconciled ? "balance" : "NOT RECONCILED"), tone: (r) => (r.is_reconciled ? "good" : "ill") },
     { name: "residual", r: true, get: (r) => number(r.residual) },
     { name: "revision", r: true, get: (r) => r.revision },
@@ -287,39 +319,47 @@ function svg(tag, attributes, text) {
   return made;
 }
 
+// Two lanes on one axis: equity above, drawdown from its highest so far below.
 function showCurve(rows) {
   const box = $("curve");
   if (rows.length < 2) { box.replaceChildren(node("p", "The curve begins with the first session.", "empty")); return; }
-  const width = Math.max(300, box.clientWidth), height = 190, left = 8, right = 74, top = 10, bottom = 22;
+  const width = Math.max(300, box.clientWidth), height = 236, left = 8, right = 74;
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Equity and drawdown" });
   const values = rows.map((row) => Number(row.equity));
   const mark = Number(overview.high_water_mark) || Math.max(...values);
-  const floor = mark * (1 - overview.limits.max_drawdown_pct / 100);
-  let low = Math.min(...values), high = Math.max(...values, mark);
-  // The halt line is drawn when it is near enough to matter.
-  const isNear = low - floor < (high - low) * 3;
-  if (isNear) low = Math.min(low, floor);
-  const pad = (high - low) * 0.08 || 1;
-  low -= pad; high += pad;
+  const limit = overview.limits.max_drawdown_pct;
   const x = (index) => left + ((width - left - right) * index) / (rows.length - 1);
-  const y = (value) => top + ((height - top - bottom) * (high - value)) / (high - low);
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Equity curve" });
-  for (let step = 0; step <= 3; step += 1) {
-    const value = low + ((high - low) * step) / 3;
-    chart.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
-    chart.append(svg("text", { x: width - right + 6, y: y(value) + 4 }, number(value, 0)));
-  }
-  const points = values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`);
-  const base = (height - bottom).toFixed(1);
-  chart.append(svg("polygon", { class: "area", points: `${left},${base} ${points.join(" ")} ${x(rows.length - 1).toFixed(1)},${base}` }));
-  chart.append(svg("polyline", { class: "line", points: points.join(" ") }));
-  if (isNear) {
-    chart.append(svg("line", { class: "limit", x1: left, x2: width - right, y1: y(floor), y2: y(floor) }));
-    chart.append(svg("text", { x: left + 4, y: y(floor) - 4 }, "halt"));
-  }
-  chart.append(svg("text", { x: left, y: height - 6 }, rows[0].session_date));
-  chart.append(svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, rows[rows.length - 1].session_date));
+  const lane = (top, bottom, low, high) => (value) => top + ((bottom - top) * (high - value)) / (high - low || 1);
+  const draw = (numbers, y, base, kind) => {
+    const points = numbers.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    chart.append(svg("polygon", { class: `area ${kind}`, points: `${left},${base} ${points} ${x(rows.length - 1).toFixed(1)},${base}` }));
+    chart.append(svg("polyline", { class: `line ${kind}`, points }));
+  };
+  const rule = (y, text, kind) => {
+    chart.append(svg("line", { class: kind, x1: left, x2: width - right, y1: y, y2: y }));
+    chart.append(svg("text", { x: width - right + 6, y: y + 4 }, text));
+  };
+  const pad = (Math.max(...values, mark) - Math.min(...values)) * 0.08 || 1;
+  const low = Math.min(...values) - pad, high = Math.max(...values, mark) + pad;
+  const y = lane(10, 146, low, high);
+  for (let step = 0; step <= 3; step += 1) rule(y(low + ((high - low) * step) / 3), number(low + ((high - low) * step) / 3, 0), "grid");
+  draw(values, y, 146, "");
+  let peak = 0;
+  const lost = values.map((value) => { peak = Math.max(peak, value); return -100 * (1 - value / peak); });
+  const deepest = Math.min(...lost, -limit / 20);
+  // The limit is drawn where it is near enough to matter, else it is only told.
+  const isNear = -deepest > limit / 3;
+  const depth = lane(164, 212, isNear ? Math.min(deepest, -limit) * 1.05 : deepest * 1.15, 0);
+  rule(depth(0), "0 %", "grid");
+  draw(lost, depth, depth(0), "fall");
+  if (isNear) rule(depth(-limit), `halt −${limit} %`, "limit"); else rule(depth(deepest), `${number(deepest)} %`, "none");
+  const ends = [rows[0], rows[rows.length - 1]];
+  const isOneDay = ends[0].session_date === ends[1].session_date;
+  const label = (row) => (isOneDay ? time(row.at).slice(0, 5) : row.session_date);
+  chart.append(svg("text", { x: left, y: height - 6 }, label(ends[0])));
+  chart.append(svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, label(ends[1])));
   box.replaceChildren(chart);
-  put("curve-span", `high-water mark $${number(mark)}`);
+  put("curve-span", `high-water mark $${number(mark)}, trading halts ${limit} % below it`);
 }
 
 async function explain(symbol) {
@@ -371,7 +411,15 @@ function tell(body, story) {
       { name: "bound", r: true, get: (r) => r.bound },
       { name: "", text: true, get: (r) => r.detail },
     ], order.checks, "No limit was asked.");
-    for (const fill of order.fills) line(`filled ${quantity(fill.quantity)} at ${number(fill.price)}, ${time(fill.at)} New York`, "good");
+    const steps = [[order.created_at, "planned"], [order.sent_at, "sent"], [order.acknowledged_at, "taken by the broker"]];
+    for (const fill of order.fills) steps.push([fill.at, `filled ${quantity(fill.quantity)} at ${number(fill.price)}`]);
+    const told = node("ol", null, "steps");
+    for (const [at, what] of steps.filter(([at]) => at)) {
+      const item = node("li");
+      item.append(node("span", time(at), "num muted"), node("span", what, what.startsWith("filled") ? "good" : ""));
+      told.append(item);
+    }
+    body.insertBefore(told, box);
   }
   if (!story.orders.length) { head("Orders"); line("none", "muted"); }
 }
