@@ -48,6 +48,7 @@ def openbell(*arguments: str) -> tuple[int, str, str]:
     return status, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_on_stored_bars_and_put_beside_the_shipped_one(home: Path) -> None:
     store_bars(home)
 
