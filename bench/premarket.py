@@ -1,18 +1,20 @@
 """Gathering what a decision may know, when every source takes 200 ms to answer.
 
-Bars, news, account, positions and assets are asked for side by side, then forecasts, then
-sentiment: three answers in a row are the floor.  What is above it is ours: validation of
-some 550 bars a symbol, de-duplication of the news, the lexicon, and the freezing of the
-view.  The bars are recorded ones under made-up names.
+Bars, news, account, positions and assets are asked for side by side, then forecasts and
+sentiment, each as soon as it can be: two answers in a row are the floor.  What is above it
+is ours: validation of some 550 bars a symbol, de-duplication of the news, the lexicon, and
+the freezing of the view.  The bars are recorded ones under made-up names.
 """
 
 import asyncio
 import datetime as dt
 import itertools
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from bench.table import Row
+from daemon.event_loop import spare_collections
 from domain.account import Account, Asset, Position
 from domain.clock import UTC, SystemClock
 from domain.forecasts import Forecast, ForecastSource
@@ -27,10 +29,13 @@ from sentiment.newsdesk import NewsDesk
 
 SIZES = (20, 100, 500)
 LATENCY_SECONDS = 0.2
-_ROUND_TRIPS = 3
+_ROUND_TRIPS = 2
 _NOW = dt.datetime(2022, 12, 14, 13, 30, tzinfo=UTC)
 _HEADLINES = ("Maker beats estimates", "Maker shares fall", "Maker names a new officer")
-_TURNS = 3
+_TURNS = 5
+# One for all, as in the daemon: it loads decades of sessions once.
+_CALENDAR = NyseCalendar()
+_COMMAND = "python -m bench premarket"
 
 
 class RecordedClock(SystemClock):
@@ -156,15 +161,15 @@ def _forecast(symbol: Symbol, as_of: dt.datetime) -> Forecast:
 
 def measure() -> list[Row]:
     """Gather for 20, 100 and 500 symbols."""
-    return [_measure(size) for size in SIZES]
+    spare_collections()
+    return [row for size in SIZES for row in _measure(size)]
 
 
 async def gathered(vendor: Vendor, clock: RecordedClock) -> Gathered:
     """Gather the view of a pre-market run from the double."""
-    calendar = NyseCalendar()
     sources = Sources(
         broker=vendor,  # type: ignore[arg-type]  # the reads that gathering needs
-        calendar=calendar,
+        calendar=_CALENDAR,
         bars=vendor,
         news=NewsDesk([vendor], deadline_seconds=5),
         forecaster=vendor,
@@ -173,7 +178,7 @@ async def gathered(vendor: Vendor, clock: RecordedClock) -> Gathered:
     found = await gather(
         sources,
         symbols=list(vendor.bars),
-        session=calendar.next_session(_NOW),
+        session=_CALENDAR.next_session(_NOW),
         clock=clock,
         min_history=60,
         news_look_back=dt.timedelta(days=1),
@@ -183,20 +188,29 @@ async def gathered(vendor: Vendor, clock: RecordedClock) -> Gathered:
     return found
 
 
-def _measure(size: int) -> Row:
+def _measure(size: int) -> list[Row]:
     clock, vendor = RecordedClock(), Vendor(size)
 
-    async def once() -> float:
-        start = clock.monotonic()
+    async def once() -> tuple[float, float]:
+        start, worked = clock.monotonic(), time.process_time()
         await gathered(vendor, clock)
         # Not the view: asyncio.run writes out its result as text when it ends.
-        return clock.monotonic() - start
+        return clock.monotonic() - start, time.process_time() - worked
 
-    return Row(
-        name=f"gathering for {size} symbols, sources at 200 ms",
-        ours=min(asyncio.run(once()) for _ in range(_TURNS)),
-        floor=_ROUND_TRIPS * LATENCY_SECONDS,
-        floor_name="three answers in a row",
-        unit="s",
-        command="python -m bench premarket",
-    )
+    turns = [asyncio.run(once()) for _ in range(_TURNS)]
+    return [
+        Row(
+            name=f"gathering for {size} symbols, sources at 200 ms",
+            ours=min(wall for wall, _ in turns),
+            floor=_ROUND_TRIPS * LATENCY_SECONDS,
+            floor_name="two answers in a row",
+            unit="s",
+            command=_COMMAND,
+        ),
+        Row(
+            name=f"gathering for {size} symbols, our part of it",
+            ours=1000 * min(cpu for _, cpu in turns),
+            unit="ms CPU",
+            command=_COMMAND,
+        ),
+    ]

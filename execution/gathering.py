@@ -99,15 +99,13 @@ async def gather(
             account = group.create_task(sources.broker.account())
             positions = group.create_task(sources.broker.positions())
             assets = group.create_task(sources.broker.assets(symbols))
-            bars = group.create_task(_bars(sources, symbols, session))
-            events = group.create_task(_events(sources, symbols, session))
-            news = group.create_task(_headlines(sources, symbols, as_of, news_look_back))
+            # What is heard does not wait for what is seen: two answers in a row, not three.
+            seen = group.create_task(_seen(sources, symbols, session, as_of, min_history))
+            heard = group.create_task(_heard(sources, symbols, as_of, news_look_back))
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from failures
-    known, (headlines, shortfalls) = events.result(), news.result()
-    validated = _validated(sources, bars.result(), known, session, min_history, symbols)
-    forecasts, missing = await _forecasts(sources.forecaster, validated.bars, as_of)
-    scores, unscored = await _scores(sources.scorer, headlines, as_of)
+    known, validated, forecasts, missing = seen.result()
+    headlines, scores, shortfalls = heard.result()
     view = MarketView(
         as_of=as_of,
         session=session,
@@ -124,7 +122,7 @@ async def gather(
     return Gathered(
         view=view,
         headlines=headlines,
-        shortfalls=_unchecked(sources) + known.shortfalls + shortfalls + missing + unscored,
+        shortfalls=_unchecked(sources) + known.shortfalls + missing + shortfalls,
     )
 
 
@@ -135,6 +133,32 @@ class _Events:
     actions: tuple[CorporateEvent, ...]
     earnings: tuple[CorporateEvent, ...] | None
     shortfalls: tuple[str, ...]
+
+
+async def _seen(
+    sources: Sources,
+    symbols: Sequence[Symbol],
+    session: Session,
+    as_of: dt.datetime,
+    min_history: int,
+) -> tuple[_Events, Validated, Mapping[Symbol, Forecast], tuple[str, ...]]:
+    """Bars and events, and the forecasts made of them."""
+    async with asyncio.TaskGroup() as group:
+        bars = group.create_task(_bars(sources, symbols, session))
+        events = group.create_task(_events(sources, symbols, session))
+    known = events.result()
+    validated = _validated(sources, bars.result(), known, session, min_history, symbols)
+    forecasts, missing = await _forecasts(sources.forecaster, validated.bars, as_of)
+    return known, validated, forecasts, missing
+
+
+async def _heard(
+    sources: Sources, symbols: Sequence[Symbol], as_of: dt.datetime, look_back: dt.timedelta
+) -> tuple[tuple[NewsItem, ...], Mapping[Symbol, SentimentScore], tuple[str, ...]]:
+    """Headlines, and the scores made of them."""
+    headlines, shortfalls = await _headlines(sources, symbols, as_of, look_back)
+    scores, unscored = await _scores(sources.scorer, headlines, as_of)
+    return headlines, scores, shortfalls + unscored
 
 
 def _span(sources: Sources, session: Session) -> tuple[dt.date, dt.date]:

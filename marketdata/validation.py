@@ -60,19 +60,30 @@ def validate(
     """
     fit: dict[Symbol, tuple[Bar, ...]] = {}
     excluded: dict[Symbol, str] = {}
-    dates = [session.date for session in sessions]
+    calendar = _Calendar.of(sessions)
     # The same few moments come back with every symbol; a time zone is looked up once each.
     date_of = functools.cache(trading_date)
     for symbol in sorted(set(symbols)):
         series = tuple(bars.get(symbol, ()))
         one = _Series(symbol=symbol, bars=series, days=tuple(date_of(bar.at) for bar in series))
         known = (actions or {}).get(symbol, ())
-        reason = _first_fault(one, dates, rules, known)
+        reason = _first_fault(one, calendar, rules, known)
         if reason is None:
             fit[symbol] = series
         else:
             excluded[symbol] = reason
     return Validated(bars=fit, excluded=excluded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calendar:
+    dates: tuple[dt.date, ...]
+    known: frozenset[dt.date]
+
+    @classmethod
+    def of(cls, sessions: Sequence[Session]) -> "_Calendar":
+        dates = tuple(session.date for session in sessions)
+        return cls(dates=dates, known=frozenset(dates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +95,11 @@ class _Series:
 
 def _first_fault(
     series: _Series,
-    dates: Sequence[dt.date],
+    calendar: _Calendar,
     rules: BarRules,
     actions: Collection[dt.date],
 ) -> str | None:
+    dates = calendar.dates
     if not series.bars:
         return "no bars"
     if not dates:
@@ -96,7 +108,7 @@ def _first_fault(
         _belongs(series)
         or _possible(series)
         or _in_order(series)
-        or _on_sessions(series, dates)
+        or _on_sessions(series, calendar)
         or _fresh(series, dates)
         or _long_enough(series, rules)
         or _without_holes(series, dates, rules)
@@ -106,36 +118,42 @@ def _first_fault(
 
 
 def _belongs(series: _Series) -> str | None:
-    other = next((bar.symbol for bar in series.bars if bar.symbol != series.symbol), None)
-    return None if other is None else f"holds a bar of {other}"
+    symbol = series.symbol
+    for bar in series.bars:
+        if bar.symbol != symbol:
+            return f"holds a bar of {bar.symbol}"
+    return None
 
 
 def _possible(series: _Series) -> str | None:
     # Bar checks this too; here it holds for whatever a source made by other means.
     for bar, day in zip(series.bars, series.days, strict=True):
-        if _is_plain(bar):
-            continue
-        prices = [p for p in (bar.open, bar.high, bar.low, bar.close) if p is not None]
-        if not all(math.isfinite(price) and price > 0 for price in prices):
-            return f"price not above 0 on {day}"
-        if bar.high is not None and not max(prices) <= bar.high:
-            return f"price above the high on {day}"
-        if bar.low is not None and not min(prices) >= bar.low:
-            return f"price below the low on {day}"
-        if bar.volume is not None and not (math.isfinite(bar.volume) and bar.volume >= 0):
-            return f"bad volume on {day}"
+        opens, high, low, close, volume = bar.open, bar.high, bar.low, bar.close, bar.volume
+        # Nearly every bar in a few comparisons, none of which holds for NaN.
+        if opens is None or high is None or low is None or volume is None:
+            is_plain = opens is high is low is volume is None and 0 < close < math.inf
+        else:
+            is_plain = (
+                0 < low <= opens <= high < math.inf
+                and low <= close <= high
+                and 0 <= volume < math.inf
+            )
+        if not is_plain and (fault := _fault(bar)):
+            return f"{fault} on {day}"
     return None
 
 
-def _is_plain(bar: Bar) -> bool:
-    # Most bars by far, in a few comparisons; no comparison holds for NaN.
-    if bar.low is None or bar.open is None or bar.high is None or bar.volume is None:
-        return bar.low is bar.open is bar.high is bar.volume is None and 0 < bar.close < math.inf
-    return (
-        0 < bar.low <= bar.open <= bar.high < math.inf
-        and bar.low <= bar.close <= bar.high
-        and 0 <= bar.volume < math.inf
-    )
+def _fault(bar: Bar) -> str | None:
+    prices = [p for p in (bar.open, bar.high, bar.low, bar.close) if p is not None]
+    if not all(math.isfinite(price) and price > 0 for price in prices):
+        return "price not above 0"
+    if bar.high is not None and not max(prices) <= bar.high:
+        return "price above the high"
+    if bar.low is not None and not min(prices) >= bar.low:
+        return "price below the low"
+    if bar.volume is not None and not (math.isfinite(bar.volume) and bar.volume >= 0):
+        return "bad volume"
+    return None
 
 
 def _in_order(series: _Series) -> str | None:
@@ -147,12 +165,12 @@ def _in_order(series: _Series) -> str | None:
     return None
 
 
-def _on_sessions(series: _Series, dates: Sequence[dt.date]) -> str | None:
-    known = set(dates)
-    for day in series.days:
-        if day > dates[-1]:
-            return f"bar of {day} is newer than the last complete session {dates[-1]}"
-        if day >= dates[0] and day not in known:
+def _on_sessions(series: _Series, calendar: _Calendar) -> str | None:
+    first, last = calendar.dates[0], calendar.dates[-1]
+    for day in sorted(set(series.days) - calendar.known):
+        if day > last:
+            return f"bar of {day} is newer than the last complete session {last}"
+        if day >= first:
             return f"bar of {day}, when the exchange was closed"
     return None
 

@@ -1,9 +1,11 @@
 """Decisions: what a run saw, wished and combined, kept so that it can be explained."""
 
 import datetime as dt
+import functools
 import json
+import operator
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from domain.decisions import CombinedSignal
@@ -18,6 +20,7 @@ from state.store import Store
 Values = tuple[str | int | float | None, ...]
 
 _NOTHING = float("nan")
+_FIGURES = operator.attrgetter("open", "high", "low", "close", "volume")
 
 _KEEP_HEADLINE = (
     "INSERT OR REPLACE INTO headlines VALUES (?1, ?2, ?3, ?4, min(?5, coalesce("
@@ -92,9 +95,11 @@ def view_hash(view: MarketView) -> str:
 
 def _parts(view: MarketView) -> Iterable[bytes]:
     yield repr((view.as_of, view.session, view.account)).encode()
+    # The symbols of a view have the same few hundred moments.
+    seconds = functools.cache(dt.datetime.timestamp)
     for symbol, bars in sorted(view.history.items()):
         yield symbol.encode()
-        yield b"".join(_packed(bar) for bar in bars)
+        yield _packed(bars, seconds)
     for named in (
         view.forecasts,
         view.sentiment,
@@ -108,11 +113,14 @@ def _parts(view: MarketView) -> Iterable[bytes]:
         yield repr(sorted(named.items(), key=lambda item: item[0])).encode()
 
 
-def _packed(bar: Bar) -> bytes:
-    figures = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-    return struct.pack(
-        "<6d", bar.at.timestamp(), *(_NOTHING if figure is None else figure for figure in figures)
-    )
+def _packed(bars: Sequence[Bar], seconds: Callable[[dt.datetime], float]) -> bytes:
+    figures: list[float] = []
+    for bar in bars:
+        told = _FIGURES(bar)
+        if None in told:
+            told = tuple(_NOTHING if figure is None else figure for figure in told)
+        figures += (seconds(bar.at), *told)
+    return struct.pack(f"<{len(figures)}d", *figures)
 
 
 def _symbols(view: MarketView) -> list[Symbol]:
