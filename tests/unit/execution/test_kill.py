@@ -1,7 +1,6 @@
-"""Kill against a broker that refuses, delays, loses and dies."""
+"""Kill without the daemon: latch, cancels, the lock at the broker, and proof."""
 
 import asyncio
-import datetime as dt
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from domain.account import Position
 from domain.errors import (
     AuthRefused,
     BrokerUnavailable,
@@ -20,19 +18,15 @@ from domain.errors import (
     StorageError,
 )
 from domain.ids import Symbol
-from domain.orders import OrderState, Side
+from domain.orders import Side
 from execution.kill import KillReport, KillSettings, Proof, complete_pending_kill, kill
 from state.latch import KillAction, Latch, LatchState
 from tests.support.fake_broker import (
     Crash,
     FakeBroker,
-    delivered_late,
-    lost_after,
-    lost_before,
-    refused,
 )
 from tests.support.order_scene import failing
-from tests.support.virtual_time import OPENING, loop_clock, run, virtual
+from tests.support.virtual_time import loop_clock, run, virtual
 
 AAPL = Symbol("AAPL")
 
@@ -87,18 +81,6 @@ async def test_k01_kill_latches_cancels_locks_and_proves_it_without_a_daemon(
     assert scene.broker.is_suspended
     assert scene.latch.read().is_engaged
     assert scene.latch.read().pending is None
-
-
-@virtual
-async def test_kill_leaves_positions_alone_when_flatten_was_not_asked_for(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(10)
-
-    report = await strike(scene)
-
-    assert report.proof is Proof.CANCELED
-    assert report.positions == 1
-    assert scene.broker.posts == []
 
 
 @virtual
@@ -234,85 +216,6 @@ async def test_order_that_fills_while_it_is_canceled_shows_up_as_a_position(tmp_
 
 
 @virtual
-async def test_flatten_sells_longs_and_covers_shorts_with_derived_ids(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities.update({AAPL: Decimal(7), Symbol("TSLA"): Decimal(-3)})
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert report.verified
-    sent = {o.client_order_id[:27]: (o.side, o.quantity) for o in scene.broker.orders.values()}
-    assert sent == {
-        "ob-20221214-AAPL-flatten-0-": (Side.SELL, 7),
-        "ob-20221214-TSLA-flatten-0-": (Side.BUY, 3),
-    }
-
-
-@virtual
-async def test_k09_flatten_comes_before_the_lock_and_after_the_cancels(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting")
-    scene.broker.fills_at_once = True
-    writes: list[str] = []
-    scene.broker.before_write = writes.append
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert writes == ["cancel", "submit", "suspend"]
-
-
-@virtual
-async def test_k09_partial_flatten_is_reported_as_not_flat(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-
-    report = await strike(scene, flatten=True, seconds=10)
-
-    assert report.proof is Proof.NOT_FLAT
-    assert not report.verified
-    assert report.positions == 1
-    assert report.open_orders == 1
-    assert scene.latch.read().pending is KillAction.FLATTEN
-
-
-@virtual
-async def test_flatten_of_a_locked_account_lifts_the_lock_first_and_sets_it_again(
-    tmp_path: Path,
-) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    await strike(scene)
-    assert scene.broker.is_suspended
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert scene.broker.is_suspended
-
-
-@virtual
-async def test_k05_flatten_with_the_market_closed_queues_for_the_open(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.is_open = False
-    scene.broker.quantities[AAPL] = Decimal(7)
-    with_orders(scene, 2)
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.QUEUED_FOR_OPEN
-    assert report.verified
-    (queued,) = scene.broker.working()
-    assert (queued.side, queued.quantity) == (Side.SELL, 7)
-    # The session it is queued for is tomorrow's: the market closed today.
-    assert queued.client_order_id.startswith("ob-20221215-AAPL-flatten-0-")
-
-
-@virtual
 async def test_second_kill_keeps_what_is_queued_and_sends_nothing_twice(tmp_path: Path) -> None:
     scene = make(tmp_path)
     scene.broker.is_open = False
@@ -323,112 +226,6 @@ async def test_second_kill_keeps_what_is_queued_and_sends_nothing_twice(tmp_path
 
     assert report.proof is Proof.QUEUED_FOR_OPEN
     assert len(scene.broker.posts) == 1
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        lost_after(),
-        lost_before(),
-        refused(NotSent("x")),
-        refused(RateLimited("y", retry_after_seconds=1)),
-    ],
-    ids=["reply-lost", "request-lost", "not-sent", "rate-limited"],
-)
-@virtual
-async def test_flatten_closes_once_whatever_happens_to_the_request(
-    tmp_path: Path, fault: object
-) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.submit_faults.append(fault)
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert sum(fill.quantity for fill in scene.broker.executions) == 7
-
-
-@virtual
-async def test_flatten_request_delivered_late_does_not_sell_twice(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.submit_faults.append(delivered_late(5))
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert len(scene.broker.posts) == 1
-
-
-@virtual
-async def test_flatten_that_oversold_is_bought_back_by_the_next_revision(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    # A manual sell races ours.
-    asyncio.get_running_loop().call_later(
-        0.1, lambda: scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="manual")
-    )
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert scene.broker.quantities[AAPL] == 0
-
-
-@virtual
-async def test_flatten_does_not_sell_on_positions_that_lag_behind_the_fill(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    stale = [
-        Position(
-            symbol=AAPL,
-            quantity=Decimal(7),
-            avg_entry_price=Decimal(100),
-            market_price=Decimal(100),
-        )
-    ]
-    scene.broker.read_faults["positions"].extend([None, stale, stale])
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert len(scene.broker.posts) == 1
-
-
-@virtual
-async def test_flatten_waits_for_the_end_of_an_order_that_reserves_the_shares(
-    tmp_path: Path,
-) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities.update({AAPL: Decimal(7), Symbol("TSLA"): Decimal(3)})
-    scene.broker.fills_at_once = False
-    scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="resting")
-    scene.broker.fills_at_once = True
-    scene.broker.cancel_seconds = None
-
-    report = await strike(scene, flatten=True, seconds=20)
-
-    assert report.proof is Proof.NOT_FLAT
-    assert [str(order_id)[12:16] for order_id, _ in scene.broker.posts] == ["TSLA"]
-
-
-@virtual
-async def test_flatten_gives_up_on_a_symbol_the_broker_refuses_and_names_it(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.submit_faults.extend([refused(OrderRejected("halted"))] * 20)
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.NOT_FLAT
-    assert any("AAPL" in problem for problem in report.problems)
-    assert len(scene.broker.posts) == 8
 
 
 @virtual
@@ -553,59 +350,6 @@ async def test_nothing_is_pending_on_an_armed_or_completed_latch(tmp_path: Path)
 
 
 @virtual
-async def test_k08_plain_kill_does_not_forget_a_flatten_that_is_still_pending(
-    tmp_path: Path,
-) -> None:
-    scene = make(tmp_path)
-    scene.latch.engage("flatten", scene.clock.now(), pending=KillAction.FLATTEN)
-
-    await strike(scene)
-
-    assert scene.latch.read().pending is KillAction.FLATTEN
-
-
-@virtual
-async def test_flatten_names_the_session_by_the_next_open_when_closed(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.is_open = False
-    scene.clock = loop_clock(OPENING - dt.timedelta(hours=2))
-    scene.broker.clock_source = scene.clock
-    scene.broker.quantities[AAPL] = Decimal(7)
-
-    await strike(scene, flatten=True)
-
-    (queued,) = scene.broker.working()
-    assert queued.client_order_id.startswith("ob-20221214-AAPL-flatten-0-")
-    assert queued.state is OrderState.LIVE
-
-
-@virtual
-async def test_flatten_waits_for_a_broker_that_cannot_name_the_account(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    with_orders(scene, 0)
-    scene.broker.read_faults["account"].extend([BrokerUnavailable("x")] * 3)
-    scene.broker.read_faults["positions"].append(BrokerUnavailable("x"))
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-
-
-@virtual
-async def test_flatten_with_keys_refused_in_the_middle_stops_and_says_so(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.submit_faults.append(refused(AuthRefused("401")))
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.NOT_FLAT
-    assert "keys" in report.problems[-1]
-
-
-@virtual
 async def test_cancel_with_keys_refused_stops_and_says_so(tmp_path: Path) -> None:
     scene = make(tmp_path)
     with_orders(scene, 3)
@@ -615,17 +359,6 @@ async def test_cancel_with_keys_refused_stops_and_says_so(tmp_path: Path) -> Non
 
     assert report.proof is Proof.NOT_CANCELED
     assert "keys" in report.problems[-1]
-
-
-@virtual
-async def test_flatten_on_a_dead_broker_reports_that_nothing_was_closed(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.is_down = True
-
-    report = await strike(scene, flatten=True, seconds=10)
-
-    assert report.proof is Proof.NOT_FLAT
-    assert any("positions were not closed" in problem for problem in report.problems)
 
 
 @pytest.mark.parametrize(
@@ -666,34 +399,3 @@ async def test_completed_kill_that_cannot_be_noted_stays_pending(tmp_path: Path)
     assert report.verified
     assert "disk full" in report.problems[-1]
     assert scene.latch.read().pending is KillAction.CANCEL
-
-
-@virtual
-async def test_flatten_order_that_is_not_listed_yet_is_waited_for(tmp_path: Path) -> None:
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.read_faults["open_orders"].extend([None, None, []])
-    asyncio.get_running_loop().call_later(
-        3, lambda: scene.broker.fill(scene.broker.working()[0], 7)
-    )
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert len(scene.broker.posts) == 1
-
-
-@virtual
-async def test_a04_flatten_order_that_was_taken_and_does_not_show_is_never_sent_again(
-    tmp_path: Path,
-) -> None:
-    # Found as seed 22: it filled, still unshown, as its second copy was written.
-    scene = make(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(7)
-    scene.broker.ids_unique_for_ever = False
-    scene.broker.visible_after_seconds = 30.0
-
-    report = await strike(scene, flatten=True, seconds=25.0)
-
-    assert not report.verified
-    assert len(scene.broker.posts) == 1

@@ -1,0 +1,226 @@
+"""Comparing the books: what locks, what unlocks, what a person adopts."""
+
+import asyncio
+import itertools
+import shutil
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.account import Activity, ActivityKind
+from domain.errors import StateError
+from domain.ids import Symbol
+from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from tests.support.order_scene import Scene, request
+from tests.support.virtual_time import virtual
+
+AAPL = Symbol("AAPL")
+
+
+async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
+    wanted = request(quantity=quantity)
+    await scene.send(wanted)
+    return wanted, scene.broker.order(wanted.client_order_id)
+
+
+@virtual
+async def test_reconcile_break_locks_the_symbol_and_lifts_by_itself_when_equal(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(5)
+
+    broken = await scene.reconciler.run("start")
+    await scene.send(request())
+    scene.broker.quantities[AAPL] = Decimal(0)
+    equal = await scene.reconciler.run("periodic")
+    await scene.send(request(revision=1))
+
+    assert [(b.kind, b.symbol, b.ours, b.theirs) for b in broken.breaks] == [
+        ("position", "AAPL", "0", "5")
+    ]
+    assert broken.as_json()["breaks"][0]["detail"].startswith("the books hold 0 shares of AAPL")
+    assert equal.unlocked == ("AAPL",)
+    assert len(scene.broker.posts) == 1, "only the order after the unlock left"
+
+
+@virtual
+async def test_reconcile_locked_exit_may_not_exceed_what_both_books_hold(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.fill(order, 10)
+    scene.merge_stream()
+    scene.broker.quantities[AAPL] = Decimal(4)
+    await scene.reconciler.run("periodic")
+
+    too_much = request("AAPL", Side.SELL, 5, leg="exit")
+    enough = request("AAPL", Side.SELL, 4, leg="exit", revision=1)
+    await scene.send(too_much)
+    await scene.send(enough)
+
+    assert scene.state_of(too_much) is OrderState.SKIPPED
+    assert scene.state_of(enough) is OrderState.LIVE
+
+
+@virtual
+async def test_reconcile_adopt_books_a_named_entry_and_unlocks(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(5)
+    await scene.reconciler.run("start")
+
+    report = await scene.reconciler.adopt(AAPL, "transferred in")
+
+    assert report.is_equal
+    assert report.unlocked == ("AAPL",)
+    assert scene.ledger.position(AAPL).quantity == 5
+    assert scene.alert_kinds()["position.adopted"] == 1
+
+
+@virtual
+async def test_reconcile_adopts_a_vanished_position_as_flat(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.fill(order, 10)
+    scene.merge_stream()
+    scene.broker.quantities[AAPL] = Decimal(0)
+    scene.broker.cash += 0
+    await scene.reconciler.run("periodic")
+
+    report = await scene.reconciler.adopt(AAPL, "moved to another account")
+
+    assert report.is_equal
+    assert scene.ledger.positions() == {}
+
+
+@virtual
+async def test_reconcile_refuses_to_adopt_while_executions_are_missing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.fill(order, 10, is_announced=False)
+    scene.broker.read_faults["activities"].extend([[], []])
+
+    report = await scene.reconciler.run("periodic")
+    with pytest.raises(StateError, match="not booked yet"):
+        await scene.reconciler.adopt(AAPL, "impatient")
+    later = await scene.reconciler.run("periodic")
+
+    assert {found.kind for found in report.breaks} >= {"fills", "position"}
+    assert later.is_equal
+    assert later.unlocked == ("AAPL",)
+
+
+@virtual
+async def test_reconcile_leaves_a_lock_by_hand_alone(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.ledger.lock(AAPL, "manual: under investigation")
+
+    report = await scene.reconciler.run("periodic")
+
+    assert report.unlocked == ()
+    assert AAPL in scene.ledger.locks()
+
+
+@virtual
+async def test_reconcile_names_an_order_that_the_broker_lost(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.orders.pop(order.broker_order_id)
+
+    report = await scene.reconciler.run("periodic")
+
+    assert [found.kind for found in report.breaks] == ["order"]
+    assert AAPL in scene.ledger.locks()
+
+
+@virtual
+async def test_reconcile_names_an_activity_that_cannot_be_booked(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.broker.other_activities.append(
+        Activity(
+            activity_id="broken",
+            kind=ActivityKind.SPLIT,
+            at=scene.clock.now(),
+            net_amount=Decimal(0),
+        )
+    )
+
+    report = await scene.reconciler.run("periodic")
+
+    assert [found.kind for found in report.breaks] == ["activity"]
+    assert not report.is_equal
+
+
+@virtual
+async def test_reconcile_books_the_opening_cash_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    first = await scene.reconciler.run("start")
+    scene.broker.cash += 100
+    second = await scene.reconciler.run("periodic")
+
+    assert scene.ledger.cash() == 100_000
+    assert first.cash_residual == 0
+    assert second.cash_residual == 100
+
+
+@virtual
+async def test_reconcile_rebuilds_the_books_of_a_lost_database_from_the_broker(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted, order = await live_order(scene)
+    scene.broker.fill(order, 10)
+    scene.stop()
+    shutil.rmtree(tmp_path)
+    scene.start()
+
+    await scene.reconciler.run("start", is_deep=True)
+    await scene.send(wanted)
+
+    assert len(scene.broker.posts) == 1, "the same id is known from the broker"
+    assert scene.ledger.position(AAPL).quantity == 10
+    scene.assert_books_equal()
+
+
+@virtual
+async def test_reconcile_runs_one_at_a_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(scene.reconciler.run(f"r{n}")) for n in range(3)]
+
+    spans = sorted((t.result().started_at, t.result().finished_at) for t in tasks)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+@virtual
+async def test_reconcile_does_not_replace_a_lock_by_hand_with_its_own(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.ledger.lock(AAPL, "manual: under investigation")
+    scene.broker.quantities[AAPL] = Decimal(5)
+
+    await scene.reconciler.run("start")
+    scene.broker.quantities[AAPL] = Decimal(0)
+    await scene.reconciler.run("periodic")
+
+    assert scene.ledger.locks() == {AAPL: "manual: under investigation"}
+
+
+@virtual
+async def test_a18_empty_list_neither_lifts_a_lock_nor_is_adopted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    # Shares that came without a word, beside an account that is otherwise flat.
+    scene.broker.quantities[AAPL] = Decimal(3)
+    assert (await scene.reconciler.run("periodic")).locked == (AAPL,)
+
+    scene.broker.read_faults["positions"].append([])
+    assert (await scene.reconciler.run("periodic")).unlocked == ()
+
+    scene.broker.read_faults["positions"].append([])
+    with pytest.raises(StateError, match="equity holds shares"):
+        await scene.reconciler.adopt(AAPL, "transferred in")
+    await scene.reconciler.adopt(AAPL, "transferred in")
+    assert scene.ledger.position(AAPL).quantity == 3
+    assert scene.ledger.locks() == {}
