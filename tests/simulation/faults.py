@@ -45,6 +45,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "fill.while_canceling": (0.3, 1.0),  # A29
     "fill.after_cancel": (0.2, 0.8),  # B03 B04
     "fill.twins": (0.1, 0.5),  # B11
+    "fill.over": (0.05, 0.4),  # B05 B15: two shares more than were asked for
     "fill.late_activity": (0.1, 0.8),  # B12
     "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's
     "order.rejected_later": (0.05, 0.3),  # B06
@@ -93,6 +94,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "mqtt.replayed": (0.2, 0.8),  # M06 M07
     "mqtt.skewed": (0.1, 0.6),  # M08
     "mqtt.garbage": (0.1, 0.6),  # M10
+    "operator.adopt": (0.3, 1.0),  # B10 B13, a chance per morning with a break
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
 }
 
@@ -111,6 +113,8 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
+            {"fill.over", "stream.missing"},
+            {"books.broken", "operator.adopt", "hand.trade"},
             {"send.rate_limited", "send.absurd_wait", "send.slow"},
             {"fill.slow", "fill.while_canceling", "fill.after_cancel", "cancel.stuck"},
             {"fill.twins", "fill.partial", "fill.other_ids", "fill.late_activity"},

@@ -29,6 +29,7 @@ from state.pause import Pause
 from state.store import Store
 from tests.simulation import checkers
 from tests.simulation.branching import Branches, Ending, Explorer
+from tests.simulation.care import run_adopt
 from tests.simulation.checkers import Violations
 from tests.simulation.daemon_life import (
     LIMITS,
@@ -652,6 +653,7 @@ class Simulation:
         """A person comes in: a halted account is looked at, and mostly resumed."""
         with contextlib.suppress(StateError):
             Pause(self.machine.directory).clear()
+        await self._adopt()
         if not checkers.latch_is_engaged(self.machine.directory):
             return
         if not (self.machine.directory / "openbell.db").exists():
@@ -671,6 +673,19 @@ class Simulation:
         self._latch_seen = checkers.latch_is_engaged(self.machine.directory)
         self._must_be_engaged = False
         self._is_resuming -= 1
+        self._wanted.set()
+
+    async def _adopt(self) -> None:
+        """What came without a word is counted, and taken into the books by name."""
+        is_open = (self.machine.directory / "openbell.db").exists()
+        if not (is_open and self.truth.unexplained and self.faults.strikes("operator.adopt")):
+            return
+        self._wanted.clear()
+        await self._stop_daemon()
+        process = Process("adopt", self.faults)
+        with contextlib.suppress(OpenbellError, Crash):
+            found = await asyncio.create_task(run_adopt(self.machine, process))
+            self.truth.unexplained.difference_update(found)
         self._wanted.set()
 
     # The daemon's lives

@@ -1,8 +1,63 @@
 """What the simulation found, each by the shortest story that showed it."""
 
+import contextlib
+import contextvars
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+from domain.errors import StorageError
+from state.store import Store
+from tests.simulation.disk import Disk, shims
+from tests.simulation.faults import Faults
+from tests.simulation.loop import SimClock, SimLoop
+from tests.simulation.processes import Process, enter
 from tests.simulation.simulation import Scenario, simulate
+from tests.simulation.trouble import Trouble
 
 HOURS = 3600.0
+
+
+class _Refusing:
+    """Lets one operation of the disk fail."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.operations = 0
+
+    def dies(self, _process: Process, _what: str) -> bool:
+        return False
+
+    def trouble(
+        self, _process: Process, _what: str, among: tuple[Trouble, ...]
+    ) -> tuple[Trouble, float] | None:
+        self.operations += 1
+        return (among[0], 0.0) if self.operations == self.at else None
+
+
+def _first_start(directory: Path, refusing: _Refusing) -> None:
+    process = Process("daemon 0", Faults(0, only=()))
+    process.watcher = refusing
+    enter(process)
+    Store.open(
+        directory, clock=SimClock(dt.datetime(2023, 6, 14, tzinfo=dt.UTC), SimLoop())
+    ).close()
+
+
+def test_a_disk_that_refuses_during_the_first_start_does_not_hinder_the_second(
+    tmp_path: Path,
+) -> None:
+    # Found as seeds 307 and 310: an empty mark, or some tables without the others, and every
+    # later start refused the new directory.
+    whole = _Refusing(at=0)
+    with shims(Disk(lambda: 0.0)):
+        contextvars.copy_context().run(_first_start, tmp_path / "whole", whole)
+        for at in range(1, whole.operations, 3):
+            directory = tmp_path / str(at)
+            with contextlib.suppress(StorageError):
+                contextvars.copy_context().run(_first_start, directory, _Refusing(at))
+            contextvars.copy_context().run(_first_start, directory, _Refusing(at=0))
+    assert whole.operations > 50
 
 
 def test_runs_of_a_session_that_the_host_slept_through_are_written_down() -> None:
@@ -26,12 +81,19 @@ def test_a_deposit_or_withdrawal_moves_the_high_water_mark_by_its_amount() -> No
 
 
 def test_a_closing_order_that_was_taken_is_not_sent_again_while_it_does_not_show() -> None:
-    # Found as seed 1: the accepted order was hidden for seconds and had filled meanwhile, so
-    # the next round of the flatten wrote it a second time.
-    only = frozenset({"order.hidden", "operator.flatten", "broker.forgets_ids"})
-    outcomes = [simulate(Scenario(seed=seed, days=2, only=only)) for seed in range(21, 29)]
-    assert sum(outcome.kills for outcome in outcomes) > 0
-    assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
+    # Found as seeds 1 and 22, here as 77 and 86: the accepted order was hidden for seconds and
+    # had filled meanwhile, so the next round of the flatten wrote it a second time.
+    day = Scenario(
+        seed=77,
+        days=1,
+        only=frozenset({"order.hidden", "broker.forgets_ids"}),
+        look_seconds=1800,
+        kill_at_minute=90,
+        flatten=True,
+    )
+    outcomes = [simulate(day), simulate(dataclasses.replace(day, seed=86))]
+    assert [outcome.kills for outcome in outcomes] == [1, 1]
+    assert [outcome.violations for outcome in outcomes] == [[], []]
 
 
 def test_a_deposit_before_the_first_look_of_a_session_is_no_loss_of_it() -> None:

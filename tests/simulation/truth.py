@@ -135,6 +135,7 @@ class Truth:
         self.activities: list[tuple[float, Activity]] = []
         self.hand_trades: list[tuple[float, Symbol]] = []
         self.unexplained: set[Symbol] = set()
+        self.overfilled: set[str] = set()
         self.is_suspended = False
         self.is_blocked = False
         self.is_down = False
@@ -272,6 +273,9 @@ class Truth:
         self.execute(order, quantity, price)
         if order.left:
             self._later("match", 0.5, 200, self._match, order)
+        elif self.faults.strikes("fill.over"):
+            self.overfilled.add(order.client_id)
+            self.execute(order, Decimal(2), price)
 
     def execute(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         """Fill some shares."""
@@ -279,7 +283,7 @@ class Truth:
         order.filled += quantity
         order.paid += quantity * price
         order.updated_at = self.now()
-        if order.filled == order.quantity:
+        if order.filled >= order.quantity:
             order.status, order.word = "filled", None
         elif order.status == "accepted":
             order.status = "partially_filled"
