@@ -74,8 +74,11 @@ class Retraining:
             raise RunSkipped("torch is not installed; install openbell[train]")
         with self._standing_still():
             found = await asyncio.to_thread(self._run, self._request(due))
+        if found["champion"] is None:
+            self._note("model.promoted", f"{found['candidate']} is the first of its name in use")
+            return f"{found['candidate']} is the first of its name in use"
         if found["is_promoted"]:
-            text = f"{found['candidate']} is in use, before it {found['champion'] or 'none'}"
+            text = f"{found['candidate']} is in use, before it {found['champion']}"
             self._note("model.promoted", f"{text}; `openbell models rollback` takes it back")
             return text + _margin(found)
         if found["is_better"]:
@@ -165,8 +168,6 @@ class Retraining:
 
 
 def _margin(found: Mapping[str, Any]) -> str:
-    if found["champion"] is None:
-        return ""
     return f": its loss is {found['gain']:.5f} lower, by chance at most {found['margin']:.5f}"
 
 

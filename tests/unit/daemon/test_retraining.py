@@ -106,6 +106,13 @@ async def test_a_promotion_is_told_with_the_way_back(config: Config) -> None:
     assert "`openbell models rollback` takes it back" in note
 
 
+async def test_the_first_model_of_a_name_has_none_to_beat(config: Config) -> None:
+    scene = Scene(config, answering(candidate="gru/1", champion=None))
+
+    assert await scene.run() == "gru/1 is the first of its name in use"
+    assert scene.notes == ["model.promoted: gru/1 is the first of its name in use"]
+
+
 async def test_a_candidate_that_is_not_better_stays_out_with_its_reasons(config: Config) -> None:
     reasons = ["its loss is 0.00001 lower, and chance alone makes 0.00300"]
     scene = Scene(config, answering(is_better=False, is_promoted=False, reasons=reasons))
