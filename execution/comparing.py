@@ -114,14 +114,19 @@ def position_breaks(
     )
 
 
+def is_doubtful(theirs: Mapping[Symbol, Decimal], account: Account) -> bool:
+    """Tell whether the list of positions is empty although the equity holds shares."""
+    invested = account.equity - account.cash
+    return not theirs and not (invested.is_finite() and abs(invested) <= CENT)
+
+
 def doubtful_empty(
     ours: Mapping[Symbol, Decimal], theirs: Mapping[Symbol, Decimal], account: Account
 ) -> tuple[Break, ...]:
     """Name every holding that vanished from an empty list which the equity contradicts."""
-    invested = account.equity - account.cash
-    is_empty_account = invested.is_finite() and abs(invested) <= CENT
-    if theirs or not ours or is_empty_account:
+    if not ours or not is_doubtful(theirs, account):
         return ()
+    invested = account.equity - account.cash
     return tuple(
         Break(
             kind=BreakKind.EMPTY,

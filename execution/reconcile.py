@@ -13,7 +13,7 @@ from domain.errors import AuthRefused, StateError
 from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading
-from execution.comparing import Break, BreakKind, ReconcileReport
+from execution.comparing import Break, BreakKind, ReconcileReport, by_symbol, is_doubtful
 from execution.desk import LIMIT_LOCK, MANUAL_LOCK, Desk
 from execution.orders import OrderPath
 from state.facts import Facts
@@ -62,7 +62,8 @@ class Reconciler:
         """Take the broker's holding of one symbol into the ledger by a named entry.
 
         Raises:
-            StateError: executions are still missing, which will explain the difference.
+            StateError: executions are still missing, which will explain the difference, or
+                the list of positions is empty against the equity.
             BrokerUnavailable, AuthRefused: the holding could not be read.
         """
         if any(record.symbol == symbol for record in self._desk.journal.incomplete()):
@@ -70,6 +71,10 @@ class Reconciler:
                 f"{symbol} has executions that are not booked yet; wait for the next reconcile"
             )
         held = {found.symbol: found for found in await self._desk.broker.positions()}
+        if is_doubtful(by_symbol(list(held.values())), await self._desk.broker.account()):
+            raise StateError(
+                "the broker lists no position, yet its equity holds shares; adopt when it does"
+            )
         position = held.get(symbol)
         quantity = position.quantity if position is not None else ZERO
         price = position.avg_entry_price if position is not None else ZERO
@@ -84,7 +89,9 @@ class Reconciler:
         if self._facts.get("reconciled_at") is None:
             breaks = self._open_books(reading, breaks)
         locked = self._lock(reading, breaks)
-        unlocked = self._unlock(breaks)
+        # A list that is contradicted shows no agreement either.
+        is_doubtful_list = is_doubtful(reading.theirs, reading.account)
+        unlocked = () if is_doubtful_list else self._unlock(breaks)
         if reading.account.is_trading_blocked:
             self._desk.halt("account: the broker has blocked trading in it")
         self._read_until = started
