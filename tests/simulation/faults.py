@@ -101,7 +101,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
 # Share of the classes that are on in one seed: in a storm hardly an order leaves.
 DENSITIES = (0.12, 0.25, 0.45)
 
-# Classes that only tell something together: some seeds play one of these for certain.
+# Classes that only tell something together: a seed plays some of these for certain.
 STORIES: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
@@ -126,7 +126,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
         ),
     )
 )
-PLAYS_A_STORY = 0.5
+MOST_STORIES = 4
 
 
 class Faults:
@@ -140,7 +140,7 @@ class Faults:
         self.is_on = True
         self.rates: dict[str, float] = {}
         self._streams: dict[str, random.Random] = {}
-        story = _story(seed) if only is None else frozenset()
+        story = _stories(seed) if only is None else frozenset()
         share = random.Random(f"{seed}:density").choice(DENSITIES)
         for name, (low, high) in CLASSES.items():
             draw = random.Random(f"{seed}:mix:{name}")
@@ -184,6 +184,6 @@ class Faults:
         return self.dice(f"{name}:pick").choice(items)
 
 
-def _story(seed: int) -> frozenset[str]:
+def _stories(seed: int) -> frozenset[str]:
     draw = random.Random(f"{seed}:story")
-    return draw.choice(STORIES) if draw.random() < PLAYS_A_STORY else frozenset()
+    return frozenset().union(*draw.sample(STORIES, draw.randint(0, MOST_STORIES)))
