@@ -71,6 +71,21 @@ def promote(
 
 
 @app.command()
+def challenge(
+    ctx: typer.Context,
+    name: Name,
+    version: Annotated[str, typer.Argument(help="Version to measure.")],
+    is_stored: Annotated[
+        bool, typer.Option("--stored", help="On the bars that `openbell fetch` stored.")
+    ] = False,
+) -> None:
+    """Measure a version against the one in use, on windows that neither has seen."""
+    from daemon.commands.challenging import challenge as command
+
+    command(ctx.obj, name=name, version=version, is_stored=is_stored)
+
+
+@app.command()
 def rollback(ctx: typer.Context, name: Name) -> None:
     """Put the version in use that was before the one that is."""
     from daemon.commands.model_registry import rollback as command

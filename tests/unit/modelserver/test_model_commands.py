@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import datetime as dt
 import io
 import json
 import os
@@ -12,8 +13,11 @@ import torch
 
 from daemon import cli
 from daemon.command_line import hoist
+from domain.ids import Symbol
 from forecasts.card import ModelCard
 from forecasts.model_store import SHIPPED, ModelStore, publish
+from marketdata.store import BarStore, Provenance
+from tests.support.forecast_scene import made_up_bars
 from tests.support.model_server import CARD
 
 
@@ -161,6 +165,29 @@ def test_a_worse_version_is_promoted_only_regardless(home: Path) -> None:
     overruled = document(home, "promote", "lstm", "2", "--regardless")["overruled"]
     assert len(overruled) == 1
     assert registry(home).current("lstm") == "2"
+
+
+def test_a_version_is_measured_against_the_one_in_use(home: Path) -> None:
+    add_version(home, "2")
+    asked = Provenance(
+        source="yahoo",
+        adjustment="split",
+        fetched_at=dt.datetime(2022, 6, 30, tzinfo=dt.UTC),
+        asked_from=dt.date(2015, 1, 1),
+    )
+    bars = made_up_bars("SPY", 1100, last=dt.date(2022, 6, 30))
+    BarStore(home / "var" / "bars").write(Symbol("SPY"), bars, asked)
+
+    found = document(home, "challenge", "lstm", "2", "--stored")
+    told = openbell(home, "challenge", "lstm", "2", "--stored").stdout
+    itself = openbell(home, "challenge", "lstm", "1")
+
+    assert [line["model"] for line in found["models"]] == ["lstm/2", "lstm/1"]
+    assert (found["is_better"], found["step"]) == (False, 40)
+    assert "lstm/2 is not better: its loss is 0.00000 higher" in told
+    assert fits(told)
+    assert itself.returncode == 64
+    assert "is the one in use" in itself.stderr
 
 
 def test_a_promotion_is_taken_back_by_one_command(home: Path) -> None:
