@@ -112,6 +112,10 @@ class AlpacaBroker:
         )
         return cls(wire, clock=clock, is_urgent=settings.is_urgent)
 
+    def urgent(self) -> "AlpacaBroker":
+        """Return the same broker for kills and cancels: no breaker, all on the reserve."""
+        return AlpacaBroker(self._wire.urgent(), clock=self._clock, is_urgent=True)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._wire.aclose()

@@ -1,5 +1,6 @@
 """Requests to Alpaca's trading API: paced, translated, and reads (only reads) repeated."""
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,13 @@ class AlpacaWire:
             raise errors.write_failure(exc, what=what) from exc
         self._learn(reply)
         return reply
+
+    def urgent(self) -> "AlpacaWire":
+        """Return the same connections without the breaker, its reads on the reserve."""
+        other = copy.copy(self)
+        other._breaker = None
+        other._read_priority = Priority.KILL
+        return other
 
     async def aclose(self) -> None:
         """Close the connections."""

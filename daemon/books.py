@@ -2,14 +2,18 @@
 
 import structlog
 
+from brokers.alpaca_wire import BROKER_BREAKER
+from brokers.base import Broker
+from daemon.breaker_memory import RememberedBreaker, RememberingBroker
 from daemon.config import Config, state_directory
-from daemon.connection import Connection
+from daemon.connection import BROKER, Connection
 from daemon.live_mode import check_account
 from daemon.telemetry.telling import Telling
 from domain.ids import Symbol
 from execution.desk import Desk, OrderSettings
 from execution.holding_limits import HoldingLimits
 from risk.error_rate import ErrorWindow
+from state.breakers import Breakers
 from state.equity import EquityCurve
 from state.facts import Facts
 from state.incidents import Incidents
@@ -38,7 +42,8 @@ async def open_books(
     Facts(store).put(mode=config.mode)
     ledger = Ledger(store)
     return Desk(
-        broker=telling.broker(connection.broker) if telling else connection.broker,
+        broker=_watched(connection, store, telling),
+        urgent=telling.broker(connection.broker.urgent()) if telling else None,
         store=store,
         journal=Journal(store),
         ledger=ledger,
@@ -51,6 +56,23 @@ async def open_books(
         over_limit=HoldingLimits(config.risk, curve=EquityCurve(store), ledger=ledger).over,
         alert=telling.hub.alert if telling else _alert,
     )
+
+
+def _watched(connection: Connection, store: Store, telling: Telling | None) -> Broker:
+    """In the daemon calls are timed and counted, and a breaker that opens outlives a restart."""
+    if telling is None:
+        return connection.broker
+    watched = telling.broker(connection.broker)
+    if connection.breaker is None:
+        return watched
+    remembered = RememberedBreaker(
+        BROKER,
+        BROKER_BREAKER,
+        memory=Breakers(store),
+        clock=connection.clock,
+        breaker=connection.breaker,
+    )
+    return RememberingBroker(watched, remembered)
 
 
 def _alert(kind: str, text: str, symbol: Symbol | None) -> None:

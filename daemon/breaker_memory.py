@@ -1,19 +1,33 @@
 """Breakers that outlive a restart: a dead provider stays known as dead."""
 
+import contextlib
 import datetime as dt
+from collections.abc import Awaitable
+from typing import TypeVar
 
+from brokers.base import Broker
+from daemon.broker_calls import BrokerCalls
 from domain.clock import Clock
+from domain.errors import StateError
 from state.breakers import BreakerRecord, Breakers
 from transport.breaker import Breaker, BreakerSettings, BreakerSnapshot, BreakerState
+
+Result = TypeVar("Result")
 
 
 class RememberedBreaker:
     """One breaker and its record in the state."""
 
     def __init__(
-        self, name: str, settings: BreakerSettings, *, memory: Breakers, clock: Clock
+        self,
+        name: str,
+        settings: BreakerSettings,
+        *,
+        memory: Breakers,
+        clock: Clock,
+        breaker: Breaker | None = None,
     ) -> None:
-        self.breaker = Breaker(name, settings, clock=clock)
+        self.breaker = breaker or Breaker(name, settings, clock=clock)
         self._settings = settings
         self._memory = memory
         self._clock = clock
@@ -38,6 +52,27 @@ class RememberedBreaker:
                 reason=shot.reason,
             )
         )
+
+
+class RememberingBroker(BrokerCalls):
+    """A broker whose breaker is written down whenever it opens or closes."""
+
+    def __init__(self, broker: Broker, remembered: RememberedBreaker) -> None:
+        super().__init__(broker)
+        self._remembered = remembered
+        self._written = remembered.breaker.state
+
+    async def _call(self, operation: str, call: Awaitable[Result]) -> Result:
+        try:
+            return await call
+        finally:
+            state = self._remembered.breaker.state
+            # Half-open lasts as long as its probe, whose end is written anyway.
+            if state not in {self._written, BreakerState.HALF_OPEN}:
+                self._written = state
+                # A disk that refuses must not make a read fail.
+                with contextlib.suppress(StateError):
+                    self._remembered.remember()
 
 
 def _snapshot(stored: BreakerRecord, settings: BreakerSettings) -> BreakerSnapshot:

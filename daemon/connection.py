@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from brokers.alpaca import AlpacaBroker, AlpacaSettings
 from brokers.alpaca_stream import AlpacaTradeStream, TradeStreamSettings
+from brokers.alpaca_wire import BROKER_BREAKER
 from daemon import log_setup
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
@@ -19,11 +20,15 @@ from domain.clock import Clock, LoopClock, SystemClock
 from domain.errors import ConfigError
 from marketdata.session_calendar import NyseCalendar
 from state.files import prepare_directory
+from transport.breaker import Breaker
 from transport.http import Deadlines
 from transport.replay_loop import ReplayLoop
 
 # A start takes seconds; a machine on which it takes longer has other troubles than the pace.
 _LONGEST_START_SECONDS = 120.0
+
+BROKER = "broker"
+"""The name of the broker's breaker, as status shows it."""
 
 
 def _nothing() -> None:
@@ -34,8 +39,9 @@ def _nothing() -> None:
 class Connection:
     """A broker that answers, the stream beside it, and the clock both live by.
 
-    ``egress`` counts what leaves; None for what a person stops with.  ``started`` is called
-    once when start-up is over: until then a replay of its own makes no haste.
+    ``egress`` counts what leaves, ``breaker`` spares a broker that is away from reads; both
+    are None for what a person stops with.  ``started`` is called once when start-up is over:
+    until then a replay of its own makes no haste.
     """
 
     broker: AlpacaBroker
@@ -43,6 +49,7 @@ class Connection:
     clock: Clock
     time_scale: float
     egress: Egress | None = None
+    breaker: Breaker | None = None
     started: Callable[[], None] = _nothing
 
 
@@ -160,10 +167,18 @@ async def _connected(
     )
     # What a person stops with must not be stopped by the rules of what it stops.
     egress = None if is_urgent else egress_of(config, clock)
-    broker, stream = _adapters(config, urls, credentials, clock, is_urgent=is_urgent, egress=egress)
+    breaker = None if is_urgent else Breaker(BROKER, BROKER_BREAKER, clock=clock)
+    broker, stream = _adapters(
+        config, urls, credentials, clock, is_urgent=is_urgent, egress=egress, breaker=breaker
+    )
     try:
         yield Connection(
-            broker=broker, stream=stream, clock=clock, time_scale=loop_scale(), egress=egress
+            broker=broker,
+            stream=stream,
+            clock=clock,
+            time_scale=loop_scale(),
+            egress=egress,
+            breaker=breaker,
         )
     finally:
         await broker.aclose()
@@ -193,6 +208,7 @@ def _adapters(
     *,
     is_urgent: bool,
     egress: Egress | None = None,
+    breaker: Breaker | None = None,
 ) -> tuple[AlpacaBroker, AlpacaTradeStream]:
     key_id, secret_key = credentials.require(BROKER_KEY_ID), credentials.require(BROKER_SECRET_KEY)
     scale = loop_scale()
@@ -211,6 +227,7 @@ def _adapters(
         secret_key=secret_key,
         clock=clock,
         egress=egress.counter if egress is not None else None,
+        breaker=breaker,
     )
     # A replayed day lasts seconds: pings would be its busiest traffic.
     pings = None if isinstance(asyncio.get_running_loop(), ReplayLoop) else 10.0

@@ -145,7 +145,7 @@ class Daemon:
         trade = self._life.trade
         self._log.info("daemon.started", latch_engaged=trade.desk.latch.read().is_engaged)
         await complete_pending_kill(
-            trade.desk.broker,
+            trade.desk.stopping,
             trade.desk.latch,
             clock=trade.clock,
             tell=lambda line: self._log.warning("kill.stage", line=line),

@@ -70,7 +70,7 @@ class Cancels:
         """Send one cancel; return how long the broker wants us to wait."""
         self._asked_at[broker_order_id] = self._desk.clock.monotonic()
         try:
-            await self._desk.broker.cancel(broker_order_id)
+            await self._desk.stopping.cancel(broker_order_id)
         except RateLimited as exc:
             return retry_after(exc.retry_after_seconds)
         except (BrokerError, BrokerUnavailable) as exc:
@@ -83,7 +83,7 @@ class Cancels:
 
     async def _read(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
         try:
-            order = await self._desk.broker.get_order(broker_order_id)
+            order = await self._desk.stopping.get_order(broker_order_id)
         except (BrokerUnavailable, AuthRefused):
             return None
         if order is not None:

@@ -83,6 +83,12 @@ class Desk:
     disputed: dict[Symbol, Decimal] = field(default_factory=dict)
     errors: ErrorWindow = field(default_factory=_error_window)
     over_limit: OverLimit = _within_limits
+    urgent: Broker | None = None
+
+    @property
+    def stopping(self) -> Broker:
+        """The broker for kills and cancels: nothing of ours may hold them back."""
+        return self.urgent or self.broker
 
     def effective_state(self) -> TradingState:
         """Return the strictest of the trading state, the latch file and the latch row."""

@@ -26,7 +26,7 @@ class Controls:
     def __init__(self, desk: Desk, hub: Hub, *, urgent: Broker | None = None) -> None:
         self._desk = desk
         self._hub = hub
-        self._broker = urgent or desk.broker
+        self._broker = urgent or desk.stopping
         self._pause = Pause(desk.store.directory)
         self._risk_state = RiskState(desk.store)
         self._stopping: set[asyncio.Task[None]] = set()

@@ -13,15 +13,17 @@ Open = Callable[..., World]
 # Every look of ours at the latch is gone: in the gate, and right before the write.
 DEAF = """
 import runpy, sys
-import daemon.trading_day as day
 from domain.trading_state import TradingState
+from execution.context import Standing
 from execution.desk import Desk
 
 Desk.effective_state = lambda self: TradingState.ACTIVE
-standing = day.Standing
-day.Standing = lambda **known: standing(
-    **{**known, "is_latch_engaged": False, "trading_state": TradingState.ACTIVE}
-)
+made = Standing.__init__
+
+def deaf(self, **known):
+    made(self, **{**known, "is_latch_engaged": False, "trading_state": TradingState.ACTIVE})
+
+Standing.__init__ = deaf
 sys.argv = ["openbell", "run"]
 runpy.run_module("daemon", run_name="__main__")
 """

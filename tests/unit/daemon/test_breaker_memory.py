@@ -1,13 +1,18 @@
 import datetime as dt
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from daemon.breaker_memory import RememberedBreaker
+from brokers.base import Broker
+from daemon.breaker_memory import RememberedBreaker, RememberingBroker
+from daemon.broker_calls import BrokerCalls
 from domain.clock import ManualClock
 from domain.errors import ProviderUnavailable
 from state.breakers import Breakers
 from state.store import Store
+from tests.support.fake_broker import FakeBroker
 from transport.breaker import BreakerOpen, BreakerSettings, BreakerState
 
 NOON = dt.datetime(2022, 12, 14, 12, tzinfo=dt.UTC)
@@ -61,3 +66,42 @@ def test_a_new_service_starts_closed_and_unwritten(tmp_path: Path) -> None:
     assert remembered(store, clock).breaker.state is BreakerState.CLOSED
     assert Breakers(store).get("service") is None
     store.close()
+
+
+async def test_a31_the_brokers_breaker_is_written_when_it_opens_and_closes(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    store = Store.open(tmp_path, clock=clock)
+    first = remembered(store, clock)
+    fake = FakeBroker(clock)
+    broker = RememberingBroker(Guarded(fake, first), first)
+
+    await broker.clock()
+    assert Breakers(store).get("service") is None
+    fake.is_down = True
+    with pytest.raises(ProviderUnavailable):
+        await broker.clock()
+    found = Breakers(store).get("service")
+    assert found is not None
+    assert found.state == "open"
+
+    fake.is_down = False
+    clock.advance(dt.timedelta(seconds=61))
+    await broker.clock()
+    found = Breakers(store).get("service")
+    assert found is not None
+    assert found.state == "closed"
+    store.close()
+
+
+class Guarded(BrokerCalls):
+    """A broker whose calls go through a breaker, as the adapter's reads do."""
+
+    def __init__(self, broker: Broker, remembered: RememberedBreaker) -> None:
+        super().__init__(broker)
+        self._breaker = remembered.breaker
+
+    async def _call(self, operation: str, call: Awaitable[Any]) -> Any:
+        async def made() -> Any:
+            return await call
+
+        return await self._breaker.call(made)
