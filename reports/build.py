@@ -89,6 +89,7 @@ def build(
         fills=with_slippage(fills, orders),
         trades=trades(orders, signals=signals, forecasts=forecasts, yardsticks=yardsticks),
         denied=tuple(reader.denied(session_date)),
+        excluded=tuple(reader.excluded(session_date)),
         signals=tuple(signals),
         forecasts=tuple(forecasts),
         matured=tuple(reader.matured(session_date)),

@@ -53,6 +53,7 @@ def _day(report: EndOfDayReport) -> Document:
         "orders": _plain(report.orders),
         "fills": _plain(report.fills),
         "denied": _plain(report.denied),
+        "excluded": _plain(report.excluded),
         "signals": _plain(report.signals),
         "forecasts": _plain(report.forecasts),
         "matured": _plain(report.matured),

@@ -154,6 +154,7 @@ class EndOfDayReport:
     matured: tuple[Row, ...] = ()
     activities: tuple[Row, ...] = ()
     spending: tuple[Spending, ...] = ()
+    excluded: tuple[Row, ...] = ()
     doubts: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     drawdown_curve: tuple[Point, ...] = ()

@@ -22,6 +22,7 @@ def day_tables(report: EndOfDayReport) -> tuple[Table, ...]:
         _activities(report),
         _trades(report),
         _denied(report),
+        rows_table("Symbols left out", report.excluded, _EXCLUDED, "Every symbol took part."),
         rows_table("Incidents", report.incidents, _INCIDENT, "Nothing went wrong."),
         rows_table("Forecasts that matured", report.matured, _MATURED, "None matured."),
         _spending(report),
@@ -152,6 +153,7 @@ _INCIDENT: tuple[Column, ...] = (
     ("symbol", of("symbol")),
     ("what", of("text")),
 )
+_EXCLUDED: tuple[Column, ...] = (("symbol", of("symbol")), ("why", of("reason")))
 _COST: tuple[Column, ...] = (
     ("at", clock("at")),
     ("provider", of("provider")),

@@ -168,6 +168,16 @@ class Reader:
         rows = self._rows("SELECT * FROM incidents ORDER BY id DESC LIMIT ?", (limit,))
         return [whole(row) for row in rows]
 
+    def excluded(self, session_date: dt.date) -> list[Row]:
+        """Return the symbols that sat out in the last decision of a session, with the reason."""
+        rows = self._rows(
+            "SELECT symbol, excluded AS reason FROM view_symbols WHERE excluded IS NOT NULL"
+            " AND run_id = (SELECT run_id FROM decisions WHERE session_date = ?"
+            " ORDER BY as_of DESC LIMIT 1) ORDER BY symbol",
+            (_date(session_date),),
+        )
+        return [whole(row) for row in rows]
+
     def denied(self, session_date: dt.date) -> list[Row]:
         """Return the denied orders of a session with the limits that said no."""
         rows = self._rows(

@@ -25,6 +25,12 @@ _LAST_RUN = (
     " LIMIT 1"
 )
 
+# What the last decision left out: bars that cannot be trusted, or that two sources dispute.
+_EXCLUDED = (
+    "SELECT symbol, excluded AS reason FROM view_symbols WHERE excluded IS NOT NULL"
+    " AND run_id = (SELECT run_id FROM decisions ORDER BY session_date DESC, as_of DESC LIMIT 1)"
+    " ORDER BY symbol"
+)
 _LAST_BACKUP = "SELECT max(finished_at) AS at FROM runs WHERE kind = 'backup' AND state = 'DONE'"
 
 
@@ -47,6 +53,7 @@ def status(rows: Query, latch: LatchState) -> Row:
         **dict(rows(_COUNTS)[0]),
         "locked_symbols": [row["symbol"] for row in locks],
         "lock_reasons": {row["symbol"]: row["reason"] for row in locks},
+        "excluded_symbols": {row["symbol"]: row["reason"] for row in rows(_EXCLUDED)},
         "breakers": {
             row["name"]: row["state"] for row in rows("SELECT name, state FROM breakers ORDER BY 1")
         },

@@ -15,6 +15,8 @@ from state.reader import Reader
 
 Row = Mapping[str, Any]
 
+_MOST_LEFT_OUT = 5
+
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {
         "session_date": "session",
@@ -116,6 +118,12 @@ def status(options: Options) -> None:
     print_pairs(_status_lines(document))
 
 
+def _left_out(excluded: Mapping[str, str]) -> list[tuple[str, Any]]:
+    told = [(f"left out: {symbol}", why) for symbol, why in sorted(excluded.items())]
+    more = [("left out", f"and {len(told) - _MOST_LEFT_OUT} more; openbell explain SYMBOL")]
+    return told[:_MOST_LEFT_OUT] + more * (len(told) > _MOST_LEFT_OUT)
+
+
 def _status_lines(now: Row) -> list[tuple[str, Any]]:
     kill, session, last = now["kill"], now["session"], now["last_run"]
     latch = f"ENGAGED: {kill['reason']} ({kill['at']})" if kill["engaged"] else "armed, not engaged"
@@ -139,6 +147,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("open orders", _count(now["open_orders"])),
         ("unknown orders", _count(now["unknown_orders"])),
         ("locked symbols", now["locked_symbols"]),
+        *_left_out(now["excluded_symbols"]),
         ("breakers", breakers),
         ("forecast source", now["forecast_source"]),
         *[(f"demoted: {name}", why) for name, why in now["demoted_sources"].items()],

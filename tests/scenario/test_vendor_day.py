@@ -236,6 +236,9 @@ def test_g06_what_two_sources_disagree_on_sits_out_and_says_so(tmp_path: Path) -
                 assert "quarantined: two sources disagree" in told["decision"]["excluded"]
                 assert fit is not None
                 assert fit["decision"]["excluded"] is None
+                (left_out,) = reader.excluded(START.date())
+                assert (left_out["symbol"], left_out["reason"][:11]) == ("NFLX", "quarantined")
+                assert list(reader.status()["excluded_symbols"]) == ["NFLX"]
 
     on_replay_loop(main())
 
