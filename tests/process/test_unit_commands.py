@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import World, environment, wait_for
 from tests.support.running import REPOSITORY
 
@@ -77,6 +79,7 @@ def test_d03_sigterm_with_an_order_in_flight_drains_within_a_minute_and_leaves_n
     assert len(sent) == len(set(sent))
 
 
+@pytest.mark.slow
 def test_d09_the_kill_units_command_latches_and_cancels_what_a_dead_daemon_left(
     open_world: Open,
 ) -> None:

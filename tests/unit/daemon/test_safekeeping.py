@@ -1,29 +1,40 @@
 """``openbell backup`` and ``openbell restore``, as commands."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from daemon.cli import _run as command_line
+from domain.errors import StateError
 from state.journal import Journal
 from state.ledger import Ledger
 from tests.support.running import REPOSITORY
 from tests.support.state_builders import AAPL, a_fill, approved, open_store
 
 
-def openbell(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "daemon", "--config", str(REPOSITORY / "config.toml"), *arguments],
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Openbell = Callable[..., Done]
+
+
+@pytest.fixture
+def openbell(capsys: pytest.CaptureFixture[str]) -> Openbell:
+    def run(home: Path, *arguments: str) -> Done:
+        with contextlib.chdir(home):
+            code = command_line(["--config", str(REPOSITORY / "config.toml"), *arguments])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture
@@ -35,7 +46,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_backup_comes_back_with_the_latch_engaged(home: Path) -> None:
+def test_a_backup_comes_back_with_the_latch_engaged(home: Path, openbell: Openbell) -> None:
     made = json.loads(openbell(home, "--json", "backup").stdout)
     store = open_store(home / "var")
     Ledger(store).lock(AAPL, "after the backup")
@@ -51,7 +62,9 @@ def test_a_backup_comes_back_with_the_latch_engaged(home: Path) -> None:
     assert status["locked_symbols"] == []
 
 
-def test_beside_a_running_daemon_a_backup_works_and_a_restore_is_refused(home: Path) -> None:
+def test_beside_a_running_daemon_a_backup_works_and_a_restore_is_refused(
+    home: Path, openbell: Openbell
+) -> None:
     running = open_store(home / "var")
     made = openbell(home, "backup", "--out", str(home / "mine.db"))
     refused = openbell(home, "restore", str(home / "mine.db"), "--reason", "drill")
@@ -63,7 +76,7 @@ def test_beside_a_running_daemon_a_backup_works_and_a_restore_is_refused(home: P
     assert "restored from" not in openbell(home, "status").stdout
 
 
-def test_a_file_that_is_there_is_not_overwritten(home: Path) -> None:
+def test_a_file_that_is_there_is_not_overwritten(home: Path, openbell: Openbell) -> None:
     (home / "mine.db").write_text("mine")
 
     done = openbell(home, "backup", "--out", "mine.db")
@@ -71,21 +84,23 @@ def test_a_file_that_is_there_is_not_overwritten(home: Path) -> None:
     assert (done.returncode, (home / "mine.db").read_text()) == (64, "mine")
 
 
-def test_without_any_backup_restore_says_so(home: Path) -> None:
+def test_without_any_backup_restore_says_so(home: Path, openbell: Openbell) -> None:
     done = openbell(home, "restore", "--reason", "drill")
 
     assert done.returncode == 64
     assert "holds no backup" in done.stderr
 
 
-def test_without_a_database_backup_says_so(tmp_path: Path) -> None:
+def test_without_a_database_backup_says_so(tmp_path: Path, openbell: Openbell) -> None:
     done = openbell(tmp_path, "backup")
 
     assert done.returncode == 78
     assert "nothing to back up" in done.stderr
 
 
-def test_e09_a_database_behind_its_mark_is_kept_only_on_demand(home: Path) -> None:
+def test_e09_a_database_behind_its_mark_is_kept_only_on_demand(
+    home: Path, openbell: Openbell
+) -> None:
     database = home / "var" / "openbell.db"
     before = home / "before.db"
     assert openbell(home, "backup", "--out", str(before)).returncode == 0
@@ -95,7 +110,8 @@ def test_e09_a_database_behind_its_mark_is_kept_only_on_demand(home: Path) -> No
     for name in ("openbell.db-wal", "openbell.db-shm"):
         (home / "var" / name).unlink(missing_ok=True)
     database.write_bytes(before.read_bytes())
-    assert openbell(home, "reconcile").returncode == 78
+    with pytest.raises(StateError, match="restore the newest backup"):
+        open_store(home / "var")
 
     done = openbell(home, "restore", "--accept-rollback", "--reason", "no newer one")
 
