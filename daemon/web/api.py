@@ -61,6 +61,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Answers = dict[int | str, dict[str, Any]]
 _NOT_READ: _Answers = {503: {"description": "The state could not be read."}}
 _REFUSED: _Answers = {
+    400: {"description": "The body is not JSON."},
     401: {"description": "The token is missing or wrong."},
     403: {"description": "No token is configured, or another page asked."},
     413: {"description": "The body is too long."},
