@@ -264,7 +264,7 @@ def rows_of(found: Soak) -> list[Row]:
             unit="",
             floor=first.descriptors,
             floor_name="first",
-            target="equal",
+            target="first + 4 at most",
             **shared,
         ),
         Row(

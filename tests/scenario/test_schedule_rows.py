@@ -1,20 +1,23 @@
 """Clocks, calendars and schedules that misbehave: the fault matrix, class F."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.config import Schedule
+from daemon.lifecycle import Daemon
 from daemon.nightly import NightJob
 from daemon.schedule import DueRun, RunKind, day_plan, night_plan, scheduler_alarm
 from domain.clock import SystemClock
-from domain.errors import ProviderUnavailable, RunSkipped
+from domain.errors import ProviderUnavailable, RunSkipped, first_cause
 from domain.market import Session
 from marketdata.session_calendar import LAST_DATE, new_york
 from state.runs import RunState
@@ -291,3 +294,37 @@ def test_f11_every_session_of_every_year_has_its_runs_in_order(date: dt.date) ->
     assert moments[-1] < following.open - dt.timedelta(hours=4)
     assert all(run.at < run.latest for run in plan)
     assert {new_york(run.at).date() for run in plan} == {session.date}
+
+
+@pytest.mark.parametrize("part", ["watch", "stream", "run"])
+def test_d08_a_task_that_dies_of_a_bug_ends_the_daemon_and_is_never_missed(
+    tmp_path: Path, part: str
+) -> None:
+    class Broken:
+        async def over(self, session: Session) -> None:
+            raise KeyError("a bug")
+
+        async def run(self, **_: Any) -> None:
+            raise KeyError("a bug")
+
+    async def broken(due: DueRun, run_id: str) -> str:
+        raise KeyError("a bug")
+
+    @virtual
+    async def scenario() -> None:
+        jobs: dict[RunKind, NightJob] = {RunKind.SUBMIT: broken} if part == "run" else {}
+        days = Days(tmp_path, start=at("2022-12-14T07:00:00"), jobs=jobs)
+        life = days.life()
+        if part != "run":
+            changes: dict[str, Any] = {part: Broken()}
+            life = dataclasses.replace(life, **changes)
+
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await Daemon(life).run()
+        assert isinstance(first_cause(caught.value), KeyError)
+
+        # What was under way stays marked, so that the next process takes it up.
+        if part == "run":
+            assert days.states()["2022-12-14-submit"] == "RUNNING"
+
+    scenario()
