@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 RATION = dt.timedelta(days=1)
 _RESTARTS = "self_restarts"
+_TELLING_SECONDS = 5.0
 # Answers that say no are answers.
 _CLEAR = (DuplicateOrder, OrderRejected, RateLimited, SendRefused)
 _FAILURES = frozenset(
@@ -95,6 +96,8 @@ class ErrorWatch:
                 problems = await look_at_ourselves(desk, vitals)
                 if self._judge(desk, problems):
                     self.is_restarting = True
+                    # Whoever tells people ends with us.
+                    await self._clock.sleep(_TELLING_SECONDS)
                     stop()
 
         task = asyncio.create_task(watch(), name="error watch")

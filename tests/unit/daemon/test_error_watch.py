@@ -52,8 +52,8 @@ class Watched:
     async def living(self, vitals: Vitals | None = None) -> AsyncIterator[None]:
         async with self.watch.restarting(self.scene.desk, vitals or Vitals(), stop=self.stop):
             yield
-            # The look at ourselves waits for a thread.
-            await self.scene.clock.sleep(5)
+            # The look at ourselves waits for a thread, and the stop until people are told.
+            await self.scene.clock.sleep(30)
 
     async def fail(self, times: int) -> None:
         self.scene.broker.read_faults["account"].extend([BrokerUnavailable("down")] * times)
