@@ -182,9 +182,8 @@ async def _sabotage(
     for number, session in enumerate(sessions):
         await sleep_until(clock, session.open - dt.timedelta(hours=1))
         await asyncio.to_thread(_arm, config, FAULTS[number % len(FAULTS)])
-        # Before the last run of the last session, after the night of the others.
-        is_last = number == len(sessions) - 1
-        await sleep_until(clock, session.close + dt.timedelta(minutes=3 if is_last else 90))
+        # After the night; behind the last session there is none.
+        await sleep_until(clock, session.close + dt.timedelta(minutes=90))
         samples.append(_sample(session.date, time.perf_counter() - began))
 
 
@@ -236,7 +235,7 @@ def rows_of(found: Soak) -> list[Row]:
         Row(name="runs done", ours=found.runs.get("DONE", 0), unit="", **shared),
         Row(name="runs missed or failed", ours=len(found.missed), unit="", target="0", **shared),
         Row(
-            name="memory after the last session, beside after the first",
+            name="memory after the last night, beside after the first",
             ours=last.resident_kib / KIB,
             unit="MiB",
             floor=first.resident_kib / KIB,
@@ -244,7 +243,7 @@ def rows_of(found: Soak) -> list[Row]:
             **shared,
         ),
         Row(
-            name=f"memory that a session adds, after the first {WARM_UP}",
+            name=f"memory that a session adds, from the {WARM_UP + 1}th on",
             ours=found.growth_kib,
             unit="KiB",
             target="< 512",
