@@ -219,7 +219,7 @@ def _runs(path: Path, sessions: int) -> tuple[dict[str, int], list[str]]:
     for _, state, _ in rows:
         counts[state] = counts.get(state, 0) + 1
     missed = [f"{run_id} {state}: {reason}" for run_id, state, reason in rows if state != "DONE"]
-    if absent := 4 * sessions + 2 * (sessions - 1) - len(rows):
+    if (absent := 4 * sessions + 2 * (sessions - 1) - len(rows)) > 0:
         missed.append(f"{absent} runs without a row")
     return counts, missed
 
