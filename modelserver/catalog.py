@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from domain.errors import ConfigError, StateError
 from forecasts.card import ModelCard
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore, StoredModel
+from modelserver.agreement import check_agreement
 from modelserver.lane import Engine, Lane
 from modelserver.metrics import ServerMetrics
 from modelserver.refusals import NOT_FOUND, InferenceRefused, unavailable
@@ -156,27 +157,33 @@ class Catalog:
             if key not in self._hosted:
                 try:
                     stored = await asyncio.to_thread(self._store.load, name, version)
-                    make = await asyncio.to_thread(self._engine, stored)
+                    engines = await asyncio.to_thread(self._engines, stored)
                 except StateError as exc:
                     self._damaged[key] = str(exc)
                     self._log.error("model.damaged", model=f"{name}/{version}", reason=str(exc))
                     raise
                 self._damaged.pop(key, None)
-                self._hosted[key] = self._host(stored, make)
+                self._hosted[key] = self._host(stored, engines)
         return self._hosted[key]
 
-    def _engine(self, stored: StoredModel) -> Callable[[], Engine]:
-        card, device = stored.card, self._settings.device
-        if device == CPU:
-            return partial(ModelProcess, stored.onnx)
-        return partial(
-            ModelProcess,
-            self._store.weights(card.name, card.version),
-            worker=(TORCH_WORKER, device),
-            variables=TORCH_VARIABLES,
+    def _engines(self, stored: StoredModel) -> tuple[Engine, ...]:
+        settings, card = self._settings, stored.card
+        if settings.device == CPU:
+            return tuple(ModelProcess(stored.onnx) for _ in range(settings.workers))
+        weights = self._store.weights(card.name, card.version)
+        worker = TORCH_WORKER, settings.device
+        engines = tuple(
+            ModelProcess(weights, worker=worker, variables=TORCH_VARIABLES)
+            for _ in range(settings.workers)
         )
+        try:
+            check_agreement(stored, engines[0], settings.answer_seconds)
+        except StateError:
+            engines[0].close()
+            raise
+        return engines
 
-    def _host(self, stored: StoredModel, make: Callable[[], Engine]) -> HostedModel:
+    def _host(self, stored: StoredModel, engines: tuple[Engine, ...]) -> HostedModel:
         card, settings = stored.card, self._settings
         lane = Lane(
             batch_rows=settings.batch_rows,
@@ -184,7 +191,6 @@ class Catalog:
             pool=self._pool,
             observe=partial(self._metrics.observe_pass, card),
         )
-        engines = tuple(make() for _ in range(settings.workers))
         self._metrics.hosting(card)
         self._log.info("model.hosted", model=card.title, model_hash=card.sha256)
         model = HostedModel(card=card, lane=lane, engines=engines)

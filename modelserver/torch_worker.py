@@ -37,6 +37,8 @@ def computing(weights: bytes, device: str) -> Compute:
         RuntimeError: torch has no such device here.
     """
     torch.set_num_threads(1)
+    # Rounded to ten bits, products would differ from those of the local twin.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     network = network_of(weights).to(device)
 
     def compute(context: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,6 @@
 """The GPU half of the model server, on the CPU: the same code computes on both."""
 
 import dataclasses
-import functools
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,20 +9,19 @@ import pytest
 import torch
 
 from domain.errors import BadArgument, StateError
-from forecasts import wire
-from forecasts.card import Calibration, ModelCard
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import SHIPPED, WEIGHTS_FILE, ModelStore, publish
 from forecasts.training.config import TrainingConfig
 from forecasts.training.devices import check_device
-from forecasts.training.export import to_onnx
 from forecasts.training.networks import MODELS, QuantileNetwork, build_network, joined
 from forecasts.training.weights import network_of, weights_of
+from modelserver.agreement import check_agreement
 from modelserver.torch_worker import computing
 from tests.support.model_server import contexts as model_contexts
 from tests.support.model_server import decoded, message, post, serving
 
 WINDOW, AHEAD = 24, 6
+INDEX = "/v2/repository/index"
 
 
 def config_of(model: str) -> TrainingConfig:
@@ -87,46 +84,22 @@ def test_weights_that_are_none_are_refused(spoil: object) -> None:
         network_of(spoilt)
 
 
-@functools.cache
-def exported() -> tuple[bytes, bytes]:
-    """Weights and ONNX file of one small network; the export takes seconds."""
-    config = config_of("nhits")
-    network = network_like(config)
-    return weights_of(network, config), to_onnx(network, WINDOW)
-
-
-def published(root: Path) -> ModelCard:
-    weights, onnx = exported()
-    card = dataclasses.replace(
-        ModelStore().card("lstm"),
-        name="nhits",
-        lookback=WINDOW,
-        horizon=AHEAD,
-        calibration=Calibration(
-            method="none",
-            samples=0,
-            table=((0.0,) * 11,) * AHEAD,
-            stretch_of_80_band=(1.0,) * AHEAD,
-        ),
-        sha256=hashlib.sha256(onnx).hexdigest(),
-    )
-    directory = publish(root, card, onnx, weights=weights)
-    (directory.parent / "current").write_text(f"{card.version}\n")
-    return card
+def copied(root: Path) -> ModelStore:
+    shutil.copytree(SHIPPED / "lstm", root / "lstm")
+    return ModelStore([root])
 
 
 def test_weights_are_verified_before_they_are_used(tmp_path: Path) -> None:
-    card = published(tmp_path)
-    store = ModelStore([tmp_path])
-    file = tmp_path / "nhits" / card.version / WEIGHTS_FILE
+    store = copied(tmp_path)
+    file = tmp_path / "lstm" / "1" / WEIGHTS_FILE
 
-    assert store.weights("nhits", card.version) == file.read_bytes()
+    assert store.weights("lstm", "1") == file.read_bytes()
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(StateError, match="does not match SHA256SUMS"):
-        store.weights("nhits", card.version)
+        store.weights("lstm", "1")
     file.unlink()
     with pytest.raises(StateError, match=r"has no weights\.safetensors, which a GPU needs"):
-        store.weights("nhits", card.version)
+        store.weights("lstm", "1")
 
 
 def test_the_shipped_weights_are_those_of_the_shipped_network() -> None:
@@ -149,29 +122,53 @@ def test_a_device_that_is_not_there_is_named() -> None:
         check_device("cuda")
 
 
+def test_weights_that_answer_otherwise_than_the_onnx_file_are_refused() -> None:
+    stored = ModelStore().load("lstm", "1")
+    right = ModelProcess(stored.onnx)
+
+    class Other:
+        def run(self, contexts: np.ndarray, deadline_seconds: float) -> np.ndarray:
+            return np.asarray(right.run(contexts, deadline_seconds) + np.float32(0.001))
+
+        def close(self) -> None:
+            right.close()
+
+    class Short(Other):
+        def run(self, contexts: np.ndarray, deadline_seconds: float) -> np.ndarray:
+            return right.run(contexts[:1], deadline_seconds)
+
+    class Broken(Other):
+        def run(self, contexts: np.ndarray, deadline_seconds: float) -> np.ndarray:
+            return np.full((3, 40, 11), np.nan, dtype=np.float32)
+
+    check_agreement(stored, right, 60)
+    for engine in (Other(), Short(), Broken()):
+        with pytest.raises(StateError, match="answer otherwise than its ONNX file"):
+            check_agreement(stored, engine, 60)
+    right.close()
+    with pytest.raises(StateError, match=r"cannot be computed on this device: .* it was closed"):
+        check_agreement(stored, right, 60)
+
+
 async def test_a_server_on_another_device_serves_what_has_weights(tmp_path: Path) -> None:
-    card = published(tmp_path)
-    bare = tmp_path / "lstm" / "1"
-    shutil.copytree(SHIPPED / "lstm", bare.parent)
-    (bare / WEIGHTS_FILE).unlink(missing_ok=True)
-    twin = ModelProcess(exported()[1])
-    given = contexts(70)
-    expected = twin.run(given, 60)
+    store = copied(tmp_path)
+    stored = store.load("lstm", "1")
+    publish(tmp_path, dataclasses.replace(stored.card, version="2"), stored.onnx)
+    twin = ModelProcess(stored.onnx)
+    expected = twin.run(model_contexts(70), 60)
     twin.close()
-    symbols = tuple(f"S{number}" for number in range(70))
-    request = wire.Message(message_id="q", tensors={"context": given, "symbols": symbols})
 
     # To torch "cpu:0" is a device like "cuda:0".
-    async with serving(ModelStore([tmp_path]), device="cpu:0") as (_, client):
-        reply = await post(client, request, path="/v2/models/nhits/infer", binary=True)
-        index = {line["name"]: line for line in (await client.post("/v2/repository/index")).json()}
-        refused = await post(client, message(3))
+    async with serving(store, device="cpu:0") as (_, client):
+        reply = await post(client, message(70), binary=True)
+        index = {line["version"]: line for line in (await client.post(INDEX)).json()}
+        refused = await post(client, message(3), path="/v2/models/lstm/versions/2/infer")
 
     assert reply.status_code == 200
     found = decoded(reply)
     np.testing.assert_allclose(found.floats("quantiles", 3), expected, rtol=1e-4, atol=1e-6)
-    assert found.parameters["model_hash"] == card.sha256
-    assert index["nhits"]["state"] == "READY"
+    assert found.parameters["model_hash"] == stored.card.sha256
+    assert index["1"]["state"] == "READY"
     # What cannot be computed there is named, and does not keep the others from being served.
-    assert (index["lstm"]["state"], refused.status_code) == ("UNAVAILABLE", 503)
-    assert "has no weights.safetensors" in index["lstm"]["reason"]
+    assert (index["2"]["state"], refused.status_code) == ("UNAVAILABLE", 503)
+    assert "has no weights.safetensors" in index["2"]["reason"]
