@@ -1,15 +1,15 @@
 """Alpaca's market data: daily and intraday bars, and corporate actions.
 
-alpaca-py builds the requests and follows the pages, in a worker thread; its transport is
-replaced (see transport.sdk_session) and its retry switched off.  The free IEX feed holds
-2-3 % of the volume: its prices serve, its volumes compare with nothing but themselves.
+alpaca-py builds the requests and follows the pages (see transport.alpaca_data).  The free
+IEX feed holds 2-3 % of the volume: its prices serve, its volumes compare with nothing but
+themselves.
 """
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from alpaca.data.enums import Adjustment, DataFeed
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
@@ -18,7 +18,7 @@ from alpaca.data.requests import CorporateActionsRequest, StockBarsRequest
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
 from domain.clock import Clock
-from domain.errors import DataError, ProviderRefused, ProviderUnavailable, first_cause
+from domain.errors import DataError, ProviderRefused, ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Bar
 from domain.secrets import Secret
@@ -27,34 +27,20 @@ from marketdata.base import SessionCalendar
 from marketdata.events import CorporateEvent
 from marketdata.rows import Row, bars_of
 from marketdata.session_calendar import day_start, last_complete
-from transport.http import BoundedClient, Deadlines, HttpSettings
-from transport.sdk_session import HttpRefusal, SdkCaller, SdkSession
+from transport.alpaca_data import AlpacaData, DataSettings
 
-_REFUSED = frozenset({401, 403})
 # A page holds 10,000 bars, some 1.2 MB.
 _BODY_CAP_BYTES = 8 * 1024 * 1024
 _MOST_PAGES = 500
 # Asked at the start of a daemon, which has more to do than to wait for it.
 _CHECK_SECONDS = 3.0
 
-Client = TypeVar("Client", StockHistoricalDataClient, CorporateActionsClient)
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlpacaDataSettings:
-    """Where the data API is and how it is asked.
+class AlpacaDataSettings(DataSettings):
+    """Where the data API is, how it is asked, and which feed is wanted."""
 
-    ``group_size`` symbols share a request; ``fetch_seconds`` bounds a whole fetch.
-    """
-
-    data_url: str = "https://data.alpaca.markets"
     feed: str = "iex"
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    fetch_seconds: float = 180.0
-    group_size: int = 50
-    concurrency: int = 4
-    time_scale: float = 1.0
 
 
 class AlpacaBars:
@@ -64,21 +50,13 @@ class AlpacaBars:
 
     def __init__(
         self,
-        client: BoundedClient,
+        data: AlpacaData,
         settings: AlpacaDataSettings,
-        *,
-        key_id: Secret,
-        secret_key: Secret,
         clock: Clock,
         calendar: SessionCalendar,
     ) -> None:
-        self._client = client
-        self._caller = SdkCaller(
-            client, clock=clock, concurrency=settings.concurrency, max_requests=_MOST_PAGES
-        )
+        self._data = data
         self._settings = settings
-        self._key_id = key_id
-        self._secret_key = secret_key
         self._clock = clock
         self._calendar = calendar
 
@@ -93,21 +71,15 @@ class AlpacaBars:
         calendar: SessionCalendar,
     ) -> "AlpacaBars":
         """Build the source; nothing is sent yet."""
-        http = HttpSettings(
-            base_url=settings.data_url,
-            deadlines=settings.deadlines,
-            body_cap_bytes=_BODY_CAP_BYTES,
-            max_connections=settings.concurrency,
-            time_scale=settings.time_scale,
-        )
-        return cls(
-            BoundedClient(http, {}),
+        data = AlpacaData(
             settings,
             key_id=key_id,
             secret_key=secret_key,
             clock=clock,
-            calendar=calendar,
+            body_cap_bytes=_BODY_CAP_BYTES,
+            max_requests=_MOST_PAGES,
         )
+        return cls(data, settings, clock, calendar)
 
     async def daily_bars(
         self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
@@ -154,7 +126,7 @@ class AlpacaBars:
         request = CorporateActionsRequest(
             symbols=list(wanted), start=start, end=end, limit=None, sort=None
         )
-        raw = await self._call(
+        raw = await self._data.call(
             CorporateActionsClient, lambda client: _mapping(client.get_corporate_actions(request))
         )
         found = [event_of(kind, row) for kind, rows in raw.items() for row in rows_of(rows)]
@@ -181,7 +153,7 @@ class AlpacaBars:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._data.aclose()
 
     async def _bars(
         self,
@@ -189,23 +161,11 @@ class AlpacaBars:
         span: tuple[dt.datetime, dt.datetime],
         timeframe: TimeFrame,
     ) -> Mapping[Symbol, Sequence[Bar]]:
-        wanted = sorted(set(symbols))
-        size = self._settings.group_size
-        groups = [wanted[place : place + size] for place in range(0, len(wanted), size)]
-        limit = self._settings.fetch_seconds * self._settings.time_scale
-        try:
-            async with asyncio.timeout(limit), asyncio.TaskGroup() as tasks:
-                fetched = [
-                    tasks.create_task(self._group(group, span, timeframe)) for group in groups
-                ]
-        except TimeoutError as exc:
-            raise ProviderUnavailable(
-                f"alpaca: bars of {len(wanted)} symbols did not come within"
-                f" {self._settings.fetch_seconds:g} s"
-            ) from exc
-        except BaseExceptionGroup as failures:
-            raise first_cause(failures) from failures
-        return {symbol: bars for task in fetched for symbol, bars in task.result().items() if bars}
+        async def fetch(group: Sequence[Symbol]) -> Mapping[Symbol, Sequence[Bar]]:
+            return await self._group(group, span, timeframe)
+
+        fetched = await self._data.in_groups(symbols, fetch, what="bars")
+        return {symbol: bars for one in fetched for symbol, bars in one.items() if bars}
 
     async def _group(
         self,
@@ -235,25 +195,7 @@ class AlpacaBars:
                 for symbol in symbols
             }
 
-        return await self._call(StockHistoricalDataClient, read)
-
-    async def _call(self, kind: type[Client], use: Callable[[Client], Result]) -> Result:
-        def run(session: SdkSession) -> Result:
-            client = kind(
-                self._key_id.reveal(),
-                self._secret_key.reveal(),
-                raw_data=True,
-                url_override=self._caller.base_url,
-            )
-            # Private names, pinned with the version: the SDK has no other way in.
-            client._session = session  # type: ignore[assignment]
-            client._retry = 0
-            return use(client)
-
-        try:
-            return await self._caller.call(run)
-        except HttpRefusal as exc:
-            raise _explained(exc) from exc
+        return await self._data.call(StockHistoricalDataClient, read)
 
 
 def _mapping(raw: object) -> Mapping[str, Any]:
@@ -264,13 +206,3 @@ def _mapping(raw: object) -> Mapping[str, Any]:
 
 def _present(rows: Iterable[Row | None]) -> Iterator[Row]:
     return (row for row in rows if row is not None)
-
-
-def _explained(exc: HttpRefusal) -> ProviderUnavailable:
-    if "recent SIP data" in exc.text:
-        return ProviderRefused(
-            'alpaca: the plan does not allow the SIP feed; set marketdata.alpaca.feed = "iex"'
-        )
-    if exc.status in _REFUSED:
-        return ProviderRefused(f"alpaca: the keys were refused; check APCA_API_KEY_ID: {exc}")
-    return ProviderUnavailable(f"alpaca: {exc}")
