@@ -173,12 +173,19 @@ def _asked(request: Request) -> tuple[str, str | None]:
 def _check_token(request: Request, token: Secret | None) -> None:
     if token is None or not token:
         return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode(), token.reveal().encode())
-    if scheme.lower() != "bearer" or not right:
+    if not hmac.compare_digest(_given_token(request).encode(), token.reveal().encode()):
         raise InferenceRefused(
-            UNAUTHORIZED, "the token is missing or wrong; send Authorization: Bearer TOKEN"
+            UNAUTHORIZED,
+            "the token is missing or wrong; send Authorization: Bearer TOKEN, or X-Api-Key: TOKEN",
         )
+
+
+def _given_token(request: Request) -> str:
+    # Some hosts keep Authorization for themselves, hence the other header.
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return request.headers.get("x-api-key", "").strip()
 
 
 async def _http_error(request: Request, exc: Exception) -> Response:

@@ -13,15 +13,19 @@ import pytest_asyncio
 
 from domain.errors import ProviderUnavailable
 from domain.forecasts import ForecastSource
+from domain.secrets import Secret
 from forecasts import wire
 from forecasts.local import LocalForecaster
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
+from forecasts.remote import RemoteForecaster
+from forecasts.remote_access import auth_headers
 from modelserver.server import ModelServer
 from tests.support.forecast_scene import AS_OF, history_of
 from tests.support.model_server import (
     CARD,
     INFER,
+    TOKEN,
     body_of,
     contexts,
     decoded,
@@ -31,6 +35,7 @@ from tests.support.model_server import (
     remote_forecaster,
     serving,
 )
+from transport.http import BoundedClient, HttpSettings
 
 SIX = ("AAPL", "AMZN", "GOOG", "META", "NFLX", "NVDA")
 Served = tuple[ModelServer, httpx.AsyncClient]
@@ -87,6 +92,34 @@ async def test_health_needs_no_token_and_everything_else_does(served: Served) ->
         for value in ("Bearer wrong", "Basic dTpw", "Bearer", "made-up-token-of-a-good-length"):
             reply = await stranger.post(INFER, content=b"{}", headers={"Authorization": value})
             assert reply.status_code == 401
+
+
+async def test_where_a_host_keeps_authorization_the_token_travels_in_another_header(
+    served: Served,
+) -> None:
+    server, _ = served
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as guest:
+        for headers, status in (
+            ({"X-Api-Key": TOKEN}, 200),
+            ({"X-Api-Key": TOKEN, "Authorization": "Basic dTpw"}, 200),
+            ({"X-Api-Key": "wrong"}, 401),
+            ({"X-Api-Key": ""}, 401),
+            ({"X-Api-Key": TOKEN, "Authorization": "Bearer wrong"}, 401),
+        ):
+            assert (await guest.get("/v2", headers=headers)).status_code == status
+
+
+async def test_our_client_and_our_server_agree_on_the_other_header(served: Served) -> None:
+    headers = auth_headers(Secret(TOKEN), header="X-Api-Key", scheme="")
+    client = BoundedClient(
+        HttpSettings(base_url=served[0].url, body_cap_bytes=32 * 1024 * 1024), headers
+    )
+    remote = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, warm_up_seconds=30)
+
+    found = await remote.forecast(history_of(*SIX), AS_OF)
+    await remote.aclose()
+
+    assert sorted(found) == list(SIX)
 
 
 async def test_the_server_announces_the_binary_extension(client: httpx.AsyncClient) -> None:
