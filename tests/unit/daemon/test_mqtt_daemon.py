@@ -91,7 +91,7 @@ def command(
     return json.dumps({**document, "sig": signature}).encode()
 
 
-async def test_it_tells_every_topic_and_no_secret(broker: int, tmp_path: Path) -> None:
+async def test_m11_it_tells_every_topic_and_no_secret(broker: int, tmp_path: Path) -> None:
     seen: dict[str, list[bytes]] = {}
     with daemon(tmp_path, broker, OPENBELL__CLOCK__START="2022-11-14T08:20:00-05:00") as one:
         async with listening(broker) as client, asyncio.timeout(120):

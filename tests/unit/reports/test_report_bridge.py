@@ -132,6 +132,19 @@ def test_r02_one_cent_that_nothing_explains_is_not_reconciled(books: Books) -> N
 
     assert report.bridge.residual == Decimal("0.01")
     assert not report.is_reconciled
+    assert report.activities == ()
+
+
+def test_r02_a_booking_as_large_as_the_residual_is_named_as_its_likely_cause(
+    books: Books,
+) -> None:
+    books.snapshot(BEFORE, "50000", "50000")
+    books.activity(ActivityKind.INTEREST, "-0.01")
+    books.snapshot(AFTER, "49999.98", "49999.98")
+
+    (booked,) = books.report().activities
+
+    assert (booked["kind"], booked["cash"], booked["may_explain"]) == ("interest", "-0.01", True)
 
 
 def test_a_fill_that_the_books_lack_shows_in_the_residual(books: Books) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
 from reports.doubts import doubts
 from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl
-from reports.pnl import moved_at
+from reports.pnl import bridge, by_symbol, moved_at
 from reports.render import FORMATS, render
 from reports.roll_up import period_of, roll_up
 from reports.trades import slippage_summary, trades
@@ -345,3 +346,27 @@ def test_drawdown_is_from_the_highest_equity_and_exposure_is_of_equity(tmp_path:
 
     assert [point.value for point in report.drawdown_curve] == [0, 0, Decimal("0.1")]
     assert [point.value for point in report.exposure_curves["gross"]] == [0, 0, 0]
+
+
+def test_r05_ten_thousand_executions_round_nothing() -> None:
+    entries, whole = [], Fraction(0)
+    for number in range(10_000):
+        quantity, price = Decimal(number % 97 + 1), Decimal(number % 8_999 + 1) / 10_000 + 10
+        sign = -1 if number % 2 else 1
+        cash = -sign * quantity * price
+        whole += Fraction(cash)
+        entries.append(
+            {
+                "kind": "fill",
+                "symbol": f"S{number % 7}",
+                "cash": str(cash),
+                "realized_pnl": str(cash / 3),
+            }
+        )
+
+    symbols = by_symbol({}, {}, entries)
+
+    assert sum((Fraction(one.pnl) for one in symbols), Fraction(0)) == whole
+    start = {"equity": "100000"}
+    end = {"equity": str(Decimal(100000) + sum((one.pnl for one in symbols), ZERO))}
+    assert bridge(start, end, symbols, entries).residual == 0

@@ -1,0 +1,172 @@
+"""The reporter over several days: a late fee, a later revision, a week at its end."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.report_dates import ending_with, next_session, yardsticks_of
+from daemon.reporting import Reporter
+from domain.account import Activity, ActivityKind, Position
+from domain.clock import ManualClock
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.market import Session
+from domain.orders import Fill, Side
+from marketdata.session_calendar import NyseCalendar
+from reports.model import Yardsticks
+from state.equity import EquityCurve
+from state.facts import Facts
+from state.ledger import Ledger
+from state.store import Store
+
+CALENDAR = NyseCalendar()
+TUESDAY = dt.datetime(2026, 6, 2, 20, 5, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
+
+class Live:
+    """The books of a live account, read once a day."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = ManualClock(TUESDAY)
+        self.store = Store.open(directory, clock=self.clock)
+        Facts(self.store).put(mode="live")
+        self.ledger = Ledger(self.store)
+        self.delivered: list[str] = []
+        self.reporter = Reporter(
+            self.store,
+            calendar=CALENDAR,
+            clock=self.clock,
+            yardsticks=Yardsticks(),
+            deliver=self._deliver,
+        )
+
+    async def _deliver(self, made: Any) -> None:
+        self.delivered += [getattr(one, "name", None) or str(one.session_date) for one in made]
+
+    def read(self, equity: str, cash: str, *held: Position) -> None:
+        EquityCurve(self.store).record(
+            self.clock.now(),
+            session_date=self.clock.now().date(),
+            equity=Decimal(equity),
+            cash=Decimal(cash),
+            positions=held,
+        )
+
+    def fill(self, side: Side, price: str) -> None:
+        self.ledger.apply_fill(
+            Fill(
+                execution_id=ExecutionId(f"x-{side}"),
+                broker_order_id=BrokerOrderId(f"b-{side}"),
+                client_order_id=ClientOrderId(f"c-{side}"),
+                symbol=Symbol("AAA"),
+                side=side,
+                quantity=Decimal(200),
+                price=Decimal(price),
+                cumulative_quantity=Decimal(200),
+                at=self.clock.now() - dt.timedelta(hours=3),
+            ),
+            origin="test",
+        )
+
+    async def write(self) -> dict[str, Any]:
+        session = self.session
+        await self.reporter.write(session)
+        return self.report(session.date)
+
+    @property
+    def session(self) -> Session:
+        found = CALENDAR.session_on(self.clock.now().date())
+        assert found is not None
+        return found
+
+    def report(self, date: dt.date) -> dict[str, Any]:
+        path = self.directory / "reports" / date.isoformat() / "report.json"
+        document: dict[str, Any] = json.loads(path.read_text())
+        return document
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    books = Live(tmp_path)
+    yield books
+    books.store.close()
+
+
+async def test_r01_a_late_fee_revises_the_day_and_is_in_the_bridge_of_the_next(live: Live) -> None:
+    live.fill(Side.BUY, "38.00")
+    held = Position(
+        symbol=Symbol("AAA"),
+        quantity=Decimal(200),
+        avg_entry_price=Decimal(38),
+        market_price=Decimal("38.10"),
+    )
+    live.read("10020", "2400", held)
+    live.clock.advance(DAY)
+    live.fill(Side.SELL, "38.55")
+    live.read("10110", "10110")
+
+    first = await live.write()
+
+    assert (first["revision"], first["reconciled"], first["provisional"]) == (1, True, True)
+    assert "0.21 USD are due, 0.00 are posted" in first["doubts"][0]
+
+    live.clock.advance(DAY)
+    # Dated the day of the sale, and in the account only now.
+    midnight = dt.datetime(2026, 6, 3, 4, tzinfo=dt.UTC)
+    live.ledger.apply_activity(
+        Activity(
+            activity_id="fee-1", kind=ActivityKind.FEE, at=midnight, net_amount=Decimal("-0.21")
+        )
+    )
+    live.read("10109.79", "10109.79")
+
+    second = await live.write()
+
+    assert (second["fees"], second["residual"], second["provisional"]) == ("0.21", "0.00", False)
+    again = live.report(dt.date(2026, 6, 3))
+    assert (again["revision"], again["reconciled"], again["provisional"]) == (2, True, False)
+    assert "were posted later" in str(again["notes"])
+    folder = live.directory / "reports" / "2026-06-03"
+    assert json.loads((folder / "report.1.json").read_text()) == first
+
+    live.clock.advance(DAY)
+    live.read("10109.79", "10109.79")
+    await live.write()
+    week = json.loads((live.directory / "reports" / "2026-W23" / "report.json").read_text())
+    assert (week["pnl"], week["fees"], week["reconciled"]) == ("89.79", "0.21", True)
+    assert [day["revision"] for day in week["sessions"]] == [2, 1, 1]
+    assert live.delivered == ["2026-06-03", "2026-06-04", "2026-06-05", "2026-W23"]
+
+
+def test_the_next_session_and_the_end_of_a_period_follow_the_calendar() -> None:
+    thursday = CALENDAR.session_on(dt.date(2026, 7, 2))
+    tuesday = CALENDAR.session_on(dt.date(2026, 6, 30))
+    wednesday = CALENDAR.session_on(dt.date(2026, 11, 25))
+    assert thursday is not None
+    assert tuesday is not None
+    assert wednesday is not None
+
+    assert next_session(CALENDAR, thursday).closed_between == (dt.date(2026, 7, 3),)
+    assert ending_with(CALENDAR, thursday) == ("week",)
+    assert ending_with(CALENDAR, tuesday) == ("month",)
+    assert ending_with(CALENDAR, wednesday) == ()
+    assert next_session(CALENDAR, wednesday).is_half_day
+
+
+def test_a_report_keeps_its_own_yardsticks(tmp_path: Path) -> None:
+    date, today = dt.date(2026, 6, 3), Yardsticks(slippage_bps=Decimal(9))
+    assert yardsticks_of(tmp_path, date, today) is today
+
+    folder = tmp_path / "reports" / "2026-06-03"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text('{"yardsticks": {"slippage_bps": "2.5"}}')
+    assert yardsticks_of(tmp_path, date, today).slippage_bps == Decimal("2.5")
+
+    (folder / "report.json").write_text('{"yardsticks": {"unknown": 1}}')
+    assert yardsticks_of(tmp_path, date, today) is today
