@@ -137,7 +137,8 @@ class Crashes:
 
     def dies(self, process: Process, what: str) -> bool:
         """Die in a branch."""
-        if not self._left:
+        is_again = self._next is not None
+        if not self._left or (is_again and process.has_recovered()):
             return False
         if not self._branches.fork(f"{process.name} step {process.steps} {what}"):
             return False

@@ -125,7 +125,9 @@ class DaemonLife:
             keys=machine.command_keys,
         )
         try:
-            await Daemon(self._life(store, desk)).run()
+            life = self._life(store, desk)
+            self.process.has_recovered = lambda: life.vitals.is_ready
+            await Daemon(life).run()
         finally:
             self.commands = None
             await commands.settled()

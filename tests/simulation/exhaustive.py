@@ -43,7 +43,7 @@ DAYS: Mapping[str, Scenario] = {
 }
 MODES: Mapping[str, str] = {
     "crashes": "a crash after each durable step and each write to the broker",
-    "pairs": "a second crash after each step of the life after the first",
+    "pairs": "a second crash after each step of the start that follows the first",
     "power": "the power goes in each commit and after each step: what is not synced is gone",
     "disk": "each operation of the disk fails in each way, once and for ten minutes",
 }

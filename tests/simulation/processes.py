@@ -1,7 +1,7 @@
 """A life of a program, its durable steps, and its death at the one that was chosen."""
 
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -35,6 +35,8 @@ class Process:
         self.crash_at = crash_at
         self.watcher: Watcher | None = None
         self.is_dead = False
+        self.has_recovered: Callable[[], bool] = lambda: False
+        """True once what a start has to set right is done."""
         self.steps = 0
         self.died_at: str | None = None
         self.disk_faults = 0
