@@ -69,7 +69,7 @@ async def open_scorer(
     """
     scorer: SentimentScorer = LexiconScorer()
     if config.sentiment.finbert.model:
-        local = await asyncio.to_thread(_finbert, config.sentiment.finbert)
+        local = await asyncio.to_thread(finbert_of, config.sentiment.finbert)
         scorer = _guarded(FINBERT, local, scorer, _LOCAL_BREAKER, store, clock)
     async with contextlib.AsyncExitStack() as stack:
         remote = _cloudflare(config, store, clock, time_scale)
@@ -95,7 +95,12 @@ def _guarded(
     return WatchedScorer(FallbackScorer(first, then, breaker=remembered.breaker), remembered)
 
 
-def _finbert(settings: FinBertConfig) -> SentimentScorer:
+def finbert_of(settings: FinBertConfig) -> SentimentScorer:
+    """Build the scorer on a model of one's own.
+
+    Raises:
+        ConfigError: a file or a package is missing, or is not what was meant.
+    """
     from sentiment.finbert import FinBertScorer, FinBertSettings
 
     model = Path(settings.model).expanduser()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from daemon.config import Config, find_path, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, CLOUDFLARE_TOKEN, Credentials
+from daemon.doctor import sources
 from daemon.doctor.finding import Finding, failed, ok, refused, warning
 from daemon.live_mode import check_configuration
 from domain.errors import ConfigError, OpenbellError
@@ -40,6 +41,8 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
         ("latch", _latch),
         ("models", _models),
         ("recorded data", _recorded),
+        ("earnings", sources.earnings),
+        ("finbert", sources.finbert),
     )
     for name, check in checks:
         try:

@@ -273,3 +273,34 @@ def test_a_broker_that_is_away_ends_75_and_a_missing_key_78(tmp_path: Path) -> N
 
     assert away.returncode == 75, away.stdout
     assert "trading_url = http://127.0.0.1:9" in away.stdout
+
+
+def test_who_tells_earnings_dates_is_checked_as_far_as_this_machine_knows(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALPHAVANTAGE_API_KEY", raising=False)
+    events = tmp_path / "events.csv"
+    events.write_text("symbol,date,kind\nAAPL,2022-10-27,earnings\n", encoding="utf-8")
+
+    def earnings(**changes: str) -> Finding:
+        fed = dataclasses.replace(config.marketdata, **changes)  # type: ignore[arg-type]
+        return found(dataclasses.replace(config, marketdata=fed), "earnings")
+
+    assert earnings(events_file=str(events)).status is Status.OK
+    refused = earnings(earnings="alphavantage")
+    assert (refused.status, refused.exit_code) == (Status.FAILED, 78)
+    assert "ALPHAVANTAGE_API_KEY" in refused.text
+    events.write_text("symbol,date,kind\nAAPL,soon,earnings\n", encoding="utf-8")
+    assert "line 2" in earnings(events_file=str(events)).text
+
+
+def test_a_finbert_that_is_another_one_is_named(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x08 another")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    own = dataclasses.replace(config.sentiment.finbert, model=str(tmp_path / "model.onnx"))
+    sentiment = dataclasses.replace(config.sentiment, finbert=own)
+
+    told = found(dataclasses.replace(config, sentiment=sentiment), "finbert")
+
+    assert (told.status, told.exit_code) == (Status.FAILED, 78)
+    assert "sentiment.finbert.sha256" in told.text
