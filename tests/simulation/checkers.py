@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from domain.ids import Symbol
 from domain.orders import OrderRequest, Side
 from state.mark import Mark
 from tests.simulation.truth import START_CASH, Execution, Truth
@@ -161,6 +162,7 @@ def within_limits(
         return found
     if not notional <= limits.max_order_notional_usd:
         found.append(("I08", f"{order_id} is worth {notional}"))
+    found += _within_the_day(db, request, limits)
     equity = truth.equity()
     worst = _worst_case(truth, db)
     mine = worst.get(request.symbol, _ZERO)
@@ -183,6 +185,20 @@ def within_limits(
     if not gross <= equity * limits.max_gross_pct / 100 * room and not truth.hand_trades:
         found.append(("I08", f"{order_id} may take gross to {gross} of {equity}"))
     return found
+
+
+def _within_the_day(db: sqlite3.Connection, request: OrderRequest, limits: Any) -> Violations:
+    rows = db.execute(
+        "SELECT quantity, limit_price FROM orders WHERE session_date = ? AND leg = 'entry'"
+        " AND is_external = 0 AND state NOT IN ('planned', 'approved', 'denied', 'skipped')",
+        (request.session_date.isoformat(),),
+    ).fetchall()
+    spent = sum((Decimal(row[0]) * Decimal(row[1]) for row in rows), _ZERO)
+    if len(rows) > limits.max_orders_per_day:
+        return [("I08", f"{len(rows)} entries in a day: {request.client_order_id}")]
+    if spent > limits.max_notional_per_day_usd:
+        return [("I08", f"entries of {spent} in a day: {request.client_order_id}")]
+    return []
 
 
 def hand_traded(truth: Truth, symbol: str) -> bool:
@@ -304,6 +320,13 @@ def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
     if ours == theirs:
         return []
     return [("I04", f"the ledger holds {_told(ours)}, the broker {_told(theirs)}")]
+
+
+def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
+    """Return the symbols of which the books hold what the broker holds."""
+    rows = db.execute("SELECT symbol, quantity FROM positions")
+    ours = {row["symbol"]: Decimal(row["quantity"]) for row in rows}
+    return {symbol for symbol, held in truth.positions.items() if ours.get(symbol, _ZERO) == held}
 
 
 def no_lock_left(truth: Truth, db: sqlite3.Connection) -> Violations:

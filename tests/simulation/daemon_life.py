@@ -1,5 +1,6 @@
 """One life of the real daemon, and of the commands beside it, on simulated ports."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,6 +56,19 @@ from tests.simulation.processes import Process, enter
 from tests.simulation.truth import ACCOUNT, Truth
 
 LIMITS = RiskLimits(stop_loss_pct=Decimal(4), trailing_stop_pct=Decimal(6))
+# Tighter ones bind where the usual ones leave room, by net, gross, number and size.
+TIGHT = (
+    LIMITS,
+    dataclasses.replace(LIMITS, max_gross_pct=Decimal(25), max_position_pct=Decimal(6)),
+    LIMITS,
+    dataclasses.replace(
+        LIMITS,
+        max_net_pct=Decimal(30),
+        max_orders_per_day=3,
+        max_order_notional_usd=Decimal(4_000),
+        max_notional_per_day_usd=Decimal(9_000),
+    ),
+)
 SCHEDULE = Schedule()
 
 
@@ -67,6 +81,7 @@ class Machine:
     truth: Truth
     market: Market
     on_wire: OnWire
+    limits: RiskLimits = LIMITS
     look_seconds: float = 30.0
     command_keys: list[str] = field(default_factory=list)
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
@@ -93,7 +108,7 @@ class Machine:
             latch=latch,
             clock=self.clock,
             trading_state=RiskState(store).trading_state,
-            settings=OrderSettings(is_long_only=not LIMITS.allow_short),
+            settings=OrderSettings(is_long_only=not self.limits.allow_short),
             alert=self.alert,
         )
 
@@ -141,7 +156,7 @@ class DaemonLife:
             risk_state=RiskState(store),
             curve=EquityCurve(store),
             pause=Pause(store.directory),
-            limits=LIMITS,
+            limits=self.machine.limits,
         )
         trade = Trade(
             cycle=self._cycle(desk),
@@ -150,7 +165,7 @@ class DaemonLife:
             reconciler=reconciler,
             monitor=monitor,
             calendar=calendar(),
-            limits=LIMITS,
+            limits=self.machine.limits,
             facts=Facts(store),
             report=lambda session: self._report(store, session),
             clock=clock,
@@ -162,7 +177,7 @@ class DaemonLife:
             watch=Watch(
                 reconciler=reconciler,
                 monitor=monitor,
-                stops=Stops(desk, path, LIMITS),
+                stops=Stops(desk, path, machine.limits),
                 clock=clock,
                 every_seconds=machine.look_seconds,
             ),
@@ -185,8 +200,8 @@ class DaemonLife:
             ),
             settings=CycleSettings(
                 symbols=SYMBOLS,
-                allocations=build_allocations({}, min_confidence=LIMITS.min_confidence),
-                limits=LIMITS,
+                allocations=build_allocations({}, min_confidence=machine.limits.min_confidence),
+                limits=machine.limits,
                 min_history=100,
                 news_look_back=dt.timedelta(hours=24),
             ),

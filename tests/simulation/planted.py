@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulation.planted_bugs import BUGS, Bug
+from tests.simulation.simulation import Scenario, simulate
 
 __all__ = ["BUGS", "ROOT", "plant", "run", "try_bug"]
 
@@ -88,6 +89,8 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
             if seeds:
                 number = int(seeds[0].removeprefix("seed ").removesuffix(":"))
                 why = next(line for line in said if line.startswith("VIOLATION"))
+                if simulate(Scenario(seed=number, days=days, look_seconds=300)).violations:
+                    return Verdict(bug=bug, seeds=None, said=f"seed {number} fails without it too")
                 return Verdict(bug=bug, seeds=number, said=why[10:110])
             if done.returncode:
                 return Verdict(bug=bug, seeds=None, said=done.stderr.strip()[-300:])

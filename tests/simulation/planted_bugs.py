@@ -509,4 +509,13 @@ BUGS = (
             "        return run.run_id if run is not None else None\n",
         ),
     ),
+    _bug(
+        "gate-sees-no-holdings",
+        (
+            "execution/context.py",
+            "        positions={symbol: held.quantity for symbol, held in ledger.positions().items()},\n",
+            "        positions={},\n",
+        ),
+        ("risk/sizing.py", "    held = book.held(symbol)\n", "    held = ZERO\n"),
+    ),
 )

@@ -32,8 +32,8 @@ from tests.simulation.branching import Branches, Ending, Explorer
 from tests.simulation.care import run_adopt
 from tests.simulation.checkers import Violations
 from tests.simulation.daemon_life import (
-    LIMITS,
     SCHEDULE,
+    TIGHT,
     DaemonLife,
     Machine,
     run_kill,
@@ -171,6 +171,7 @@ class Simulation:
             market=self.market,
             on_wire=self._on_wire,
             command_keys=self.sender.keys,
+            limits=TIGHT[scenario.seed % len(TIGHT)],
             look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
             report_seen=self._report_seen,
             alerted=self._alerted,
@@ -227,9 +228,9 @@ class Simulation:
             self.blame(checkers.state_allows(truth, db, request))
             if self.loop.moment - self._paused_at > 300:
                 self.blame(checkers.paused(self.machine.directory, request))
-            self.blame(checkers.within_limits(truth, db, request, LIMITS))
+            self.blame(checkers.within_limits(truth, db, request, self.machine.limits))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
-        self.blame(checkers.sane_order(truth, request, LIMITS))
+        self.blame(checkers.sane_order(truth, request, self.machine.limits))
         if self.clock.offset == dt.timedelta():
             self.blame(checkers.in_window(truth, request, SCHEDULE))
         store = self.life.store if self.life is not None else None
@@ -252,7 +253,7 @@ class Simulation:
         if kind == "kill.engaged":
             text = self.machine.alerts[-1][2]
             with checkers.reading(self.machine.directory) as db:
-                self.blame(checkers.halt_has_cause(self.truth, db, text, LIMITS))
+                self.blame(checkers.halt_has_cause(self.truth, db, text, self.machine.limits))
             # The next step may be its death; whoever survives it must have engaged.
             process = self.life.process if self.life is not None else None
 
@@ -286,7 +287,7 @@ class Simulation:
             self.blame(self._history.check(db))
             if self._is_watching():
                 since = self.loop.moment - 3 * self.machine.look_seconds
-                self.blame(checkers.loss_halts(self.truth, db, LIMITS, since))
+                self.blame(checkers.loss_halts(self.truth, db, self.machine.limits, since))
             mark = checkers.mark_of(db)
         if self._mark is not None and (mark is None or mark < self._mark):
             self.blame([("I09", f"the high-water mark fell from {self._mark} to {mark}")])
@@ -684,8 +685,10 @@ class Simulation:
         await self._stop_daemon()
         process = Process("adopt", self.faults)
         with contextlib.suppress(OpenbellError, Crash):
-            found = await asyncio.create_task(run_adopt(self.machine, process))
-            self.truth.unexplained.difference_update(found)
+            await asyncio.create_task(run_adopt(self.machine, process))
+        # Also where it was cut off: what the books hold by name now is explained.
+        with checkers.reading(self.machine.directory) as db:
+            self.truth.unexplained -= checkers.agreeing(self.truth, db)
         self._wanted.set()
 
     # The daemon's lives
