@@ -101,11 +101,7 @@ class GpuScaler:
     def need(self, now: dt.datetime) -> tuple[Need, dt.datetime]:
         """Return what is needed at a moment, and until when at most that holds."""
         settings = self._parts.settings
-        session = self._parts.calendar.next_session(now - dt.timedelta(hours=4))
-        begins, ends = self._window(session)
-        if now >= ends:
-            session = self._parts.calendar.next_session(session.close)
-            begins, ends = self._window(session)
+        begins, ends = self._window(self._parts.calendar.next_session(now))
         if now < begins:
             return Need(replicas=0, reason="the market is closed"), begins
         if (refusal := self._parts.budget.refusal(0)) is not None:

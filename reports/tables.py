@@ -37,7 +37,9 @@ def day_tables(report: EndOfDayReport) -> tuple[Table, ...]:
             "Sentiment", report.sentiment, _SENTIMENT, "No headline was scored.", is_long=True
         ),
         rows_table("Runs", report.runs, _RUN, "No run was recorded."),
-        rows_table("Costs", report.costs, _COST, "Nothing was spent on remote services."),
+        rows_table(
+            "Costs", report.costs, _COST, "Nothing was spent on remote services.", is_long=True
+        ),
     )
 
 
