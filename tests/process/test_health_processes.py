@@ -89,3 +89,23 @@ def test_a31_a_broker_that_is_away_is_waited_for_and_not_restarted_after(open_wo
     wait_for("the next look", lambda: daemon.child.poll() is None)
     world.wait_for_agreement()
     assert daemon.terminate() == 0
+
+
+@pytest.mark.slow
+def test_orders_that_nobody_answers_engage_the_latch_and_end_canceled(open_world: Open) -> None:
+    world = open_world(
+        start="2022-11-14T09:18:30",
+        speed=20,
+        faults=("lose_answer:count=4,mode=503",),
+        config="[risk]\nmin_order_errors = 3\n",
+    )
+    daemon = world.daemon()
+
+    told = daemon.wait_event("kill.engaged")["text"]
+
+    assert told.startswith("error rate: 3 of 3 operations failed within 600 s")
+    # Each was taken all the same: found by its id, and canceled on sight.
+    wait_for("no doubt", lambda: world.doubts() == [])
+    wait_for("nothing working", lambda: world.working() == [])
+    assert daemon.terminate() == 0
+    assert world.read("status")["kill"]["engaged"] is True
