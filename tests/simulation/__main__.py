@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tests.simulation import exhaustive, fault_counts, measured, planted
-from tests.simulation.faults import CLASSES
+from tests.simulation.faults import CLASSES, Faults
 from tests.simulation.simulation import Outcome, Scenario, simulate
 
 _TWICE_EVERY = 50
@@ -91,7 +91,7 @@ def _one(options: argparse.Namespace) -> int:
 
 def _shrink(options: argparse.Namespace, dropped: set[str], invariant: str) -> set[str]:
     """Drop one class after the other, for as long as the same invariant is violated."""
-    for name in sorted(CLASSES):
+    for name in sorted(Faults(seed).rates):
         if name in dropped:
             continue
         outcome = simulate(_scenario(options, options.seed, {*dropped, name}))
