@@ -91,7 +91,7 @@ def _one(options: argparse.Namespace) -> int:
 
 def _shrink(options: argparse.Namespace, dropped: set[str], invariant: str) -> set[str]:
     """Drop one class after the other, for as long as the same invariant is violated."""
-    for name in sorted(Faults(seed).rates):
+    for name in sorted(Faults(options.seed).rates):
         if name in dropped:
             continue
         outcome = simulate(_scenario(options, options.seed, {*dropped, name}))
