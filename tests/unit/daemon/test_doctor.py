@@ -186,6 +186,37 @@ def test_a_horizon_beyond_the_model_is_named(config: Config) -> None:
     assert "lower it" in found(long, "models").fix
 
 
+@pytest.mark.parametrize(
+    ("provider", "has_torch", "status", "words"),
+    [
+        ("sample", True, Status.OK, "on the recorded prices"),
+        ("sample", False, Status.WARNING, "torch is not installed"),
+        ("yahoo", True, Status.WARNING, "no bars of AAPL, MSFT are stored"),
+    ],
+)
+def test_what_the_weekly_training_lacks_is_named(
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str,
+    has_torch: bool,
+    status: Status,
+    words: str,
+) -> None:
+    retraining = dataclasses.replace(config.forecasts.retraining, enabled=True)
+    config = dataclasses.replace(
+        config,
+        marketdata=dataclasses.replace(config.marketdata, provider=provider),
+        forecasts=dataclasses.replace(config.forecasts, retraining=retraining),
+    )
+    if not has_torch:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    finding = found(config, "training")
+
+    assert finding.status is status
+    assert words in finding.text
+
+
 def test_a_symbol_that_is_not_recorded_is_named(config: Config) -> None:
     other = dataclasses.replace(config, universe=Universe(symbols=("AAPL", "ZZZZ")))
 
