@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from brokers.exchange import by_hand, corporate
 from brokers.exchange.by_hand import HandPrices
+from brokers.exchange.closures import WithClosures
 from brokers.exchange.events import ActivityPosted
 from brokers.exchange.prices import Quote
 from brokers.exchange.refusal import Refusal, malformed, not_found
@@ -31,7 +32,15 @@ Command = Callable[[Mapping[str, Any]], Any]
 class ControlApi:
     """Arms faults, moves time, and does what people and companies do by hand."""
 
-    def __init__(self, venue: Venue, prices: HandPrices, faults: FaultBox, gate: Gate) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        prices: HandPrices,
+        faults: FaultBox,
+        gate: Gate,
+        calendar: WithClosures,
+    ) -> None:
+        self._calendar = calendar
         self._venue = venue
         self._prices = prices
         self._faults = faults
@@ -49,6 +58,7 @@ class ControlApi:
             "splits": self.split,
             "busts": self.bust,
             "account": self.configure,
+            "closures": self.close_day,
         }
         posts = [
             Route(f"/_openbell/{name}", self._endpoint(command), methods=["POST"])
@@ -77,6 +87,15 @@ class ControlApi:
             moment = self._venue.now() + dt.timedelta(seconds=float(seconds or 0))
         self._venue.jump(moment)
         return {"now": self._venue.now().isoformat()}
+
+    def close_day(self, fields: Mapping[str, Any]) -> Any:
+        """Take ``{"date": "2022-11-14"}`` out of the calendar: the market stays closed."""
+        try:
+            date = dt.date.fromisoformat(str(fields.get("date")))
+        except ValueError:
+            raise malformed("date must be like 2022-11-14") from None
+        self._calendar.close(date)
+        return {"closed": date.isoformat()}
 
     def set_price(self, fields: Mapping[str, Any]) -> Any:
         """Hold ``{"symbol": ..., "last": ..., "bid": ..., "ask": ...}``; no price lets it go."""

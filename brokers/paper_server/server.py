@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from brokers.exchange.by_hand import HandPrices
+from brokers.exchange.closures import WithClosures
 from brokers.exchange.engine import Exchange
 from brokers.exchange.prices import PriceFeed, SessionSource
 from brokers.exchange.settings import ExchangeSettings
@@ -58,9 +59,10 @@ class PaperServer:
         self.keys = options.keys
         self._journal = Journal(directory)
         self._prices = HandPrices(feed)
+        self._calendar = WithClosures(calendar)
         self._venue = Venue(
             feed=self._prices,
-            calendar=calendar,
+            calendar=self._calendar,
             settings=settings or ExchangeSettings(),
             journal=self._journal,
             clock=clock,
@@ -182,7 +184,7 @@ class PaperServer:
             self._journal.close()
 
     def _routes(self) -> list[BaseRoute]:
-        control = ControlApi(self._venue, self._prices, self._faults, self._gate)
+        control = ControlApi(self._venue, self._prices, self._faults, self._gate, self._calendar)
         trading = TradingApi(self._venue, self._faults)
         routes: list[BaseRoute] = [
             Route(path, self._gate.wrap(handler), methods=[method])
