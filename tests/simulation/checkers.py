@@ -133,6 +133,8 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
     if not (limit.is_finite() and limit > 0 and limit % (Decimal("0.01")) == 0):
         found.append(("I10", f"{order_id} has limit {limit}"))
     close = truth.market.close_before(request.symbol, request.session_date)
+    if request.leg == "entry" and request.symbol == truth.halted:
+        found.append(("I10", f"{order_id} opens a position in a halted symbol"))
     if request.leg == "entry" and request.decision_price != close:
         found.append(("I10", f"{order_id} was decided on {request.decision_price}, not on {close}"))
     is_entry = request.leg == "entry"

@@ -78,6 +78,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "data.missing_symbol": (0.05, 0.5),  # G01
     "data.stale": (0.05, 0.3),  # G04
     "data.down": (0.05, 0.3),  # G12
+    "asset.halted": (0.1, 0.5),  # G07 G09, a chance per day: nothing trades in one symbol
     "forecast.down": (0.05, 0.5),  # H01 H09
     "forecast.degraded": (0.1, 0.6),  # H01
     "market.slump": (0.2, 0.7),  # K10 K14, a chance per session

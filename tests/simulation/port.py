@@ -101,7 +101,12 @@ class SimBroker:
     async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
         await self._read()
         return {
-            symbol: Asset(symbol=symbol, is_tradable=True, is_shortable=True, is_fractionable=False)
+            symbol: Asset(
+                symbol=symbol,
+                is_tradable=symbol != self._truth.halted,
+                is_shortable=True,
+                is_fractionable=False,
+            )
             for symbol in symbols
             if symbol in SYMBOLS
         }

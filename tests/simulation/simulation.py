@@ -476,6 +476,8 @@ class Simulation:
             held = truth.positions.get(symbol, Decimal(0))
             if held > 0 and faults.strikes("money.dividend"):
                 truth.pay(ActivityKind.DIVIDEND, held * Decimal("0.13"), symbol)
+        is_halted = faults.strikes("asset.halted")
+        truth.halted = faults.pick("asset.halted", list(SYMBOLS)) if is_halted else None
         if faults.strikes("books.broken"):
             truth.slip_in(faults.pick("broken", list(SYMBOLS)), Decimal(3))
         if faults.strikes("money.fee"):

@@ -136,6 +136,7 @@ class Truth:
         self.hand_trades: list[tuple[float, Symbol]] = []
         self.unexplained: set[Symbol] = set()
         self.overfilled: set[str] = set()
+        self.halted: Symbol | None = None
         self.is_suspended = False
         self.is_blocked = False
         self.is_down = False
@@ -257,7 +258,8 @@ class Truth:
         is_crossed = order.limit is None or (
             price <= order.limit if order.side is Side.BUY else price >= order.limit
         )
-        if not is_crossed or self.faults.strikes("fill.slow"):
+        is_held_up = not is_crossed or order.symbol == self.halted
+        if is_held_up or self.faults.strikes("fill.slow"):
             self._later("match", 60, 240, self._match, order)
             return
         if self.faults.strikes("order.odd_status"):
