@@ -1,16 +1,20 @@
 """The broker's calendar and clock against ours: a doubt blocks entries, a closure skips runs."""
 
+import asyncio
 import dataclasses
 import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from daemon.config import Schedule
 from daemon.schedule import DueRun, RunKind, day_plan
+from daemon.stops import Stops
 from daemon.telemetry.hub import URGENT
 from daemon.trading_day import TradingDay
+from daemon.watch import Watch
+from domain.clock import sleep_until
 from domain.errors import BrokerUnavailable, RunSkipped
 from domain.market import Session
 from domain.trading_state import TradingState
@@ -235,3 +239,40 @@ async def test_the_clock_of_a_replay_is_nobodys_and_is_not_compared(tmp_path: Pa
     await check.compare(SESSION)
 
     assert check.problem is None
+
+
+@virtual
+async def test_f13_the_watch_asks_the_clock_every_five_minutes(tmp_path: Path) -> None:
+    class NoStops:
+        async def look(self, *_: object) -> None:
+            return None
+
+    days = Days(tmp_path, start=at("2022-12-14T15:00:00"))
+    watch = Watch(
+        reconciler=days.scene.reconciler,
+        monitor=days.monitor,
+        stops=cast(Stops, NoStops()),
+        clock=days.wall,
+        market=days.market,
+    )
+    seen: dict[str, TradingState] = {}
+
+    async def meanwhile() -> None:
+        for moment, is_halted in (("15:10", True), ("15:16", True), ("15:20", False)):
+            await sleep_until(days.wall, at(f"2022-12-14T{moment}:30"))
+            seen[moment] = days.scene.desk.effective_state()
+            days.exchange.halted = is_halted
+        await sleep_until(days.wall, at("2022-12-14T15:26:00"))
+        seen["15:26"] = days.scene.desk.effective_state()
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch.over(SESSION))
+        await meanwhile()
+        watching.cancel()
+
+    assert seen == {
+        "15:10": TradingState.ACTIVE,
+        "15:16": TradingState.REDUCING,
+        "15:20": TradingState.REDUCING,
+        "15:26": TradingState.ACTIVE,
+    }
