@@ -64,12 +64,15 @@ class Stops:
             tracks = self._follow(held, session)
             view = _view(session, judged.account, held, now)
             reached = stops_reached(self._book(view), tracks)
+            if reached and await self._clear_the_way(reached, session):
+                # What was in the way may have filled before it was canceled.
+                held = self._agreed(await self._desk.broker.positions())
+                reached = {symbol: why for symbol, why in reached.items() if symbol in held}
             assets = await self._desk.broker.assets(sorted(reached)) if reached else {}
         except (BrokerUnavailable, AuthRefused) as exc:
             self._log.warning("stops.unread", reason=str(exc))
             return
         if reached:
-            await self._clear_the_way(reached, session)
             view = _view(session, judged.account, held, self._desk.clock.now(), assets)
             await self._send(stop_orders(self._book(view), reached), view, judged)
 
@@ -77,12 +80,14 @@ class Stops:
         """What both books hold alike: the rest is in dispute and not ours to sell unasked."""
         ours = self._desk.ledger.positions()
         doubts = self._board.doubts() if self._board is not None else {}
+        unbooked = {record.symbol for record in self._desk.journal.incomplete()}
         return {
             position.symbol: self._priced(position)
             for position in theirs
             if position.symbol in ours
             and ours[position.symbol].quantity == position.quantity
             and position.symbol not in doubts
+            and position.symbol not in unbooked
         }
 
     def _priced(self, position: Position) -> Position:
@@ -114,8 +119,11 @@ class Stops:
             revisions=next_revisions(journal.of_session(view.session.date)),
         )
 
-    async def _clear_the_way(self, reached: Mapping[Symbol, str], session: Session) -> None:
-        """A sale may meet neither our own purchase nor an exit that found no buyer in time."""
+    async def _clear_the_way(self, reached: Mapping[Symbol, str], session: Session) -> bool:
+        """A sale may meet neither our own purchase nor an exit that found no buyer in time.
+
+        Return whether anything was in the way.
+        """
         late = self._desk.clock.now() - _PATIENCE
         in_the_way = [
             record.client_order_id
@@ -125,6 +133,7 @@ class Stops:
             and (record.request.leg != EXIT or max(record.created_at, session.open) < late)
         ]
         await self._path.cancel_many(in_the_way, "the symbol reached its stop")
+        return bool(in_the_way)
 
     async def _send(self, orders: Sequence[OrderRequest], view: MarketView, judged: Judged) -> None:
         session = view.session
