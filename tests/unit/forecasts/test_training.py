@@ -100,6 +100,7 @@ def test_the_card_tells_the_whole_story(trained: TrainedModel, panel: Panel) -> 
     card = trained.card
 
     assert card.features == FeatureSet.BARS.names
+    assert card.config["features"] == "bars"
     assert card.data_cutoff == dt.date(2022, 5, 31)
     assert card.symbols == ("AAPL", "KO", "XOM")
     assert card.data_sha256 == data_hash({k: v.before(SPANS.end) for k, v in panel.items()})
