@@ -276,3 +276,16 @@ async def test_f13_the_watch_asks_the_clock_every_five_minutes(tmp_path: Path) -
         "15:20": TradingState.REDUCING,
         "15:26": TradingState.ACTIVE,
     }
+
+
+@virtual
+async def test_f07_a_day_missing_from_the_calendar_is_closed_also_while_the_clock_is_silent(
+    tmp_path: Path,
+) -> None:
+    days = Days(tmp_path, start=at(MORNING))
+    days.exchange.closed.add(SESSION.date)
+    days.exchange.read_faults["clock"].append(BrokerUnavailable("away"))
+
+    why = await skipped(days, RunKind.PREMARKET)
+
+    assert why == "closed: the broker's calendar has no session on 2022-12-14"
