@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from daemon.monitor import Judged
 from daemon.stops import Stops
-from domain.ids import Symbol
+from domain.ids import BrokerOrderId, Symbol
 from domain.market import Bar, Session
 from domain.orders import BrokerOrder, OrderState, Side
 from domain.trading_state import TradingState
@@ -112,6 +114,32 @@ async def test_a_stop_without_a_buyer_is_priced_anew_after_a_minute(tmp_path: Pa
     (sale,) = sales(scene)
     assert sale.limit_price == Decimal("66.50")
     assert len(posted(scene)) == 3
+
+
+@virtual
+async def test_what_fills_during_the_cancel_is_not_sold_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Found as seed 20091 of the simulation: 27 of 52 filled, and 52 were sent again.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    await look(scene)
+    cancel = scene.broker.cancel
+
+    async def cancel_too_late(order_id: BrokerOrderId) -> None:
+        scene.broker.fill(sales(scene)[0], 6, "84")
+        await cancel(order_id)
+
+    monkeypatch.setattr(scene.broker, "cancel", cancel_too_late)
+    scene.broker.prices[AAPL] = Decimal(70)
+    await scene.clock.sleep(31)
+    await look(scene)
+    assert sum(order.quantity for order in sales(scene)) <= 4
+
+    scene.merge_stream()
+    await scene.reconciler.run("periodic")
+    await look(scene)
+    assert [order.quantity for order in sales(scene)] == [Decimal(4)]
 
 
 @virtual
