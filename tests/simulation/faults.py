@@ -24,7 +24,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "send.absurd_wait": (0.2, 0.8),  # A09
     "send.rejected": (0.05, 0.30),  # A13 A15
     "send.auth_refused": (0.002, 0.02),  # A12
-    "send.crossed": (0.05, 0.30),  # A24
+    "send.crossed": (0.2, 0.8),  # A24
     "broker.forgets_ids": (1.0, 1.0),  # A05 (ii): ids are unique among working orders only
     "broker.down": (0.1, 0.6),  # A31, a chance per day
     "read.unavailable": (0.002, 0.08),  # A17 A20

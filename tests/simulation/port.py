@@ -211,7 +211,7 @@ class SimBroker:
     def _crossed(self, order: BrokerOrder) -> BrokerOrder:
         """Return what a cache or a proxy may answer: a wrong field, another order, a mixture."""
         others = [o for o in self._truth.orders.values() if o.client_id != order.client_order_id]
-        how = self._faults.pick("send.crossed", ["field", "other", "mixture"])
+        how = self._faults.pick("send.crossed", ["field", "other", "mixture", "mixture"])
         if how == "field" or not others:
             return dataclasses.replace(order, quantity=order.quantity + 1)
         other = others[-1].shown()

@@ -59,6 +59,8 @@ STARTS = tuple(
 BEFORE_OPEN = dt.timedelta(minutes=110)
 CALM_BEFORE_CLOSE = dt.timedelta(minutes=45)
 _MOST_DEATHS_A_DAY = 8
+# Seconds until a daemon is tried again that died of what is no fault.
+_SICK = 3600.0
 _REBUILT = ("orders", "fills", "ledger_entries", "positions", "balances", "symbol_locks", "runs")
 
 
@@ -738,7 +740,7 @@ class Simulation:
                 # What lasts hours ends when everything is made well again.
                 await asyncio.wait_for(self._calm.wait(), pause)
             if self._calm.is_set():
-                await asyncio.sleep(1)
+                await asyncio.sleep(1 if pause < _SICK else pause)
 
     def _bury(self, task: asyncio.Task[None], process: Process) -> float:
         """Find out why a life ended; return how long until the next."""
@@ -760,7 +762,7 @@ class Simulation:
         if cause is not None and not self._may_end_by(cause, process):
             self.blame([("X01", f"{process.name} ended by {cause!r}")])
             # It is found; to die of it again and again only takes time.
-            return 3600.0
+            return _SICK
         return 30.0
 
     def _may_end_by(self, cause: BaseException, process: Process) -> bool:
