@@ -98,6 +98,9 @@ class Daemon:
             self._life.started()
             self._life.vitals.is_ready = True
             self._living = group.create_task(self._live_on(sessions, is_waiting=is_waiting))
+            if self._life.vitals.is_stopping:
+                # Asked during the start, when there was nothing yet to cancel.
+                self._living.cancel()
             ending = await self._until_ended(self._living)
             self._life.vitals.is_stopping = True
             self._log.info("daemon.stopping", why=ending.value)

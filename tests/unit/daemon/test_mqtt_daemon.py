@@ -113,7 +113,7 @@ async def test_m11_it_tells_every_topic_and_no_secret(broker: int, tmp_path: Pat
 async def test_m12_the_status_is_retained_and_the_last_will_says_offline(
     broker: int, tmp_path: Path
 ) -> None:
-    with daemon(tmp_path, broker) as one:
+    with daemon(tmp_path, broker, speed=1) as one:
         one.wait_for("mqtt.connected")
         async with listening(broker) as client:
             assert (await next_of(client, "status"))["state"] == "online"
@@ -128,9 +128,10 @@ async def test_m12_the_status_is_retained_and_the_last_will_says_offline(
 
 
 async def test_m12_a_clean_end_says_offline_too(broker: int, tmp_path: Path) -> None:
-    with daemon(tmp_path, broker) as one:
+    with daemon(tmp_path, broker, speed=1) as one:
         one.wait_for("mqtt.connected")
-        one.stop()
+        # Right in the start: waiting for the end of the longest drain would take 45 seconds.
+        assert one.stop(seconds=30) == 0
         async with listening(broker) as client:
             assert await next_of(client, "status") == {"state": "offline"}
 
