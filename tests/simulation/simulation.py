@@ -722,7 +722,9 @@ class Simulation:
 
     async def _supervise(self) -> None:
         while not self._is_over:
-            await self._wanted.wait()
+            # Two commands in a row want it for a moment only.
+            while not self._wanted.is_set():
+                await self._wanted.wait()
             process = Process(f"daemon {self.outcome.lives}", self.faults)
             process.crash_at = self._next_crash()
             self._attach(process)
