@@ -1,5 +1,6 @@
 """Connections to the message broker: how one is made, and how one is kept."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -86,6 +87,10 @@ async def stay_connected(
                 pause = _FIRST_PAUSE_SECONDS
                 await serve(client)
         except (aiomqtt.MqttError, TimeoutError) as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # A goodbye that fails comes in the place of the cancellation that led to it.
+                raise asyncio.CancelledError from exc
             log.info("mqtt.away", reason=str(exc) or type(exc).__name__)
         finally:
             lost()

@@ -1,20 +1,24 @@
 """Commands over MQTT: only what is signed, fresh, unseen and lowers risk is obeyed."""
 
+import asyncio
 import base64
 import datetime as dt
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiomqtt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.telemetry.commands import CommandDesk, CommandRefused, Verb, to_sign
+from daemon.telemetry.mqtt_client import stay_connected
 from daemon.telemetry.nonces import Nonces
 from daemon.telemetry.outbox import Message, Outbox
-from domain.clock import ManualClock
+from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError, StorageError
 
 TOPIC = "openbell/command"
@@ -245,3 +249,32 @@ async def test_m02_a_message_that_did_not_leave_goes_first_next_time() -> None:
     outbox.give_back(key, first)
 
     assert [(await outbox.take())[0] for _ in range(2)] == ["pnl", "runs"]
+
+
+class Deaf:
+    """A connection whose goodbye fails, as one to a broker that hangs does."""
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        raise aiomqtt.MqttError("Operation timed out")
+
+
+async def test_m02_a_goodbye_that_fails_does_not_keep_the_daemon_from_ending() -> None:
+    parts: Any = SimpleNamespace(clock=SystemClock(), pace=1.0)
+    served = asyncio.Event()
+
+    async def serve(_: Any) -> None:
+        served.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(
+        stay_connected(parts, lambda: cast(Any, Deaf()), serve, lost=lambda: None)
+    )
+    await served.wait()
+    task.cancel()
+
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
