@@ -126,6 +126,7 @@ def private_systemd(root: Path, config: str, drop_in: str = "") -> Iterator[Priv
                 str(shutil.which("unshare")),
                 "--pid",
                 "--mount",
+                "--uts",
                 "--ipc",
                 "--fork",
                 "--kill-child",
