@@ -264,15 +264,6 @@ class Store:
         with self.transaction() as connection:
             return rebuild_tables(connection)
 
-    def copy_to(self, path: Path) -> None:
-        """Copy the database, consistent, while it stays open."""
-        copy = sqlite3.connect(path)
-        try:
-            self._connected().backup(copy)
-        finally:
-            copy.close()
-        path.chmod(0o600)
-
     def compact(self) -> None:
         """Rewrite the file without its free pages, and refresh the planner's statistics."""
         if self._depth:
