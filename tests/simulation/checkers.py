@@ -97,6 +97,13 @@ def derived_id(request: OrderRequest, account: str) -> Violations:
     return [("I01", f"{request.client_order_id} does not follow from its intent")]
 
 
+def not_again(truth: Truth, process: str, request: OrderRequest) -> Violations:
+    """I01: who was told that the broker has an order does not write it a second time."""
+    if (process, request.client_order_id) in truth.answered:
+        return [("I01", f"{request.client_order_id} was written again after a yes")]
+    return []
+
+
 def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest) -> Violations:
     """I06: nothing leaves while the latch is engaged, in the file or in the row."""
     if latch_is_engaged(directory):

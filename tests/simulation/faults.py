@@ -84,7 +84,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "market.slump": (0.2, 0.7),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
-    "operator.flatten": (0.05, 0.3),  # K09
+    "operator.flatten": (0.3, 0.9),  # K09
     "operator.pause": (0.1, 0.7),
     "operator.kill_in_send": (0.02, 0.2),  # K03 K04: while a request waits for its connection
     # J: commands over MQTT, each a chance per day

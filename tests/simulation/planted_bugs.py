@@ -456,19 +456,6 @@ BUGS = (
         ),
     ),
     _bug(
-        "stale-bars-are-fresh",
-        (
-            "risk/limits.py",
-            "    is_fresh = mark is not None and expected is not None and mark.data_date == expected\n",
-            "    is_fresh = mark is not None\n",
-        ),
-        (
-            "marketdata/validation.py",
-            "    return None if newest == dates[-1] else f",
-            "    return None if newest else f",
-        ),
-    ),
-    _bug(
         "naive-midnight",
         (
             "state/risk_state.py",

@@ -206,6 +206,7 @@ class SimBroker:
         self._process.step("order answered")
         if faults.strikes("send.crossed"):
             return self._crossed(order)
+        self._truth.answered.add((self._process.name, request.client_order_id))
         return order
 
     def _crossed(self, order: BrokerOrder) -> BrokerOrder:

@@ -216,6 +216,7 @@ class Simulation:
     def _on_wire(self, process: Process, request: OrderRequest) -> None:
         self.truth.write("wire", process.name, request.client_order_id, str(request.quantity))
         self.outcome.orders += 1
+        self.blame(checkers.not_again(self.truth, process.name, request))
         if request.leg == "flatten":
             # A kill's own closing orders, also where the next start completes it.
             held = abs(self.truth.positions.get(request.symbol, Decimal(0)))
@@ -510,8 +511,8 @@ class Simulation:
         for fault, name, times, happen in events:
             for _ in range(times):
                 if self.faults.strikes(fault):
-                    # A person trades while the market is open, everything else at any time.
-                    low = 1 if fault == "hand.trade" else -15
+                    # Hands and flattening move shares while the market is open, the rest any time.
+                    low = 1 if fault in {"hand.trade", "operator.flatten"} else -15
                     self._at(self._moment(name, session, low=low), happen())
         if self.scenario.kill_at_minute is not None and session is self.sessions[0]:
             moment = session.open + dt.timedelta(minutes=self.scenario.kill_at_minute)
@@ -523,6 +524,9 @@ class Simulation:
         length = (session.close - session.open).total_seconds() / 60 - 60
         if name in {"latch", "pause"} and dice.random() < 0.7:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
+        if name == "flatten":
+            # When there is something to close.
+            return session.open + dt.timedelta(minutes=dice.uniform(20, length))
         if low < 0 and dice.random() < 0.5:
             # While the orders of the day leave.
             before = dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)

@@ -136,6 +136,7 @@ class Truth:
         self.hand_trades: list[tuple[float, Symbol]] = []
         self.unexplained: set[Symbol] = set()
         self.overfilled: set[str] = set()
+        self.answered: set[tuple[str, str]] = set()
         self.halted: Symbol | None = None
         self.is_suspended = False
         self.is_blocked = False
