@@ -489,14 +489,6 @@ BUGS = (
         ("daemon/telemetry/nonces.py", "        if nonce in self._used:\n", "        if False:\n"),
     ),
     _bug(
-        "run-done-again",
-        (
-            "daemon/lifecycle.py",
-            "        return run.run_id if run is not None and run.state is RunState.RUNNING else None\n",
-            "        return run.run_id if run is not None else None\n",
-        ),
-    ),
-    _bug(
         "gate-sees-no-holdings",
         (
             "execution/context.py",
