@@ -52,7 +52,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
     "books.broken": (0.1, 0.5),  # B10 B13: shares come without a word, a chance per night
-    "corporate.split": (0.05, 0.3),  # B13, a chance per night
+    "corporate.split": (0.2, 0.7),  # B13, a chance per night
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
     "money.fee": (0.1, 0.8),  # B14
     "money.transfer": (0.05, 0.4),  # K12
@@ -114,6 +114,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
+            {"corporate.split", "money.dividend", "money.fee", "money.transfer"},
             {"fill.over", "stream.missing"},
             {"books.broken", "operator.adopt", "hand.trade"},
             {"send.rate_limited", "send.absurd_wait", "send.slow"},
