@@ -9,6 +9,7 @@ from domain.orders import OrderRequest, OrderState
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from execution.exposure import lowers_exposure, reducible
+from risk.sizing import EXIT
 
 
 class SendGate:
@@ -34,11 +35,15 @@ class SendGate:
         if state is TradingState.HALTED:
             raise SendRefused("trading is halted")
         lock = self._desk.ledger.locks().get(request.symbol)
-        if state is TradingState.ACTIVE and lock is None:
+        is_free = state is TradingState.ACTIVE and lock is None
+        # What was decided as an exit must still be one: a late fill may have sold it already.
+        if (is_free and request.leg != EXIT) or self._lowers_exposure(request):
             return
-        if not self._lowers_exposure(request):
-            why = f"{request.symbol} is locked: {lock}" if lock else "only exits are allowed"
-            raise SendRefused(why)
+        if lock is not None:
+            raise SendRefused(f"{request.symbol} is locked: {lock}")
+        raise SendRefused(
+            "less is held than it would close" if is_free else "only exits are allowed"
+        )
 
     def _check_journal(self, request: OrderRequest) -> None:
         if not self._desk.store.is_writer():

@@ -1,15 +1,15 @@
 """The last look before the wire: kills, states and locks stop what is not written yet."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from domain.errors import RateLimited
 from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
-from tests.support.fake_broker import (
-    lost_after,
-)
+from tests.support.fake_broker import lost_after, refused
 from tests.support.order_scene import Scene, request
 from tests.support.virtual_time import virtual
 
@@ -30,11 +30,30 @@ async def test_guard_reads_the_trading_state_at_the_write(
     scene = Scene(tmp_path)
     await _hold(scene, "AAPL", 10)
     scene.state = state
-    wanted = request("AAPL", side, 10, leg="exit")
+    wanted = request("AAPL", side, 10, leg="exit" if side is Side.SELL else "entry")
 
     await scene.send(wanted)
 
     assert scene.state_of(wanted) is expected
+
+
+@virtual
+async def test_an_exit_that_waited_leaves_only_while_it_still_closes_what_is_held(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    await _hold(scene, "AAPL", 10)
+    wanted = request("AAPL", Side.SELL, 10, leg="exit")
+    scene.broker.submit_faults.append(refused(RateLimited("wait", retry_after_seconds=5)))
+    sending = asyncio.create_task(scene.send(wanted))
+    await scene.clock.sleep(1)
+    by_hand = scene.broker.place_by_hand("AAPL", Side.SELL, 4, coid="by-hand")
+    scene.broker.fill(by_hand, 4)
+    scene.merge_stream()
+    await sending
+
+    assert scene.state_of(wanted) is OrderState.SKIPPED
+    assert scene.broker.quantities[wanted.symbol] == 6
 
 
 @virtual
