@@ -51,7 +51,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "order.rejected_later": (0.05, 0.3),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
-    "books.broken": (0.1, 0.5),  # B10 B13: shares come without a word, a chance per night
+    "books.broken": (0.3, 1.0),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.2, 0.7),  # B13, a chance per night
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
     "money.fee": (0.1, 0.8),  # B14
@@ -81,7 +81,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "asset.halted": (0.1, 0.5),  # G07 G09, a chance per day: nothing trades in one symbol
     "forecast.down": (0.05, 0.5),  # H01 H09
     "forecast.degraded": (0.1, 0.6),  # H01
-    "market.slump": (0.2, 0.7),  # K10 K14, a chance per session
+    "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
     "operator.flatten": (0.3, 0.9),  # K09
@@ -114,6 +114,8 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
+            {"market.slump"},
+            {"books.broken"},
             {"corporate.split", "money.dividend", "money.fee", "money.transfer"},
             {"fill.over", "stream.missing"},
             {"books.broken", "operator.adopt", "hand.trade"},
