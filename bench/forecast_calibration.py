@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.training_data import recorded_panel
+from daemon.after_close.training_data import recorded_panel
 from forecasts.training.config import TrainingConfig
 from forecasts.training.walkforward import Block, fitted_blocks
 

@@ -10,7 +10,7 @@ Markdown: every figure of the model beside that of its baseline.
 import argparse
 import sys
 
-from daemon.training_data import recorded_panel
+from daemon.after_close.training_data import recorded_panel
 from forecasts.features import FeatureSet
 from forecasts.training.config import TrainingConfig
 from forecasts.training.walkforward import walk_forward

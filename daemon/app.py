@@ -11,11 +11,11 @@ from daemon.config import Config, state_directory
 from daemon.connection import connect
 from daemon.credentials import Credentials
 from daemon.embedded import running_endpoint
-from daemon.engines import open_engines
-from daemon.forecasting import forecast_engine, local_engine
+from daemon.health.service import Notifier
 from daemon.lifecycle import Daemon, Ending
-from daemon.scaling import gpu_scaling
-from daemon.service import Notifier
+from daemon.sources.engines import open_engines
+from daemon.sources.forecasting import forecast_engine, local_engine
+from daemon.sources.scaling import gpu_scaling
 from daemon.telemetry.telling import Telling
 from domain.errors import StateError
 from marketdata.session_calendar import NyseCalendar

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from daemon.nightly import DIRECTORY as BACKUPS
+from daemon.after_close.nightly import DIRECTORY as BACKUPS
 from domain.errors import StorageError
 from state.files import DATABASE, MARK
 

@@ -3,23 +3,23 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from daemon.after_close.nightly import Nightly
+from daemon.after_close.report_dates import yardsticks
+from daemon.after_close.reporting import Deliver, Reporter, deliver_nowhere
+from daemon.after_close.retraining import Retraining
+from daemon.after_close.scorekeeping import scored_first, scorekeeper
 from daemon.config import Config
 from daemon.connection import Connection
 from daemon.embedded import recording_end
-from daemon.engines import Engines
 from daemon.lifecycle import Life
-from daemon.market_check import MarketCheck
-from daemon.monitor import Monitor
-from daemon.nightly import Nightly
-from daemon.report_dates import yardsticks
-from daemon.reporting import Deliver, Reporter, deliver_nowhere
-from daemon.retraining import Retraining
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
-from daemon.scorekeeping import scored_first, scorekeeper
-from daemon.stops import Stops
+from daemon.session.market_check import MarketCheck
+from daemon.session.monitor import Monitor
+from daemon.session.stops import Stops
+from daemon.session.trading_day import Report, Trade
+from daemon.session.watch import Watch
+from daemon.sources.engines import Engines
 from daemon.telemetry.telling import Telling
-from daemon.trading_day import Report, Trade
-from daemon.watch import Watch
 from domain.clock import Clock
 from domain.forecasts import ForecastSource
 from domain.ids import Symbol

@@ -4,10 +4,10 @@ import structlog
 
 from brokers.alpaca_wire import BROKER_BREAKER
 from brokers.base import Broker
-from daemon.breaker_memory import RememberedBreaker, RememberingBroker
 from daemon.config import Config, state_directory
 from daemon.connection import BROKER, Connection
 from daemon.live_mode import check_account
+from daemon.sources.breaker_memory import RememberedBreaker, RememberingBroker
 from daemon.telemetry.telling import Telling
 from domain.ids import Symbol
 from execution.desk import Desk, OrderSettings

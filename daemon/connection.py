@@ -13,8 +13,8 @@ from brokers.alpaca_wire import BROKER_BREAKER
 from daemon import log_setup
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
-from daemon.egress import Egress, egress_of
 from daemon.embedded import embedded_broker, published, running_endpoint
+from daemon.health.egress import Egress, egress_of
 from daemon.live_mode import check_configuration
 from domain.clock import Clock, LoopClock, SystemClock
 from domain.errors import ConfigError

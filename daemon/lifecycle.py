@@ -19,9 +19,9 @@ import structlog
 from brokers.base import TradeStream
 from daemon.config import Schedule
 from daemon.schedule import NIGHT, Alarm, DueRun, RunKind, day_plan, night_plan
+from daemon.session.trading_day import Trade, TradingDay
+from daemon.session.watch import Watch
 from daemon.telemetry.vitals import Vitals
-from daemon.trading_day import Trade, TradingDay
-from daemon.watch import Watch
 from domain.errors import OpenbellError, RunSkipped
 from domain.market import Session
 from domain.money import text

@@ -3,12 +3,12 @@
 import datetime as dt
 import importlib.util
 
-from daemon.bar_feed import BAR_DIRECTORY
+from daemon.after_close.training_data import recorded_panel, stored_panel
 from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, store_of
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import state_directory
-from daemon.training_data import recorded_panel, stored_panel
+from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.errors import BadArgument, ConfigError
 
 _COLUMNS = {

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from daemon import event_loop, log_setup
-from daemon.bar_feed import open_bar_feed
 from daemon.command_line import EXIT_FAILED, EXIT_UNAVAILABLE, Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import BAR_PROVIDERS, Config, load
 from daemon.connection import loop_scale, replay_clock
 from daemon.credentials import Credentials
+from daemon.sources.bar_feed import open_bar_feed
 from domain.clock import Clock, SystemClock
 from domain.errors import BadArgument
 from domain.ids import Symbol

@@ -3,13 +3,13 @@
 import datetime as dt
 
 from daemon import event_loop
-from daemon.broker_report import report_from_broker
+from daemon.after_close.broker_report import report_from_broker
+from daemon.after_close.report_dates import next_session, yardsticks, yardsticks_of
+from daemon.after_close.reporting import digest, read_report, read_roll_up
 from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, state_directory
-from daemon.report_dates import next_session, yardsticks, yardsticks_of
-from daemon.reporting import digest, read_report, read_roll_up
 from domain.errors import BadArgument
 from marketdata.session_calendar import NyseCalendar
 from reports.document import document

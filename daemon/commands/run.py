@@ -13,9 +13,9 @@ from daemon.archive import archive_books
 from daemon.command_line import Options
 from daemon.config import Config, load, state_directory
 from daemon.credentials import Credentials
+from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from daemon.reload import tightened
-from daemon.service import Notifier
 from domain.errors import ConfigError, OpenbellError, ProviderUnavailable, first_cause
 from state.latch import Latch
 from transport.replay_loop import ReplayLoop

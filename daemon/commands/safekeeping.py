@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from daemon.after_close.nightly import backup_folder
 from daemon.command_line import Options
 from daemon.commands.output import console, print_json
 from daemon.config import load, state_directory
-from daemon.nightly import backup_folder
 from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
 from state.backup import accept_rollback

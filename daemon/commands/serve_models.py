@@ -10,8 +10,8 @@ from daemon.commands.model_config import config_or_defaults, store_of
 from daemon.commands.output import console, print_json
 from daemon.config import Config
 from daemon.credentials import FORECAST_TOKEN, Credentials
+from daemon.health.service import Notifier
 from daemon.log_setup import configure
-from daemon.service import Notifier
 from domain.clock import SystemClock
 from domain.errors import ConfigError
 from modelserver.server import ModelServer

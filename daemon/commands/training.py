@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from daemon.bar_feed import BAR_DIRECTORY
+from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
 from daemon.command_line import Options
 from daemon.commands.arguments import session_date
 from daemon.commands.model_config import config_or_defaults
 from daemon.commands.output import console, print_json
 from daemon.config import Config, state_directory
-from daemon.training_data import Panel, recorded_panel, stored_panel
+from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.errors import BadArgument, ConfigError
 from forecasts.comparison import verdict
 from forecasts.features import FeatureSet

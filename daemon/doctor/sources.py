@@ -8,8 +8,8 @@ from pathlib import Path
 
 from daemon.config import Config
 from daemon.doctor.finding import Finding, failed, ok
-from daemon.earnings_feed import open_earnings
-from daemon.scoring import finbert_of
+from daemon.sources.earnings_feed import open_earnings
+from daemon.sources.scoring import finbert_of
 from domain.clock import SystemClock
 from domain.errors import DataError
 from marketdata.event_files import FileEvents

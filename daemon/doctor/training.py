@@ -3,9 +3,9 @@
 import importlib.util
 from collections.abc import Iterator
 
-from daemon.bar_feed import BAR_DIRECTORY
 from daemon.config import Config, state_directory
 from daemon.doctor.finding import Finding, ok, warning
+from daemon.sources.bar_feed import BAR_DIRECTORY
 from marketdata.store import BarStore
 
 

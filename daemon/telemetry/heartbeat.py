@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from daemon.service import Notifier
+from daemon.health.service import Notifier
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.vitals import Vitals
 from domain.errors import StateError

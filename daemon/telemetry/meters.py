@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from brokers.base import Broker, TradeStream
-from daemon.broker_calls import BrokerCalls
+from daemon.health.broker_calls import BrokerCalls
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock

@@ -14,8 +14,8 @@ import structlog
 from brokers.base import Broker, TradeStream
 from daemon.config import Config, state_directory
 from daemon.credentials import HTTP_TOKEN, MQTT_PASSWORD, MQTT_USER, Credentials
-from daemon.error_watch import ErrorWatch
-from daemon.service import Notifier
+from daemon.health.error_watch import ErrorWatch
+from daemon.health.service import Notifier
 from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.vitals import Vitals

@@ -10,10 +10,10 @@ import pytest
 
 from daemon.config import Schedule
 from daemon.schedule import DueRun, RunKind, day_plan
-from daemon.stops import Stops
+from daemon.session.stops import Stops
+from daemon.session.trading_day import TradingDay
+from daemon.session.watch import Watch
 from daemon.telemetry.hub import URGENT
-from daemon.trading_day import TradingDay
-from daemon.watch import Watch
 from domain.clock import sleep_until
 from domain.errors import BrokerUnavailable, RunSkipped
 from domain.market import Session
@@ -228,7 +228,7 @@ async def test_f01_a_clock_that_jumped_two_hours_halts(tmp_path: Path) -> None:
 
 @virtual
 async def test_the_clock_of_a_replay_is_nobodys_and_is_not_compared(tmp_path: Path) -> None:
-    from daemon.market_check import MarketCheck
+    from daemon.session.market_check import MarketCheck
 
     days = Days(tmp_path, start=at("2022-12-14T11:00:00"))
     days.exchange.skew = dt.timedelta(minutes=5)

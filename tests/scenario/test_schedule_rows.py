@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.after_close.nightly import NightJob
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon
-from daemon.nightly import NightJob
 from daemon.schedule import DueRun, RunKind, day_plan, night_plan, scheduler_alarm
 from domain.clock import SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped, first_cause

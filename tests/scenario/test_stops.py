@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.monitor import Judged
-from daemon.stops import Stops
+from daemon.session.monitor import Judged
+from daemon.session.stops import Stops
 from domain.ids import BrokerOrderId, Symbol
 from domain.market import Bar, Session
 from domain.orders import BrokerOrder, OrderState, Side

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from daemon.app import run_daemon
-from daemon.bar_feed import open_bar_feed
 from daemon.config import Config
 from daemon.lifecycle import Ending
-from daemon.market_feed import open_board
+from daemon.sources.bar_feed import open_bar_feed
+from daemon.sources.market_feed import open_board
 from domain.clock import LoopClock, sleep_until
 from domain.errors import ProviderRefused
 from domain.ids import Symbol

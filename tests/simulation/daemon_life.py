@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from daemon.after_close.report_dates import next_session
+from daemon.after_close.reporting import read_report
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
-from daemon.monitor import Monitor
-from daemon.report_dates import next_session
-from daemon.reporting import read_report
-from daemon.stops import Stops
-from daemon.trading_day import Trade
-from daemon.watch import Watch
+from daemon.session.monitor import Monitor
+from daemon.session.stops import Stops
+from daemon.session.trading_day import Trade
+from daemon.session.watch import Watch
 from domain.errors import StateError
 from domain.market import Session
 from execution.cycle import CycleSettings, TradingCycle

@@ -117,7 +117,7 @@ BUGS = (
     _bug(
         "loss-never-halts",
         (
-            "daemon/monitor.py",
+            "daemon/session/monitor.py",
             "        if assessment.should_engage_latch:\n",
             "        if False:\n",
         ),
@@ -399,7 +399,7 @@ BUGS = (
     _bug(
         "high-water-mark-resets-on-restart",
         (
-            "daemon/monitor.py",
+            "daemon/session/monitor.py",
             "        self._last = (account, now)\n",
             "        if self._last is None:\n"
             '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
@@ -450,7 +450,7 @@ BUGS = (
     _bug(
         "cut-off-cancels-nothing",
         (
-            "daemon/trading_day.py",
+            "daemon/session/trading_day.py",
             "            if record.request.leg == ENTRY and not record.is_external\n",
             "            if record.request.leg == ENTRY and record.is_external\n",
         ),

@@ -4,7 +4,7 @@ import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
-from daemon.monitor import Judged, Monitor
+from daemon.session.monitor import Judged, Monitor
 from domain.market import Session
 from domain.trading_state import TradingState
 from risk.settings import RiskLimits

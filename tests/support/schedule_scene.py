@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from daemon.after_close.nightly import NightJob
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
-from daemon.market_check import MarketCheck
-from daemon.monitor import Monitor
-from daemon.nightly import NightJob
 from daemon.schedule import DueRun, RunKind, clock_alarm
-from daemon.trading_day import Trade
-from daemon.watch import Watch
+from daemon.session.market_check import MarketCheck
+from daemon.session.monitor import Monitor
+from daemon.session.trading_day import Trade
+from daemon.session.watch import Watch
 from domain.account import MarketClock
 from domain.clock import LoopClock, sleep_until
 from domain.market import Session

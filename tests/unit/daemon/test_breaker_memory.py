@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from brokers.base import Broker
-from daemon.breaker_memory import RememberedBreaker, RememberingBroker
-from daemon.broker_calls import BrokerCalls
+from daemon.health.broker_calls import BrokerCalls
+from daemon.sources.breaker_memory import RememberedBreaker, RememberingBroker
 from domain.clock import ManualClock
 from domain.errors import ProviderUnavailable
 from state.breakers import Breakers

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.current_model import CurrentModel
+from daemon.sources.current_model import CurrentModel
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.local import LocalForecaster

@@ -14,7 +14,7 @@ from daemon.config import Config, ForecastsConfig, StateConfig, Universe
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
 from daemon.doctor.remote import remote_findings
-from daemon.market_check import differing_dates
+from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect

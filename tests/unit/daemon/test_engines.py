@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import Config, load
-from daemon.engines import Engines, open_engines
+from daemon.sources.engines import Engines, open_engines
 from domain.clock import LoopClock
 from domain.errors import ConfigError
 from marketdata.csv_files import FileBars
@@ -209,7 +209,7 @@ async def test_rates_of_the_configuration_are_those_that_are_reserved(
 
 def test_the_default_imports_no_vendor() -> None:
     heavy = {"alpaca", "yfinance", "sentiment.cloudflare", "sentiment.rss", "marketdata.yahoo"}
-    code = f"import sys, daemon.engines; sys.exit(bool({heavy!r} & set(sys.modules)))"
+    code = f"import sys, daemon.sources.engines; sys.exit(bool({heavy!r} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, timeout=60)
 

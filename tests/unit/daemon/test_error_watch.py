@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.config import HealthConfig
-from daemon.error_watch import ErrorWatch
+from daemon.health.error_watch import ErrorWatch
 from daemon.telemetry.hub import Notice
 from daemon.telemetry.vitals import Vitals
 from domain.errors import BrokerUnavailable, OrderRejected

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.config import Config, load
 from daemon.doctor.remote import remote_findings
-from daemon.forecasting import forecast_engine
+from daemon.sources.forecasting import forecast_engine
 from domain.clock import LoopClock, SystemClock
 from domain.errors import ConfigError
 from state.store import Store

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.neuron_ledger import FREE_NEURONS, WORKERS_AI, NeuronLedger
+from daemon.sources.neuron_ledger import FREE_NEURONS, WORKERS_AI, NeuronLedger
 from domain.clock import ManualClock
 from state.costs import Costs
 from state.facts import Facts

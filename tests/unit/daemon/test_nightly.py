@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.after_close.nightly import Nightly, backup_folder
 from daemon.config import RetentionConfig, Schedule
-from daemon.nightly import Nightly, backup_folder
 from daemon.schedule import DueRun, RunKind, night_plan
 from domain.clock import UTC, ManualClock
 from domain.errors import StateError, StorageError

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from daemon.budget import ForecastBudget
 from daemon.config import AlertsConfig, CostsConfig, ScalingConfig, Schedule, load
-from daemon.scaling import GpuScaler, ScalerParts, forecast_volatility, gpu_scaling
+from daemon.sources.budget import ForecastBudget
+from daemon.sources.scaling import GpuScaler, ScalerParts, forecast_volatility, gpu_scaling
 from daemon.telemetry.dead_man import DeadMansSwitch
 from daemon.telemetry.delivery import ReportDelivery, summary
 from daemon.telemetry.vitals import Vitals

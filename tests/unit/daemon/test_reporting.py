@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from daemon.report_dates import ending_with, next_session, yardsticks_of
-from daemon.reporting import Reporter
+from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
+from daemon.after_close.reporting import Reporter
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from daemon.after_close.retraining import Retraining
 from daemon.config import Config, RetrainingConfig, load
-from daemon.retraining import Retraining
 from daemon.schedule import DueRun, RunKind
 from domain.clock import ManualClock
 from domain.errors import ProviderUnavailable, RunSkipped

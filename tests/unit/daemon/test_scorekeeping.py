@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.after_close.scorekeeping import Scorekeeper, scored_first
+from daemon.after_close.track_keeping import TrackKeeper
 from daemon.config import TrackingConfig
-from daemon.scorekeeping import Scorekeeper, scored_first
-from daemon.track_keeping import TrackKeeper
 from domain.clock import ManualClock
 from domain.errors import ProviderUnavailable, StorageError
 from domain.forecasts import Forecast, ForecastSource

@@ -20,8 +20,8 @@ import pytest
 
 from daemon.archive import archive_books
 from daemon.config import load
+from daemon.health.service import Notifier
 from daemon.reload import tightened
-from daemon.service import Notifier
 from daemon.telemetry.hub import Hub, Notice
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock

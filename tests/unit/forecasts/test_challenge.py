@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.training_data import recorded_panel
+from daemon.after_close.training_data import recorded_panel
 from domain.errors import DataError, StateError
 from forecasts.features import BarColumns, columns_of
 from forecasts.model_store import ModelStore, StoredModel, publish

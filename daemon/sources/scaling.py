@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from daemon.budget import GPU, ForecastBudget
 from daemon.config import Config, ScalingConfig, Schedule, state_directory
 from daemon.credentials import SCALE_TOKEN, Credentials
 from daemon.schedule import day_plan
+from daemon.sources.budget import GPU, ForecastBudget
 from domain.clock import Clock
 from domain.errors import ConfigError, StateError
 from domain.market import Session

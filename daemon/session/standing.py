@@ -1,6 +1,6 @@
 """Where the account stands when the gate is asked."""
 
-from daemon.monitor import Judged
+from daemon.session.monitor import Judged
 from domain.errors import ProviderUnavailable
 from domain.market import Session
 from execution.context import Standing

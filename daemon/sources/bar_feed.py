@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from daemon.config import Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
-from daemon.earnings_feed import open_earnings
+from daemon.sources.earnings_feed import open_earnings
 from domain.clock import Clock
 from domain.ids import Symbol
 from domain.secrets import Secret

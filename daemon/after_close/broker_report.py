@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Sequence
 
 from brokers.base import Broker
+from daemon.after_close.report_dates import next_session
 from daemon.config import Config
 from daemon.connection import connect
-from daemon.report_dates import next_session
 from domain.account import Account, Position
 from domain.errors import BadArgument
 from domain.market import Session

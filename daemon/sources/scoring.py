@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from daemon.breaker_memory import RememberedBreaker
 from daemon.config import Config, FinBertConfig
 from daemon.credentials import CLOUDFLARE_TOKEN, Credentials
-from daemon.neuron_ledger import NeuronLedger
+from daemon.sources.breaker_memory import RememberedBreaker
+from daemon.sources.neuron_ledger import NeuronLedger
 from domain.clock import Clock
 from domain.ids import Symbol
 from domain.market import NewsItem

@@ -4,8 +4,8 @@ import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator
 
-from daemon.bar_feed import data_keys
 from daemon.config import Config
+from daemon.sources.bar_feed import data_keys
 from domain.clock import Clock
 from domain.ids import Symbol
 from sentiment.base import NewsSource

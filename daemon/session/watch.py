@@ -4,9 +4,9 @@ import datetime as dt
 
 import structlog
 
-from daemon.market_check import MarketCheck
-from daemon.monitor import Monitor
-from daemon.stops import Stops
+from daemon.session.market_check import MarketCheck
+from daemon.session.monitor import Monitor
+from daemon.session.stops import Stops
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock, sleep_until
 from domain.errors import AuthRefused, ProviderUnavailable

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from daemon.market_check import MarketCheck
-from daemon.monitor import Monitor
-from daemon.nightly import NightJob
+from daemon.after_close.nightly import NightJob
 from daemon.schedule import DueRun, RunKind
-from daemon.standing import standing_of
+from daemon.session.market_check import MarketCheck
+from daemon.session.monitor import Monitor
+from daemon.session.standing import standing_of
 from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import RunSkipped

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from daemon.report_dates import ending_with, next_session, yardsticks_of
+from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
 from domain.clock import Clock
 from domain.errors import DataError
 from domain.market import Session

@@ -1,6 +1,6 @@
 """The process that trains a candidate: a request on standard input, the outcome on standard output.
 
-It is started by ``daemon.retraining`` and holds torch, which the daemon never does.
+It is started by ``daemon.after_close.retraining`` and holds torch, which the daemon never does.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from daemon.training_data import Panel, recorded_panel, stored_panel
+from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
 from domain.errors import ConfigError, OpenbellError, StateError
 from forecasts.model_store import SHIPPED, ModelStore
 

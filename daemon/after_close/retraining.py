@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.bar_feed import BAR_DIRECTORY
+from daemon.after_close.nightly import NightJob
+from daemon.after_close.retraining_child import Request
 from daemon.config import Config, state_directory
-from daemon.nightly import NightJob
-from daemon.retraining_child import Request
 from daemon.schedule import DueRun, RunKind
+from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
 from transport.replay_loop import ReplayLoop
@@ -53,7 +53,7 @@ class Retraining:
         is_stopping: Callable[[], bool],
         recipe: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
-        child: Sequence[str] = ("-m", "daemon.retraining_child"),
+        child: Sequence[str] = ("-m", "daemon.after_close.retraining_child"),
     ) -> None:
         self._config = config
         self._command = (sys.executable, *child)
@@ -175,7 +175,7 @@ def _environment() -> dict[str, str]:
     # No secret of the daemon reaches the process; one thread leaves it the other cores.
     keep = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     return {**keep, **threads, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import TypeVar
 
 from brokers.base import Broker
-from daemon.broker_calls import BrokerCalls
 from daemon.config import HealthConfig
-from daemon.self_check import BROKER, look_at_ourselves
+from daemon.health.broker_calls import BrokerCalls
+from daemon.health.self_check import BROKER, look_at_ourselves
 from daemon.telemetry.hub import Notice
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock

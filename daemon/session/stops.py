@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import structlog
 
-from daemon.monitor import Judged
-from daemon.standing import standing_of
-from daemon.stop_tracks import StopTracks
+from daemon.session.monitor import Judged
+from daemon.session.standing import standing_of
+from daemon.session.stop_tracks import StopTracks
 from domain.account import Account, Asset, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable

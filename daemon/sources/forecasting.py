@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import structlog
 
-from daemon.breaker_memory import RememberedBreaker
-from daemon.budget import ForecastBudget
+from daemon.after_close.track_keeping import TrackKeeper
 from daemon.config import Config, state_directory
 from daemon.credentials import FORECAST_TOKEN, Credentials
-from daemon.current_model import CurrentModel
-from daemon.track_keeping import TrackKeeper
+from daemon.sources.breaker_memory import RememberedBreaker
+from daemon.sources.budget import ForecastBudget
+from daemon.sources.current_model import CurrentModel
 from domain.clock import Clock
 from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol

@@ -6,12 +6,12 @@ import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from daemon.bar_feed import BarFeed, open_bar_feed
 from daemon.config import Config
 from daemon.credentials import Credentials
-from daemon.market_feed import open_board
-from daemon.news_feed import open_news
-from daemon.scoring import open_scorer
+from daemon.sources.bar_feed import BarFeed, open_bar_feed
+from daemon.sources.market_feed import open_board
+from daemon.sources.news_feed import open_news
+from daemon.sources.scoring import open_scorer
 from domain.clock import Clock
 from domain.ids import Symbol
 from domain.market import HeadlineRecord, NewsItem

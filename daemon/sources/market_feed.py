@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from daemon.bar_feed import alpaca_bars, data_keys
 from daemon.config import Config
+from daemon.sources.bar_feed import alpaca_bars, data_keys
 from domain.clock import Clock
 from domain.ids import Symbol
 from marketdata.base import SessionCalendar

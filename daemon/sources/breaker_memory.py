@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from brokers.base import Broker
-from daemon.broker_calls import BrokerCalls
+from daemon.health.broker_calls import BrokerCalls
 from domain.clock import Clock
 from domain.errors import StateError
 from state.breakers import BreakerRecord, Breakers

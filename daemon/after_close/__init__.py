@@ -1,0 +1,1 @@
+"""After the close: scores, reports, backup, retention, retraining."""

@@ -1,0 +1,1 @@
+"""What the configuration names, opened: bars, news, sentiment, forecasts."""
