@@ -53,7 +53,9 @@ async def open_books(
         trading_state=RiskState(store).trading_state,
         settings=OrderSettings(is_long_only=not config.risk.allow_short),
         errors=ErrorWindow(config.risk.order_errors),
-        over_limit=HoldingLimits(config.risk, curve=EquityCurve(store), ledger=ledger).over,
+        over_limit=HoldingLimits(
+            config.risk, curve=EquityCurve(store), ledger=ledger, equity=account.equity
+        ).over,
         alert=telling.hub.alert if telling else _alert,
     )
 

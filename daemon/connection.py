@@ -163,7 +163,7 @@ async def _connected(
         level="warning",
         form="console",
         clock=clock,
-        secrets=[credentials.require(name).reveal() for name in (BROKER_KEY_ID, BROKER_SECRET_KEY)],
+        secrets=credentials.known(),
     )
     # What a person stops with must not be stopped by the rules of what it stops.
     egress = None if is_urgent else egress_of(config, clock)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from domain.ids import Symbol
 from domain.money import ZERO, text
+from risk.context import is_known
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.ledger import Ledger
@@ -12,12 +13,24 @@ _HUNDRED = Decimal(100)
 
 
 class HoldingLimits:
-    """The limits of one symbol and of all, on what is held; orders are the gate's matter."""
+    """The limits of one symbol and of all, on what is held; orders are the gate's matter.
 
-    def __init__(self, limits: RiskLimits, *, curve: EquityCurve, ledger: Ledger) -> None:
+    ``equity`` is what the account showed when its books were opened, in USD: it counts
+    until the curve has a figure of its own.
+    """
+
+    def __init__(
+        self,
+        limits: RiskLimits,
+        *,
+        curve: EquityCurve,
+        ledger: Ledger,
+        equity: Decimal | None = None,
+    ) -> None:
         self._limits = limits
         self._curve = curve
         self._ledger = ledger
+        self._opening_equity = equity
 
     def over(self, symbol: Symbol, price: Decimal | None = None) -> str:
         """Return which limit the holding breaks, in words; empty when none.
@@ -29,8 +42,8 @@ class HoldingLimits:
         held = self._ledger.positions()
         if symbol not in held:
             return ""
-        equity = self._curve.last()
-        if equity is None or not equity > 0:
+        equity = self._curve.last() or self._opening_equity
+        if equity is None or not is_known(equity):
             return "the account's equity is unknown"
         values = {name: abs(one.total_cost) for name, one in held.items()}
         if price is not None:
