@@ -120,8 +120,7 @@ def state_allows(truth: Truth, db: sqlite3.Connection, request: OrderRequest) ->
     lock = db.execute(
         "SELECT reason FROM symbol_locks WHERE symbol = ?", (request.symbol,)
     ).fetchone()
-    held = truth.positions.get(request.symbol, _ZERO)
-    is_exit = request.side is Side.SELL and request.quantity <= held
+    is_exit = closes_only(truth, request)
     if lock is not None and not is_exit:
         return [("I04", f"{request.client_order_id} raised exposure in a locked symbol")]
     if state == "HALTED" or (state == "REDUCING" and not is_exit):
@@ -403,9 +402,16 @@ def flows_named(truth: Truth, db: sqlite3.Connection) -> Violations:
     return [("I09", f"flows of {ours} are named, {theirs} happened")]
 
 
-def paused(directory: Path, request: OrderRequest) -> Violations:
+def closes_only(truth: Truth, request: OrderRequest) -> bool:
+    """Tell whether an order can only close what the broker holds: shares, or an oversold rest."""
+    held = truth.positions.get(request.symbol, _ZERO)
+    return held * request.side.sign < 0 and request.quantity <= abs(held)
+
+
+def paused(directory: Path, truth: Truth, request: OrderRequest) -> Violations:
     """I09: no entry leaves while a person has paused entries."""
-    if request.side is Side.SELL or not (directory / "PAUSE").exists():
+    is_exit = request.side is Side.SELL or closes_only(truth, request)
+    if is_exit or not (directory / "PAUSE").exists():
         return []
     return [("I09", f"{request.client_order_id} left while entries are paused")]
 

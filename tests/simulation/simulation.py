@@ -230,7 +230,7 @@ class Simulation:
             self.blame(checkers.latch_allows(self.machine.directory, db, request))
             self.blame(checkers.state_allows(truth, db, request))
             if self.loop.moment - self._paused_at > 300:
-                self.blame(checkers.paused(self.machine.directory, request))
+                self.blame(checkers.paused(self.machine.directory, truth, request))
             self.blame(checkers.within_limits(truth, db, request, self.machine.limits))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
         self.blame(checkers.sane_order(truth, request, self.machine.limits))
