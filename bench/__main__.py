@@ -11,6 +11,8 @@ import pkgutil
 import sys
 from collections.abc import Callable
 
+import structlog
+
 import bench
 from bench.table import Row, render
 
@@ -24,6 +26,8 @@ def main() -> int:
     chosen = parser.parse_args().name or names
     if unknown := sorted(set(chosen) - set(names)):
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(names)}")
+    # What is measured logs; the table is to be all that is on stdout.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     rows: list[Row] = []
     failed = False
     for name in chosen:

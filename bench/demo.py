@@ -6,7 +6,6 @@ The phases are told apart by the daemon's own log lines, stamped as they arrive.
 import asyncio
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ PHASES = (
 def measure() -> list[Row]:
     """Live one day as the demo does, without its screen."""
     with tempfile.TemporaryDirectory() as folder:
-        marks, idle_kib = asyncio.run(_live(Path(folder)))
+        marks, peak_kib, idle_kib = asyncio.run(_live(Path(folder)))
     total = marks[-1][1]
     rows = [Row(name="demo day, wall time", ours=total, unit="s", command=COMMAND)]
     before = 0.0
@@ -38,13 +37,12 @@ def measure() -> list[Row]:
         share = 100 * (at - before) / total
         rows.append(Row(name=f"  share: {name}", ours=share, unit="%", command=COMMAND))
         before = at
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    rows.append(Row(name="demo day, peak memory", ours=peak / KIBI, unit="MB", command=COMMAND))
+    rows.append(Row(name="demo day, peak memory", ours=peak_kib / KIBI, unit="MB", command=COMMAND))
     rows.append(Row(name="idle daemon, memory", ours=idle_kib / KIBI, unit="MB", command=COMMAND))
     return rows
 
 
-async def _live(folder: Path) -> tuple[list[tuple[str, float]], int]:
+async def _live(folder: Path) -> tuple[list[tuple[str, float]], int, int]:
     environment = {
         **os.environ,
         "OPENBELL__STATE__DIRECTORY": str(folder / "var"),
@@ -69,7 +67,7 @@ async def _live(folder: Path) -> tuple[list[tuple[str, float]], int]:
                 marks.append((PHASES[len(marks)][0], elapsed))
             if event.get("event") == "daemon.waiting":
                 break
-        return marks, _resident_kib(process.pid)
+        return marks, _kib(process.pid, "VmHWM"), _kib(process.pid, "VmRSS")
     finally:
         process.kill()
         await process.wait()
@@ -87,7 +85,7 @@ def _ends(phase: tuple[str, str, str], event: Mapping[str, object]) -> bool:
     return event.get("event") == name and (not kind or event.get("kind") == kind)
 
 
-def _resident_kib(pid: int) -> int:
+def _kib(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    line = next(line for line in status.splitlines() if line.startswith(name))
     return int(line.split()[1])
