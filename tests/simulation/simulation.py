@@ -746,7 +746,7 @@ class Simulation:
                 # What lasts hours ends when everything is made well again.
                 await asyncio.wait_for(self._calm.wait(), pause)
             if self._calm.is_set():
-                await asyncio.sleep(1 if pause < _SICK else pause)
+                await asyncio.sleep(pause if pause == _SICK else 1)
 
     def _bury(self, task: asyncio.Task[None], process: Process) -> float:
         """Find out why a life ended; return how long until the next."""
