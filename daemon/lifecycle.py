@@ -31,6 +31,7 @@ from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
+_ENDED_WITHIN = "the process ended during this run"
 _DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
 
@@ -173,7 +174,7 @@ class Daemon:
         today = self._next_session().date
         for run in self._life.runs.unfinished():
             if run.session_date != today:
-                self._finish(run.run_id, RunState.FAILED, "the process ended during this run")
+                self._finish(run.run_id, RunState.FAILED, _ENDED_WITHIN)
 
     def _next_session(self) -> Session:
         """The session that is running or comes next, until its last run is done."""
@@ -240,9 +241,15 @@ class Daemon:
     async def _do(self, due: DueRun) -> None:
         life, date = self._life, due.session.date
         now = life.trade.clock.now()
-        run_id = life.runs.begin(date, due.kind.value, now) or self._cut_off(due)
+        run_id = life.runs.begin(date, due.kind.value, now)
         if run_id is None:
-            return
+            run_id = self._cut_off(due)
+            if run_id is None:
+                return
+            if now > due.latest:
+                # It may have sent orders: that is more than a run that never began.
+                self._fail(due, run_id, _ENDED_WITHIN)
+                return
         life.trade.facts.put(session_phase=due.kind.value)
         with life.timed_run(due.kind.value) as ended:
             ended.append((await self._outcome(due, run_id, now)).value)
@@ -260,12 +267,15 @@ class Daemon:
         except RunSkipped as exc:
             return self._skip(due, run_id, str(exc))
         except OpenbellError as exc:
-            # One run fails, is written down and told; the day goes on.
-            self._life.trade.desk.note("run.failed", f"{due.kind.value}: {exc}")
-            self._finish(run_id, RunState.FAILED, str(exc), kind=due.kind.value)
-            return RunState.FAILED
+            return self._fail(due, run_id, str(exc))
         self._finish(run_id, RunState.DONE, reason, kind=due.kind.value)
         return RunState.DONE
+
+    def _fail(self, due: DueRun, run_id: str, reason: str) -> RunState:
+        """One run fails, is written down and told; the day goes on."""
+        self._life.trade.desk.note("run.failed", f"{due.kind.value}: {reason}")
+        self._finish(run_id, RunState.FAILED, reason, kind=due.kind.value)
+        return RunState.FAILED
 
     def _skip(self, due: DueRun, run_id: str, reason: str) -> RunState:
         self._life.trade.desk.note("run.missed", f"{due.session.date} {due.kind.value}: {reason}")

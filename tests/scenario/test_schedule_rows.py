@@ -237,6 +237,22 @@ async def test_f09_a_run_that_lasts_beyond_the_cutoff_leaves_nothing_to_send(
 
 
 @virtual
+async def test_f08_a_run_cut_off_by_a_crash_that_can_no_longer_end_has_failed(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 116: it was called missed, although it had sent orders.
+    days = Days(tmp_path, start=at("2022-12-14T12:00:00"))
+    days.runs.begin(dt.date(2022, 12, 14), "submit", at("2022-12-14T09:20:00"))
+
+    await days.live(until=at("2022-12-14T13:00:00"))
+
+    assert days.states()["2022-12-14-submit"] == "FAILED"
+    assert days.states()["2022-12-14-premarket"] == "SKIPPED"
+    assert "2022-12-14-submit" not in {run_id for run_id, _ in days.done}
+    assert "run.failed" in days.incidents()
+
+
+@virtual
 async def test_f10_two_that_want_the_same_run_get_it_once(tmp_path: Path) -> None:
     days = Days(tmp_path, start=at("2022-12-14T07:00:00"))
     date = dt.date(2022, 12, 14)
