@@ -528,6 +528,17 @@ def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: An
     return found
 
 
+def taken_is_taken(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I16: no order that the broker took is one that never got there, by our journal."""
+    states = {row["client_order_id"]: row["state"] for row in db.execute("SELECT * FROM orders")}
+    return [
+        ("I16", f"{order.client_id} is {order.status} at the broker and {ours} here")
+        for order in truth.orders.values()
+        if (ours := states.get(order.client_id)) in {"denied", "skipped", "rejected"}
+        and order.status != "rejected"
+    ]
+
+
 def settled(db: sqlite3.Connection) -> Violations:
     """I16: no order is in doubt, and the trading state is one of the known ones."""
     found = [

@@ -318,6 +318,7 @@ class Simulation:
             self.blame(checkers.same_holdings(self.truth, db))
             self.blame(checkers.same_cash(self.truth, db))
             self.blame(checkers.settled(db))
+            self.blame(checkers.taken_is_taken(self.truth, db))
             self.blame(checkers.no_lock_left(self.truth, db))
             self.blame(checkers.flows_named(self.truth, db))
         self.blame(checkers.entries_ended(self.truth))
