@@ -46,7 +46,7 @@ def restore(
     """Put a backup in the place of the database, with the latch engaged.
 
     Raises:
-        BadArgument: there is no backup.
+        BadArgument: there is no such backup.
         StateError: it does not verify, or a daemon is running.
         StorageError: the disk refused.
     """
@@ -58,6 +58,8 @@ def restore(
         used = directory / DATABASE
     else:
         used = path or _newest(directory)
+        if not used.is_file():
+            raise BadArgument(f"{used} is no file; backups are in {backup_folder(directory)}")
         put_back(used, directory, clock=clock, reason=reason)
     if options.json:
         print_json({"database": str(used), "kill": {"engaged": True, "reason": reason}})

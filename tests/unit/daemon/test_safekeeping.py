@@ -91,6 +91,13 @@ def test_without_any_backup_restore_says_so(home: Path, openbell: Openbell) -> N
     assert "holds no backup" in done.stderr
 
 
+def test_a_backup_that_is_not_there_is_named(home: Path, openbell: Openbell) -> None:
+    done = openbell(home, "restore", "nothing.db", "--reason", "drill")
+
+    assert done.returncode == 64
+    assert "nothing.db is no file; backups are in" in done.stderr
+
+
 def test_without_a_database_backup_says_so(tmp_path: Path, openbell: Openbell) -> None:
     done = openbell(tmp_path, "backup")
 
