@@ -30,13 +30,13 @@ def scores(options: Options) -> None:
         return
     out = console()
     out.print(f"{found['locked']:,} forecasts locked, {found['matured']:,} matured.")
-    if not found["matured"]:
+    if found["standings"]:
+        print_pairs([(one["source"], _standing(one)) for one in found["standings"]])
+    groups = {grouping: lines for grouping, lines in found["groups"].items() if lines}
+    if not groups:
         out.print("The first are scored at the end of the session on which they mature.")
         return
-    print_pairs([(one["source"], _standing(one)) for one in found["standings"]])
-    for grouping, lines in found["groups"].items():
-        if not lines:
-            continue
+    for grouping, lines in groups.items():
         out.print()
         print_table("", {"name": f"by {grouping}", **_COLUMNS}, [*map(_line, lines)], empty="")
     from reports.track_record import write_page
