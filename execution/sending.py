@@ -118,7 +118,7 @@ class Sender:
         self._desk.operated(text)
 
     def _accepted(self, request: OrderRequest, order: BrokerOrder) -> None:
-        wrong = mismatches(request, order)
+        wrong = mismatches(request, order) or self._belongs_to_another(request, order)
         if not wrong:
             self._books.merge_order(order)
             self._desk.operated()
@@ -127,6 +127,13 @@ class Sender:
         self._desk.journal.mark_unknown(request.client_order_id, text)
         self._desk.note("broker.crossed_answer", text, request.symbol)
         self._desk.operated(text)
+
+    def _belongs_to_another(self, request: OrderRequest, order: BrokerOrder) -> tuple[str, ...]:
+        """One order of the broker stands for one intent: a mixture can agree in every field."""
+        known = self._desk.journal.of_broker(order.broker_order_id)
+        if known is None or known.client_order_id == request.client_order_id:
+            return ()
+        return (f"order {order.broker_order_id} of the broker is {known.client_order_id}",)
 
     def _skip(self, order_id: ClientOrderId, reason: str) -> None:
         with self._desk.store.transaction():

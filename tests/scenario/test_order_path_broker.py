@@ -297,6 +297,34 @@ async def test_a24_answer_for_another_order_is_unknown_and_named(tmp_path: Path)
 
 
 @virtual
+async def test_a24_an_answer_mixed_from_two_orders_alike_is_unknown_and_named(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 40207: every field fits but the broker's own id.
+    scene = Scene(tmp_path)
+    first, second = request(), request(revision=1)
+    await scene.send(first)
+    earlier = scene.broker.order(first.client_order_id)
+    scene.broker.finish(earlier, OrderState.REJECTED)
+    scene.merge_stream()
+    scene.broker.submit_faults.append(
+        answered(
+            lambda _: dataclasses.replace(
+                scene.broker.order(first.client_order_id), client_order_id=second.client_order_id
+            )
+        )
+    )
+
+    await scene.send(second)
+
+    assert scene.alert_kinds()["broker.crossed_answer"] == 1
+    record = scene.journal.get(second.client_order_id)
+    assert record is not None
+    assert record.state is OrderState.LIVE
+    assert record.broker_order_id != earlier.broker_order_id
+
+
+@virtual
 async def test_a27_list_that_cannot_be_read_whole_proves_nothing(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     wanted = request()
