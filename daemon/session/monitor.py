@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import structlog
 
@@ -53,6 +54,7 @@ class Monitor:
         self._doubt = doubt
         self._log = structlog.get_logger("monitor")
         self._last: tuple[Account, dt.datetime] | None = None
+        self._mark_then: Decimal | None = None
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
 
@@ -75,6 +77,9 @@ class Monitor:
             return
         except BrokerUnavailable as exc:
             self._log.warning("account.unread", reason=str(exc))
+            if self._risk_state.high_water_mark() != self._mark_then:
+                # Money moved since: the old equity beside the new mark would be a loss.
+                self._last = None
             return
         try:
             self._risk_state.record_equity(account.equity, now, session_date=session.date)
@@ -87,6 +92,7 @@ class Monitor:
             self._desk.halt("the broker blocked trading on this account")
         self._lock_problem = await self._lock.compare(account)
         self._last = (account, now)
+        self._mark_then = self._risk_state.high_water_mark()
 
     def _assess(self, session: Session, account: Account | None, at: dt.datetime) -> RiskAssessment:
         return assess(

@@ -8,6 +8,7 @@ import pytest
 from domain.errors import BrokerUnavailable
 from domain.trading_state import TradingState
 from risk.settings import RiskLimits
+from state.risk_state import RiskState
 from tests.support.account_scene import Watched
 from tests.support.virtual_time import virtual
 
@@ -49,6 +50,25 @@ async def test_k10_a_breach_that_happened_meanwhile_is_latched_at_the_first_figu
 
     assert scene.latch.read().reason.startswith("drawdown 6.00 % reached")
     assert scene.standing is TradingState.HALTED
+
+
+@virtual
+async def test_k10_a_deposit_booked_while_equity_cannot_be_read_is_no_loss(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seeds 40324 and 40340: the equity from before stood beside the mark
+    # from after, and a deposit of 7.5 % engaged the latch.
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    RiskState(scene.store).record_cash_flow(Decimal(7500), "deposit-1")
+    without_equity(scene, 1)
+
+    await scene.look()
+
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.REDUCING
+    await scene.look("107500")
+    assert scene.standing is TradingState.ACTIVE
 
 
 @virtual
