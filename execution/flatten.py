@@ -32,7 +32,7 @@ STRATEGY = "kill"
 LEG = "flatten"
 MOST_REVISIONS = 8
 _ABSENT_READS = 3
-_ABSENT_SECONDS = 30.0
+_ABSENT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
