@@ -147,10 +147,10 @@ def test_a_python_that_lives_in_a_home_is_let_through_too() -> None:
     unit = rendered(
         DAEMON_UNIT.read_text(),
         prefix=Path("/opt/openbell/.venv"),
-        base=Path("/root/.pyenv/versions/3.11.7"),
+        base=Path("/home/ann/.pyenv/versions/3.11.7"),
     )
 
-    assert "ProtectHome=tmpfs\nBindReadOnlyPaths=/root/.pyenv/versions/3.11.7\n" in unit
+    assert "ProtectHome=tmpfs\nBindReadOnlyPaths=/home/ann/.pyenv/versions/3.11.7\n" in unit
 
 
 @contextmanager

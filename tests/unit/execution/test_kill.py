@@ -4,7 +4,6 @@ import asyncio
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,42 +18,14 @@ from domain.errors import (
 )
 from domain.ids import Symbol
 from domain.orders import Side
-from execution.kill import KillReport, KillSettings, Proof, complete_pending_kill, kill
+from execution.kill import KillReport, Proof, complete_pending_kill
 from state.latch import KillAction, Latch, LatchState
 from tests.support.fake_broker import (
     Crash,
-    FakeBroker,
 )
+from tests.support.kill_scene import AAPL, make, strike, with_orders
 from tests.support.order_scene import failing
-from tests.support.virtual_time import loop_clock, run, virtual
-
-AAPL = Symbol("AAPL")
-
-
-def make(tmp_path: Path) -> SimpleNamespace:
-    clock = loop_clock()
-    latch = Latch(tmp_path)
-    latch.arm_new(clock.now())
-    return SimpleNamespace(clock=clock, latch=latch, broker=FakeBroker(clock), lines=[])
-
-
-async def strike(
-    scene: SimpleNamespace, *, flatten: bool = False, seconds: float = 60.0
-) -> KillReport:
-    return await kill(
-        scene.broker,
-        scene.latch,
-        flatten=flatten,
-        reason="test",
-        clock=scene.clock,
-        tell=scene.lines.append,
-        settings=KillSettings(deadline_seconds=seconds),
-    )
-
-
-def with_orders(scene: SimpleNamespace, count: int) -> None:
-    for number in range(count):
-        scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid=f"order-{number}")
+from tests.support.virtual_time import run, virtual
 
 
 @virtual

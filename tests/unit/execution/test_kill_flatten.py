@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,44 +17,16 @@ from domain.errors import (
 )
 from domain.ids import Symbol
 from domain.orders import OrderState, Side
-from execution.kill import KillReport, KillSettings, Proof, kill
-from state.latch import KillAction, Latch
+from execution.kill import Proof
+from state.latch import KillAction
 from tests.support.fake_broker import (
-    FakeBroker,
     delivered_late,
     lost_after,
     lost_before,
     refused,
 )
+from tests.support.kill_scene import AAPL, make, strike, with_orders
 from tests.support.virtual_time import OPENING, loop_clock, virtual
-
-AAPL = Symbol("AAPL")
-
-
-def make(tmp_path: Path) -> SimpleNamespace:
-    clock = loop_clock()
-    latch = Latch(tmp_path)
-    latch.arm_new(clock.now())
-    return SimpleNamespace(clock=clock, latch=latch, broker=FakeBroker(clock), lines=[])
-
-
-async def strike(
-    scene: SimpleNamespace, *, flatten: bool = False, seconds: float = 60.0
-) -> KillReport:
-    return await kill(
-        scene.broker,
-        scene.latch,
-        flatten=flatten,
-        reason="test",
-        clock=scene.clock,
-        tell=scene.lines.append,
-        settings=KillSettings(deadline_seconds=seconds),
-    )
-
-
-def with_orders(scene: SimpleNamespace, count: int) -> None:
-    for number in range(count):
-        scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid=f"order-{number}")
 
 
 @virtual

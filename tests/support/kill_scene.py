@@ -1,0 +1,39 @@
+"""A latch and a fake broker for a kill without a daemon."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from domain.ids import Symbol
+from domain.orders import Side
+from execution.kill import KillReport, KillSettings, kill
+from state.latch import Latch
+from tests.support.fake_broker import FakeBroker
+from tests.support.virtual_time import loop_clock
+
+AAPL = Symbol("AAPL")
+
+
+def make(tmp_path: Path) -> SimpleNamespace:
+    clock = loop_clock()
+    latch = Latch(tmp_path)
+    latch.arm_new(clock.now())
+    return SimpleNamespace(clock=clock, latch=latch, broker=FakeBroker(clock), lines=[])
+
+
+async def strike(
+    scene: SimpleNamespace, *, flatten: bool = False, seconds: float = 60.0
+) -> KillReport:
+    return await kill(
+        scene.broker,
+        scene.latch,
+        flatten=flatten,
+        reason="test",
+        clock=scene.clock,
+        tell=scene.lines.append,
+        settings=KillSettings(deadline_seconds=seconds),
+    )
+
+
+def with_orders(scene: SimpleNamespace, count: int) -> None:
+    for number in range(count):
+        scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid=f"order-{number}")
