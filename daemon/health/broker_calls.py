@@ -1,6 +1,7 @@
 """The broker port as one door: whoever counts or times its calls overrides a single method."""
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -13,15 +14,15 @@ from domain.orders import BrokerOrder, OrderRequest
 Result = TypeVar("Result")
 
 
-class BrokerCalls:
+class BrokerCalls(ABC):
     """A Broker that passes every call on through ``_call``."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
+    @abstractmethod
     async def _call(self, operation: str, call: Awaitable[Result]) -> Result:
         """Await one call; ``operation`` is its name."""
-        raise NotImplementedError(operation)
 
     async def account(self) -> Account:
         """Read balances and flags."""

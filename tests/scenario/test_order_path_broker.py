@@ -23,7 +23,7 @@ from tests.support.fake_broker import (
     lost_before,
     refused,
 )
-from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, request
+from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, hold, request
 from tests.support.virtual_time import OPENING, virtual
 
 
@@ -254,7 +254,7 @@ async def test_a16_unreadable_answer_to_an_accepted_order_is_read_up(tmp_path: P
 @virtual
 async def test_a18_one_empty_list_of_positions_is_not_believed(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    await _hold(scene, "AAPL", 10)
+    await hold(scene, "AAPL", 10)
     scene.broker.read_faults["positions"].append([])
 
     report = await scene.reconciler.run("periodic")
@@ -268,7 +268,7 @@ async def test_a18_empty_list_that_equity_contradicts_locks_all_holdings_to_no_o
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    await _hold(scene, "AAPL", 10)
+    await hold(scene, "AAPL", 10)
     scene.broker.read_faults["positions"].extend([[], []])
 
     report = await scene.reconciler.run("periodic")
@@ -365,13 +365,3 @@ async def test_duplicate_answer_after_a_resend_is_adopted(tmp_path: Path) -> Non
     report = await scene.send(wanted)
 
     assert report.states == {wanted.client_order_id: OrderState.LIVE}
-
-
-async def _hold(scene: Scene, symbol: str, quantity: int) -> None:
-    """Buy a position, booked on both sides."""
-    wanted = request(symbol, quantity=quantity, leg="opening")
-    await scene.send(wanted)
-    scene.broker.fill(scene.broker.order(wanted.client_order_id), quantity)
-    scene.merge_stream()
-    await scene.reconciler.run("test")
-    assert scene.ledger.locks() == {}

@@ -10,19 +10,13 @@ import pytest
 
 from domain.account import Activity, ActivityKind
 from domain.ids import ExecutionId, Symbol
-from domain.orders import BrokerOrder, OrderRequest, OrderState, Side, TradeUpdate
+from domain.orders import OrderState, Side, TradeUpdate
 from execution.desk import OrderSettings
 from tests.support.fake_broker import lost_after
-from tests.support.order_scene import Scene, request
+from tests.support.order_scene import Scene, live_order, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
-
-
-async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
-    wanted = request(quantity=quantity)
-    await scene.send(wanted)
-    return wanted, scene.broker.order(wanted.client_order_id)
 
 
 @virtual

@@ -10,7 +10,7 @@ from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
 from tests.support.fake_broker import lost_after, refused
-from tests.support.order_scene import Scene, request
+from tests.support.order_scene import Scene, hold, request
 from tests.support.virtual_time import virtual
 
 
@@ -28,7 +28,7 @@ async def test_guard_reads_the_trading_state_at_the_write(
     tmp_path: Path, state: TradingState, side: Side, expected: OrderState
 ) -> None:
     scene = Scene(tmp_path)
-    await _hold(scene, "AAPL", 10)
+    await hold(scene, "AAPL", 10)
     scene.state = state
     wanted = request("AAPL", side, 10, leg="exit" if side is Side.SELL else "entry")
 
@@ -42,7 +42,7 @@ async def test_an_exit_that_waited_leaves_only_while_it_still_closes_what_is_hel
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    await _hold(scene, "AAPL", 10)
+    await hold(scene, "AAPL", 10)
     wanted = request("AAPL", Side.SELL, 10, leg="exit")
     scene.broker.submit_faults.append(refused(RateLimited("wait", retry_after_seconds=5)))
     sending = asyncio.create_task(scene.send(wanted))
@@ -61,7 +61,7 @@ async def test_guard_lets_a_locked_symbol_only_be_exited_and_never_through_zero(
     tmp_path: Path,
 ) -> None:
     scene = Scene(tmp_path)
-    await _hold(scene, "AAPL", 10)
+    await hold(scene, "AAPL", 10)
     scene.ledger.lock(request().symbol, "test")
     entry, too_much = request(), request("AAPL", Side.SELL, 11, leg="exit")
     half, rest = (request("AAPL", Side.SELL, n, leg="exit", revision=n) for n in (6, 5))
@@ -139,13 +139,3 @@ async def test_k07_missing_latch_file_stops_every_write(tmp_path: Path) -> None:
 
 def _one_at_a_time() -> OrderSettings:
     return OrderSettings(sends_at_once=1)
-
-
-async def _hold(scene: Scene, symbol: str, quantity: int) -> None:
-    """Buy a position, booked on both sides."""
-    wanted = request(symbol, quantity=quantity, leg="opening")
-    await scene.send(wanted)
-    scene.broker.fill(scene.broker.order(wanted.client_order_id), quantity)
-    scene.merge_stream()
-    await scene.reconciler.run("test")
-    assert scene.ledger.locks() == {}

@@ -11,17 +11,11 @@ import pytest
 from domain.account import Activity, ActivityKind
 from domain.errors import StateError
 from domain.ids import Symbol
-from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
-from tests.support.order_scene import Scene, request
+from domain.orders import OrderState, Side
+from tests.support.order_scene import Scene, live_order, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
-
-
-async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
-    wanted = request(quantity=quantity)
-    await scene.send(wanted)
-    return wanted, scene.broker.order(wanted.client_order_id)
 
 
 @virtual

@@ -17,7 +17,7 @@ from tests.support.fake_broker import (
     SubmitFault,
     refused,
 )
-from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, denied, posted, request
+from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, denied, hold, posted, request
 from tests.support.virtual_time import OPENING, virtual
 
 
@@ -48,7 +48,7 @@ async def test_denied_orders_are_recorded_and_never_sent(tmp_path: Path) -> None
 @virtual
 async def test_exits_go_before_entries(tmp_path: Path) -> None:
     scene = Scene(tmp_path, settings=_one_at_a_time())
-    await _hold(scene, "TSLA", 10)
+    await hold(scene, "TSLA", 10)
     entry, way_out = request("AAPL"), request("TSLA", Side.SELL, leg="exit")
 
     await scene.send(entry, way_out)
@@ -206,13 +206,3 @@ async def test_a23_request_that_was_never_written_goes_again_with_the_same_id(
 
 def _one_at_a_time() -> OrderSettings:
     return OrderSettings(sends_at_once=1)
-
-
-async def _hold(scene: Scene, symbol: str, quantity: int) -> None:
-    """Buy a position, booked on both sides."""
-    wanted = request(symbol, quantity=quantity, leg="opening")
-    await scene.send(wanted)
-    scene.broker.fill(scene.broker.order(wanted.client_order_id), quantity)
-    scene.merge_stream()
-    await scene.reconciler.run("test")
-    assert scene.ledger.locks() == {}

@@ -11,20 +11,14 @@ import pytest
 
 from domain.errors import BrokerUnavailable, RateLimited, StorageError
 from domain.ids import Symbol
-from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from domain.orders import OrderState, Side
 from execution.stream import StreamFollower
 from execution.updates import LONGEST_QUEUE
 from tests.support.fake_broker import SubmitFault, lost_after
-from tests.support.order_scene import Scene, failing, request
+from tests.support.order_scene import Scene, failing, live_order, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
-
-
-async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
-    wanted = request(quantity=quantity)
-    await scene.send(wanted)
-    return wanted, scene.broker.order(wanted.client_order_id)
 
 
 @virtual

@@ -9,7 +9,15 @@ from typing import Any
 from domain.clock import LoopClock
 from domain.decisions import GateResult, LimitCheck
 from domain.ids import ClientOrderId, Symbol, client_order_id
-from domain.orders import OrderRequest, OrderState, OrderType, Side, TimeInForce, TradeUpdate
+from domain.orders import (
+    BrokerOrder,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+    TradeUpdate,
+)
 from domain.trading_state import TradingState
 from execution.desk import Desk, OrderSettings
 from execution.orders import OrderPath, SendReport
@@ -148,6 +156,23 @@ def request(
         decision_price=Decimal(limit or "100"),
         reason="test",
     )
+
+
+async def live_order(scene: Scene, quantity: str | int = 10) -> tuple[OrderRequest, BrokerOrder]:
+    """Send an order that the broker takes; return both sides of it."""
+    wanted = request(quantity=quantity)
+    await scene.send(wanted)
+    return wanted, scene.broker.order(wanted.client_order_id)
+
+
+async def hold(scene: Scene, symbol: str, quantity: int) -> None:
+    """Buy a position, booked on both sides."""
+    wanted = request(symbol, quantity=quantity, leg="opening")
+    await scene.send(wanted)
+    scene.broker.fill(scene.broker.order(wanted.client_order_id), quantity)
+    scene.merge_stream()
+    await scene.reconciler.run("test")
+    assert scene.ledger.locks() == {}
 
 
 def approved(wanted: OrderRequest) -> GateResult:
