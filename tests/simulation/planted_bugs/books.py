@@ -1,0 +1,182 @@
+# ruff: noqa: ISC004, E501 - the text of other files, as it is
+"""Executions, money and holdings, and what is believed about them."""
+
+from tests.simulation.planted_bugs.bug import bug
+
+_MATCHING = "execution/matching.py"
+_STATES = "state/order_states.py"
+_JOURNAL = "state/journal.py"
+_RECONCILE = "execution/reconcile.py"
+_VIEW = "execution/broker_view.py"
+_LEDGER = "state/ledger.py"
+_FILLS = "state/fill_book.py"
+
+BUGS = (
+    bug(
+        "fee-sign",
+        (
+            _LEDGER,
+            "            cash=decimal(activity.net_amount),\n",
+            "            cash=abs(decimal(activity.net_amount)),\n",
+        ),
+    ),
+    bug(
+        "dividends-dropped",
+        (
+            _LEDGER,
+            "        if activity.kind is ActivityKind.FILL:\n",
+            "        if activity.kind is ActivityKind.DIVIDEND:\n            return False\n"
+            "        if activity.kind is ActivityKind.FILL:\n",
+        ),
+    ),
+    bug(
+        "splits-dropped",
+        (
+            _LEDGER,
+            "        is_split = activity.kind is ActivityKind.SPLIT\n",
+            "        if activity.kind is ActivityKind.SPLIT:\n            return False\n"
+            "        is_split = activity.kind is ActivityKind.SPLIT\n",
+        ),
+    ),
+    bug(
+        "no-dedupe-across-channels",
+        (
+            _FILLS,
+            "        return *self._find_in_order(fill), False\n",
+            "        return Match.NONE, None, False\n",
+        ),
+    ),
+    bug(
+        "late-fill-ignored",
+        (
+            "execution/books.py",
+            '        """Book one execution, in whatever state its order is."""\n',
+            '        """Book one execution."""\n'
+            "        known = self._desk.journal.get(fill.client_order_id)\n"
+            "        if known is not None and known.state is OrderState.CANCELED:\n"
+            "            return FillOutcome.DUPLICATE\n",
+        ),
+        (
+            "execution/books.py",
+            "            is_new = self._desk.ledger.apply_activity(activity)\n",
+            "            is_new = activity.kind is not ActivityKind.FILL and ("
+            "self._desk.ledger.apply_activity(activity))\n",
+        ),
+    ),
+    bug(
+        "sell-books-as-buy-from-the-log",
+        (
+            _LEDGER,
+            '            side=Side.BUY if activity.side.startswith("buy") else Side.SELL,\n',
+            "            side=Side.BUY,\n",
+        ),
+    ),
+    bug(
+        "no-backfill",
+        (
+            _VIEW,
+            "        activities = await broker.activities(since)\n",
+            "        activities = await broker.activities(self._desk.clock.now())\n",
+        ),
+    ),
+    bug(
+        "backfill-without-overlap",
+        (
+            "execution/desk.py",
+            "    overlap_seconds: float = 900.0\n",
+            "    overlap_seconds: float = 0.0\n",
+        ),
+    ),
+    bug(
+        "regression-believed",
+        (_MATCHING, "    if order.filled_quantity < record.filled_quantity:\n", "    if False:\n"),
+        (
+            _MATCHING,
+            "    if record.state.is_terminal and not order.state.is_terminal:\n",
+            "    if False:\n",
+        ),
+        (_STATES, "    if current.is_terminal:\n", "    if False:\n"),
+    ),
+    bug(
+        "filled-quantity-may-fall",
+        (_MATCHING, "    if order.filled_quantity < record.filled_quantity:\n", "    if False:\n"),
+        (
+            _JOURNAL,
+            '    is_newer = order.filled_quantity >= decimal(row["filled_quantity"])\n',
+            "    is_newer = True\n",
+        ),
+    ),
+    bug(
+        "empty-positions-believed-and-adopted",
+        (
+            _RECONCILE,
+            "        locked = self._lock(reading, breaks)\n",
+            "        for one in breaks:\n"
+            "            if one.symbol is not None:\n"
+            "                self._desk.ledger.adopt_position(\n"
+            '                    one.symbol, reading.theirs.get(one.symbol, ZERO), ZERO, "auto")\n'
+            "        locked = self._lock(reading, breaks)\n",
+        ),
+    ),
+    bug(
+        "breaks-never-lock",
+        (
+            _RECONCILE,
+            '            self._desk.lock(symbol, "; ".join(texts))\n',
+            "            pass\n",
+        ),
+    ),
+    bug(
+        "locks-never-lifted",
+        (
+            _RECONCILE,
+            "            self._desk.ledger.unlock(symbol)\n",
+            "            pass\n",
+        ),
+    ),
+    bug(
+        "stream-event-swallowed-on-error",
+        (
+            "execution/updates.py",
+            "            self._read_instead(item)\n",
+            "            pass\n",
+        ),
+        (
+            _VIEW,
+            "        activities = await broker.activities(since)\n",
+            "        activities = []\n",
+        ),
+    ),
+    bug(
+        "rollback-of-the-log",
+        (
+            "state/store.py",
+            '        connection.execute("COMMIT")\n',
+            '        connection.execute("COMMIT" if connection.total_changes % 97 else "ROLLBACK")\n',
+        ),
+    ),
+    bug(
+        "activities-booked-twice",
+        (
+            _LEDGER,
+            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity_id,)\n',
+            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ? AND 1 = 0",\n'
+            "                (activity_id,),\n",
+        ),
+        (
+            _LEDGER,
+            "                activity_id=activity_id,\n                description=description,\n",
+            "                description=description,\n",
+        ),
+    ),
+    bug(
+        "equal-executions-are-one",
+        (
+            "state/booking.py",
+            "    start, booked_start = _start(new), _start(booked)\n",
+            "    if (new.at, new.price, new.quantity) == (booked.at, booked.price, booked.quantity):\n"
+            "        return Match.SAME\n"
+            "    start, booked_start = _start(new), _start(booked)\n",
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+# ruff: noqa: ISC004, E501 - the text of other files, as it is
+"""Kill and latch: what should stop does not."""
+
+from tests.simulation.planted_bugs.bug import bug
+
+_STAGES = "execution/kill_stages.py"
+
+BUGS = (
+    bug(
+        "gate-does-not-read-the-latch",
+        (
+            "execution/desk.py",
+            "            self.is_halted or self.latch.read().is_engaged"
+            " or self.store.latch_row().is_engaged\n",
+            "            self.is_halted\n",
+        ),
+    ),
+    bug(
+        "latch-only-in-memory",
+        (
+            "execution/desk.py",
+            "            self.latch.engage(reason, self.clock.now())\n",
+            "            return\n            self.latch.engage(reason, self.clock.now())\n",
+        ),
+    ),
+    bug(
+        "missing-latch-is-armed",
+        (
+            "state/latch.py",
+            "    return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)\n",
+            "    return LatchState(is_engaged=False, reason=reason, at=None, sequence=0)\n",
+        ),
+    ),
+    bug(
+        "kill-says-verified-at-once",
+        (
+            _STAGES,
+            "            if agreeing == _AGREEING_LOOKS:\n",
+            "            if look is not None:\n",
+        ),
+        (
+            "execution/cancel_all.py",
+            "        if clock.monotonic() + wait >= until:\n",
+            "        if asked:\n            return []\n        if clock.monotonic() + wait >= until:\n",
+        ),
+    ),
+    bug(
+        "kill-forgets-the-broker-lock",
+        (
+            _STAGES,
+            "        locked = await self._set_lock(is_locked=True)\n",
+            "        locked = True\n",
+        ),
+    ),
+    bug(
+        "closing-order-sent-again",
+        (
+            "execution/flatten.py",
+            "            attempt.is_taken = True\n",
+            "            pass\n",
+        ),
+    ),
+    bug(
+        "kill-without-the-latch",
+        (
+            "execution/kill.py",
+            "        latch.engage(reason, clock.now(), pending=action)\n",
+            "        latch.read()\n",
+        ),
+    ),
+)

@@ -1,0 +1,100 @@
+# ruff: noqa: ISC004, E501 - the text of other files, as it is
+"""Gate, limits and stops: what should be refused, or sold, is not."""
+
+from tests.simulation.planted_bugs.bug import bug
+
+_GATE = "execution/send_gate.py"
+
+BUGS = (
+    bug(
+        "gate-forgets-locks",
+        (
+            _GATE,
+            "        lock = self._desk.ledger.locks().get(request.symbol)\n",
+            "        lock = None\n",
+        ),
+        ("execution/context.py", "        locks=ledger.locks(),\n", "        locks={},\n"),
+    ),
+    bug(
+        "nan-passes-as-equity",
+        (
+            "state/risk_state.py",
+            "        if not (equity.is_finite() and equity > 0):\n",
+            "        if equity.is_zero():\n",
+        ),
+    ),
+    bug(
+        "high-water-mark-follows-equity",
+        (
+            "state/risk_state.py",
+            "            if mark is None or equity > mark:\n",
+            "            if mark is None or equity != mark:\n",
+        ),
+    ),
+    bug(
+        "high-water-mark-resets-on-restart",
+        (
+            "daemon/session/monitor.py",
+            "        self._last = (account, now)\n",
+            "        if self._last is None:\n"
+            '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
+            '            self._desk.store.append("risk.high_water_mark_moved", payload)\n'
+            "        self._last = (account, now)\n",
+        ),
+    ),
+    bug(
+        "deposits-are-gains",
+        (
+            "execution/books.py",
+            "            if is_new and activity.kind is ActivityKind.TRANSFER:\n",
+            "            if is_new and activity.kind is ActivityKind.OTHER:\n",
+        ),
+    ),
+    bug(
+        "naive-midnight",
+        (
+            "state/risk_state.py",
+            '            "SELECT amount FROM cash_flows WHERE booked_at >"\n'
+            '            " (SELECT started_at FROM sessions WHERE session_date = ?)",\n',
+            '            "SELECT amount FROM cash_flows WHERE booked_at > ?",\n',
+        ),
+    ),
+    bug(
+        "loss-never-halts",
+        (
+            "daemon/session/monitor.py",
+            "        if assessment.should_engage_latch:\n",
+            "        if False:\n",
+        ),
+    ),
+    bug(
+        "pause-ignored",
+        (
+            "state/pause.py",
+            "            return self.path.read_text(",
+            "            return None\n            return self.path.read_text(",
+        ),
+    ),
+    bug(
+        "collar-too-wide",
+        (
+            "risk/book.py",
+            "    return round_price(bound, is_buy=side is Side.BUY)\n",
+            '    return round_price(bound * Decimal("1.03"), is_buy=side is Side.BUY)\n',
+        ),
+        (
+            "risk/limits.py",
+            "    adverse = request.side.sign * (request.limit_price - mark.price) * HUNDRED",
+            "    adverse = 0 * (request.limit_price - mark.price) * HUNDRED",
+        ),
+    ),
+    bug(
+        "gate-sees-no-holdings",
+        (
+            "execution/context.py",
+            "        positions={symbol: held.quantity for symbol, held in ledger.positions().items()},\n",
+            "        positions={},\n",
+        ),
+        ("risk/sizing.py", "    held = book.held(symbol)\n", "    held = ZERO\n"),
+    ),
+)
