@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from domain.account import Account, Activity
+from domain.account import Account, Activity, Position
 from domain.errors import BrokerUnavailable, DataError
 from domain.ids import BrokerOrderId, Symbol
 from domain.orders import BrokerOrder, OrderState
@@ -37,6 +37,7 @@ class Reading:
 
     breaks: tuple[Break, ...]
     account: Account
+    held: tuple[Position, ...]
     theirs: dict[Symbol, Decimal]
     open_orders: int
     activities_booked: int
@@ -67,11 +68,13 @@ class BrokerView:
         activities = await broker.activities(since)
         booked, unbooked = self._book(activities)
         account = _usable(await broker.account())
-        theirs = by_symbol(await broker.positions())
+        held = tuple(await broker.positions())
+        theirs = by_symbol(held)
         self._path.updates.drain()
         return Reading(
             breaks=(*breaks, *unbooked, *self._compare(account, theirs)),
             account=account,
+            held=held,
             theirs=theirs,
             open_orders=len(working),
             activities_booked=booked,

@@ -54,7 +54,10 @@ class Break:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileReport:
-    """One comparison with the broker.  ``breaks`` is what two readings in a row showed."""
+    """One comparison with the broker.  ``breaks`` is what two readings in a row showed.
+
+    ``account`` and ``held`` are the last reading itself, for whoever would ask again at once.
+    """
 
     reason: str
     started_at: dt.datetime
@@ -63,7 +66,8 @@ class ReconcileReport:
     activities_booked: int
     locked: tuple[Symbol, ...]
     unlocked: tuple[Symbol, ...]
-    positions: int
+    account: Account
+    held: tuple[Position, ...]
     open_orders: int
     cash_residual: Decimal
 
@@ -83,7 +87,7 @@ class ReconcileReport:
             "activities_booked": self.activities_booked,
             "locked": list(self.locked),
             "unlocked": list(self.unlocked),
-            "positions": self.positions,
+            "positions": len(by_symbol(self.held)),
             "open_orders": self.open_orders,
             "cash_residual": text(self.cash_residual),
         }

@@ -7,7 +7,7 @@ when a person adopts the broker's holding by a named entry.
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from domain.errors import AuthRefused, StateError
 from domain.ids import Symbol
@@ -88,10 +88,11 @@ class Reconciler:
         reading, breaks = await self._agreeing(since)
         if self._facts.get("reconciled_at") is None:
             breaks = self._open_books(reading, breaks)
-        locked = self._lock(reading, breaks)
+        self._lock(reading, breaks)
+        locked = self._desk.ledger.locks()
         # A list that is contradicted shows no agreement either.
         is_doubtful_list = is_doubtful(reading.theirs, reading.account)
-        unlocked = () if is_doubtful_list else self._unlock(breaks)
+        unlocked = () if is_doubtful_list else self._unlock(locked, breaks)
         if reading.account.is_trading_blocked:
             self._desk.halt("account: the broker has blocked trading in it")
         self._read_until = started
@@ -103,9 +104,10 @@ class Reconciler:
             finished_at=finished,
             breaks=breaks,
             activities_booked=reading.activities_booked,
-            locked=locked,
+            locked=tuple(sorted(locked)),
             unlocked=unlocked,
-            positions=len(reading.theirs),
+            account=reading.account,
+            held=reading.held,
             open_orders=reading.open_orders,
             cash_residual=reading.account.cash - self._desk.ledger.cash(),
         )
@@ -133,7 +135,7 @@ class Reconciler:
         self._desk.ledger.adopt_cash(reading.account.cash, "opening balance")
         return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
 
-    def _lock(self, reading: Reading, breaks: Sequence[Break]) -> tuple[Symbol, ...]:
+    def _lock(self, reading: Reading, breaks: Sequence[Break]) -> None:
         self._desk.disputed.clear()
         details: dict[Symbol, list[str]] = {}
         for found in breaks:
@@ -145,12 +147,11 @@ class Reconciler:
                 self._clean_runs_needed[found.symbol] = _CLEAN_RUNS_AFTER_REGRESSION
         for symbol, texts in details.items():
             self._desk.lock(symbol, "; ".join(texts))
-        return tuple(sorted(self._desk.ledger.locks()))
 
-    def _unlock(self, breaks: Sequence[Break]) -> tuple[Symbol, ...]:
+    def _unlock(self, locked: Mapping[Symbol, str], breaks: Sequence[Break]) -> tuple[Symbol, ...]:
         broken = {found.symbol for found in breaks}
         unlocked: list[Symbol] = []
-        for symbol, why in sorted(self._desk.ledger.locks().items()):
+        for symbol, why in sorted(locked.items()):
             if symbol in broken or why.startswith(MANUAL_LOCK):
                 continue
             if why.startswith(LIMIT_LOCK) and self._desk.over_limit(symbol, None):

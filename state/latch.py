@@ -7,6 +7,7 @@ way to read it wrongly ends in "engaged", and an engage wins every race with a r
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -253,6 +254,7 @@ def _encode(state: LatchState) -> bytes:
     return json.dumps(record, sort_keys=True).encode() + b"\n"
 
 
+@functools.lru_cache(maxsize=2)
 def _decode(line: bytes) -> LatchState:
     # A record in the reserve is followed by what was there before it.
     record = json.loads(line.split(b"\n", 1)[0])

@@ -1,6 +1,7 @@
 """Risk state that must outlive the process: high-water mark and trading state."""
 
 import datetime as dt
+import sqlite3
 from decimal import Decimal
 
 from domain.errors import DataError
@@ -70,7 +71,7 @@ class RiskState:
 
     def high_water_mark(self) -> Decimal | None:
         """Return the highest equity seen, net of cash flows; None before the first."""
-        return optional_decimal(self._column("high_water_mark"))
+        return optional_decimal(self._row()["high_water_mark"])
 
     def session_start_equity(self, session_date: dt.date) -> Decimal | None:
         """Return the first equity of a session; None before it."""
@@ -92,20 +93,25 @@ class RiskState:
         )
         return exact_sum(decimal(row["amount"]) for row in rows)
 
-    def set_trading_state(self, state: TradingState, reason: str) -> None:
-        """Remember the trading state; repeats of the same are not written."""
-        if (self.trading_state(), self.trading_state_reason()) != (state, reason):
+    def set_trading_state(self, state: TradingState, reason: str) -> TradingState:
+        """Remember the trading state; return the one before.  Repeats are not written."""
+        row = self._row()
+        before = _trading_state(row)
+        if (before, row["trading_state_reason"] or "") != (state, reason):
             self._store.append("risk.trading_state_set", {"state": state.value, "reason": reason})
+        return before
 
     def trading_state(self) -> TradingState:
         """Return the remembered state; ACTIVE before the first."""
-        return TradingState(self._column("trading_state") or TradingState.ACTIVE)
+        return _trading_state(self._row())
 
     def trading_state_reason(self) -> str:
         """Return why; empty before the first."""
-        return self._column("trading_state_reason") or ""
+        return self._row()["trading_state_reason"] or ""
 
-    def _column(self, name: str) -> str | None:
-        row = self._store.rows("SELECT * FROM risk_state")[0]
-        value: str | None = row[name]
-        return value
+    def _row(self) -> sqlite3.Row:
+        return self._store.rows("SELECT * FROM risk_state")[0]
+
+
+def _trading_state(row: sqlite3.Row) -> TradingState:
+    return TradingState(row["trading_state"] or TradingState.ACTIVE)

@@ -1,17 +1,18 @@
 """Watch the account: high-water mark, daily loss, drawdown, and what follows from them."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
 
-from domain.account import Account
+from domain.account import Account, Position
 from domain.errors import AuthRefused, BrokerUnavailable, DataError
 from domain.market import Session
 from domain.trading_state import TradingState
 from execution.broker_lock import BrokerLock
+from execution.comparing import ReconcileReport
 from execution.desk import Desk
 from risk.drawdown import RiskAssessment, assess
 from risk.settings import RiskLimits
@@ -26,11 +27,15 @@ def _no_doubt() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The account as read, when, and what it means; the account is None when unreadable."""
+    """The account as read, when, and what it means; the account is None when unreadable.
+
+    ``held`` are the positions of the same reading, None where it read none.
+    """
 
     account: Account | None
     at: dt.datetime
     assessment: RiskAssessment
+    held: Sequence[Position] | None = None
 
 
 class Monitor:
@@ -58,14 +63,30 @@ class Monitor:
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
 
-    async def check(self, session: Session, *, snapshot: bool = False) -> Judged:
-        """Read the account, judge it, and act: reduce, or engage the latch."""
-        await self._read(session)
+    async def check(
+        self, session: Session, *, snapshot: bool = False, seen: ReconcileReport | None = None
+    ) -> Judged:
+        """Judge the account, and act: reduce, or engage the latch.
+
+        Args:
+            session: whose loss is counted.
+            snapshot: also keep equity and positions for the curve.
+            seen: a comparison of a moment ago; without one the account is read.
+        """
+        if seen is None:
+            await self._read(session)
+        else:
+            await self._take(session, seen.account, seen.finished_at)
         account, at = self._last or (None, self._desk.clock.now())
-        judged = Judged(account=account, at=at, assessment=self._assess(session, account, at))
+        judged = Judged(
+            account=account,
+            at=at,
+            assessment=self._assess(session, account, at),
+            held=seen.held if seen is not None else None,
+        )
         self._act(judged.assessment)
         if snapshot and account is not None:
-            await self._snapshot(session, account)
+            await self._snapshot(session, account, judged.held)
         return judged
 
     async def _read(self, session: Session) -> None:
@@ -74,13 +95,15 @@ class Monitor:
             account = await self._desk.broker.account()
         except AuthRefused as exc:
             self._desk.halt(f"auth: {exc}")
-            return
         except BrokerUnavailable as exc:
             self._log.warning("account.unread", reason=str(exc))
             if self._risk_state.high_water_mark() != self._mark_then:
                 # Money moved since: the old equity beside the new mark would be a loss.
                 self._last = None
-            return
+        else:
+            await self._take(session, account, now)
+
+    async def _take(self, session: Session, account: Account, now: dt.datetime) -> None:
         try:
             self._risk_state.record_equity(account.equity, now, session_date=session.date)
         except DataError as exc:
@@ -115,13 +138,14 @@ class Monitor:
             state, reason = TradingState.REDUCING, self._lock_problem
         if state is TradingState.ACTIVE and (why := self._doubt()) is not None:
             state, reason = TradingState.REDUCING, why
-        if state is not self._risk_state.trading_state():
+        if self._risk_state.set_trading_state(state, reason) is not state:
             self._log.warning("trading_state.changed", state=state.value, reason=reason)
-        self._risk_state.set_trading_state(state, reason)
 
-    async def _snapshot(self, session: Session, account: Account) -> None:
+    async def _snapshot(
+        self, session: Session, account: Account, held: Sequence[Position] | None
+    ) -> None:
         try:
-            positions = await self._desk.broker.positions()
+            positions = held if held is not None else await self._desk.broker.positions()
         except BrokerUnavailable:
             return
         self._curve.record(

@@ -4,14 +4,13 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 
 import structlog
 
 from daemon.session.monitor import Judged
 from daemon.session.standing import standing_of
 from daemon.session.stop_tracks import StopTracks
-from domain.account import Account, Asset, Position
+from domain.account import Account, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable
 from domain.ids import Symbol
@@ -60,21 +59,21 @@ class Stops:
         if min(self._limits.stop_loss_pct, self._limits.trailing_stop_pct) >= NO_STOP:
             return
         try:
-            held = self._agreed(await self._desk.broker.positions())
+            held = await self._held() if judged.held is None else self._agreed(judged.held)
             tracks = self._follow(held, session)
             view = _view(session, judged.account, held, now)
-            reached = stops_reached(self._book(view), tracks)
-            if reached and await self._clear_the_way(reached, session):
-                # What was in the way may have filled before it was canceled.
-                held = self._agreed(await self._desk.broker.positions())
-                reached = {symbol: why for symbol, why in reached.items() if symbol in held}
-            assets = await self._desk.broker.assets(sorted(reached)) if reached else {}
+            reached = stops_reached(Book(view=view, limits=self._limits), tracks)
+            if not reached:
+                return
+            view = await self._ready_to_close(reached, view)
         except (BrokerUnavailable, AuthRefused) as exc:
             self._log.warning("stops.unread", reason=str(exc))
             return
-        if reached:
-            view = _view(session, judged.account, held, self._desk.clock.now(), assets)
-            await self._send(stop_orders(self._book(view), reached), view, judged)
+        reached = {symbol: why for symbol, why in reached.items() if symbol in view.positions}
+        await self._send(stop_orders(self._book(view), reached), view, judged)
+
+    async def _held(self) -> dict[Symbol, Position]:
+        return self._agreed(await self._desk.broker.positions())
 
     def _agreed(self, theirs: Sequence[Position]) -> dict[Symbol, Position]:
         """What both books hold alike: the rest is in dispute and not ours to sell unasked."""
@@ -119,11 +118,8 @@ class Stops:
             revisions=next_revisions(journal.of_session(view.session.date)),
         )
 
-    async def _clear_the_way(self, reached: Mapping[Symbol, str], session: Session) -> bool:
-        """A sale may meet neither our own purchase nor an exit that found no buyer in time.
-
-        Return whether anything was in the way.
-        """
+    async def _clear_the_way(self, reached: Mapping[Symbol, str], session: Session) -> None:
+        """A sale may meet neither our own purchase nor an exit that found no buyer in time."""
         late = self._desk.clock.now() - _PATIENCE
         in_the_way = [
             record.client_order_id
@@ -133,7 +129,14 @@ class Stops:
             and (record.request.leg != EXIT or max(record.created_at, session.open) < late)
         ]
         await self._path.cancel_many(in_the_way, "the symbol reached its stop")
-        return bool(in_the_way)
+
+    async def _ready_to_close(self, reached: Mapping[Symbol, str], view: MarketView) -> MarketView:
+        await self._clear_the_way(reached, view.session)
+        # What was in the way may have filled before it was canceled.
+        held = await self._held()
+        assets = await self._desk.broker.assets(sorted(reached))
+        now = self._desk.clock.now()
+        return dataclasses.replace(view, as_of=now, positions=held, assets=assets)
 
     async def _send(self, orders: Sequence[OrderRequest], view: MarketView, judged: Judged) -> None:
         session = view.session
@@ -171,11 +174,7 @@ class Stops:
 
 
 def _view(
-    session: Session,
-    account: Account,
-    held: Mapping[Symbol, Position],
-    now: dt.datetime,
-    assets: Mapping[Symbol, Asset] = MappingProxyType({}),
+    session: Session, account: Account, held: Mapping[Symbol, Position], now: dt.datetime
 ) -> MarketView:
     """What a stop may know: what both books hold, and the broker's prices."""
     return MarketView(
@@ -186,5 +185,5 @@ def _view(
         forecasts={},
         sentiment={},
         positions=held,
-        assets=assets,
+        assets={},
     )

@@ -60,14 +60,13 @@ class Watch:
         self._log.info("session.closed", looks=looks)
 
     async def _look(self, session: Session, *, is_snapshot: bool) -> None:
-        is_answered = True
+        seen = None
         try:
-            await self._reconciler.run("periodic")
+            seen = await self._reconciler.run("periodic")
         except (ProviderUnavailable, AuthRefused) as exc:
-            is_answered = False
             self._log.warning("reconcile.failed", reason=str(exc))
         if is_snapshot and self._market is not None:
             await self._market.look(session)
-        judged = await self._monitor.check(session, snapshot=is_snapshot)
+        judged = await self._monitor.check(session, snapshot=is_snapshot, seen=seen)
         await self._stops.look(session, judged)
-        self._vitals.look_finished(is_answered=is_answered)
+        self._vitals.look_finished(is_answered=seen is not None)

@@ -76,8 +76,7 @@ class _CountingConnection(sqlite3.Connection):
         self._world = _world[0]
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # type: ignore[override]
-        process = current()
-        if process is None or sql.startswith("SELECT"):
+        if sql.startswith("SELECT") or (process := current()) is None:
             return super().execute(sql, *parameters)
         word = sql.lstrip()[:6].upper()
         if word == "COMMIT":

@@ -1,6 +1,7 @@
 """The simulated market: sessions, prices of every moment, and bars; its own figures throughout."""
 
 import datetime as dt
+import functools
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ class Market:
         self._old = [s for s in before if s.date < sessions[0].date][-HISTORY_SESSIONS:]
         self.divisors: dict[Symbol, int] = dict.fromkeys(SYMBOLS, 1)
         self._nodes: dict[tuple[Symbol, dt.date], list[float]] = {}
+        self._begun: list[Session] = []
         self._closes: dict[Symbol, dict[dt.date, float]] = {s: {} for s in SYMBOLS}
         self._slumps: set[dt.date] = set()
         for symbol in SYMBOLS:
@@ -52,6 +54,7 @@ class Market:
     def begin(self, session: Session) -> None:
         """Draw the path of a session before it opens."""
         is_slump = self._faults.strikes("market.slump")
+        self._begun.append(session)
         for symbol in SYMBOLS:
             draw = random.Random(f"{self._seed}:path:{symbol}:{session.date}")
             level = list(self._closes[symbol].values())[-1]
@@ -67,10 +70,10 @@ class Market:
 
     def price(self, symbol: Symbol, at: dt.datetime) -> Decimal:
         """Return the price at a moment: of the running session, or the last close."""
-        for session in reversed(self.sessions):
-            nodes = self._nodes.get((symbol, session.date))
-            if nodes is None or at < session.open:
+        for session in reversed(self._begun):
+            if at < session.open:
                 continue
+            nodes = self._nodes[symbol, session.date]
             share = (at - session.open) / (session.close - session.open)
             return self._split(symbol, nodes[min(int(share * _NODES), _NODES - 1)])
         return self._split(symbol, self._closes[symbol][self._old[-1].date])
@@ -81,8 +84,7 @@ class Market:
         return self._split(symbol, closes[-1])
 
     def _split(self, symbol: Symbol, price: float) -> Decimal:
-        exact = Decimal(repr(price)) / self.divisors[symbol]
-        return max(exact.quantize(_CENT, rounding=ROUND_HALF_EVEN), _CENT)
+        return _divided(price, self.divisors[symbol])
 
     def bars(self, symbol: Symbol, end: dt.date) -> list[Bar]:
         """Return the daily bars up to a date, on today's share count."""
@@ -92,6 +94,12 @@ class Market:
                 price = float(self._split(symbol, close))
                 found.append(Bar(symbol=symbol, at=day_start(day), close=price, volume=4e6))
         return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _divided(price: float, divisor: int) -> Decimal:
+    exact = Decimal(repr(price)) / divisor
+    return max(exact.quantize(_CENT, rounding=ROUND_HALF_EVEN), _CENT)
 
 
 class SimBars:
