@@ -3,15 +3,12 @@
 
 import argparse
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
-from tests.simulation import exhaustive, fault_counts, measured, planted
-from tests.simulation.faults import CLASSES, Faults
+from tests.simulation import exhaustive, many, measured, planted
+from tests.simulation.faults import Faults
 from tests.simulation.simulation import Outcome, Scenario, simulate
-
-_TWICE_EVERY = 50
 
 
 def main() -> int:
@@ -33,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds")
     parser.add_argument("--days", type=int, default=2, help="sessions of each seed")
     parser.add_argument("--seed-start", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no seed after these")
     parser.add_argument("--seed", type=int, help="replay one seed")
     parser.add_argument("--drop", default="", help="fault classes to leave out, with commas")
@@ -112,81 +110,25 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _many(options: argparse.Namespace) -> int:
-    started, outcomes, bad, repeated = time.process_time(), [], 0, 0
     dropped = {name for name in options.drop.split(",") if name}
-    until = time.monotonic() + options.minutes * 60
-    for seed in range(options.seed_start, options.seed_start + options.seeds):
-        if time.monotonic() > until:
-            break
-        outcome = simulate(_scenario(options, seed, dropped))
-        outcomes.append(outcome)
-        if seed % _TWICE_EVERY == 0:
-            repeated += 1
-            again = simulate(_scenario(options, seed, dropped))
-            if again.trace != outcome.trace:
-                outcome.violations.append(("I21", f"{outcome.trace}, then {again.trace}"))
-        if outcome.violations:
-            bad += 1
-            _tell_violations(outcome, _command(options, seed, dropped))
-            if options.stop:
-                break
-        if not options.quiet and len(outcomes) % 10 == 0:
-            _progress(len(outcomes), options, started, bad)
-    _summary(outcomes, options.days, time.process_time() - started, repeated)
-    if options.fault_rows:
-        print(fault_counts.table(sum((one.faults for one in outcomes), Counter[str]())))
-    return 1 if bad else 0
 
+    def tell_bad(outcome: Outcome) -> None:
+        print(f"\nseed {outcome.seed}:")
+        for invariant, text in outcome.violations:
+            print(f"  VIOLATION {invariant}: {text}")
+        print(f"  replay: {_command(options, outcome.seed, dropped)}", flush=True)
 
-def _progress(done: int, options: argparse.Namespace, started: float, bad: int) -> None:
-    rate = done * options.days / max(time.process_time() - started, 0.001)
-    sys.stderr.write(
-        f"\r{done}/{options.seeds} seeds, {rate:.1f} days a second, {bad} with violations "
+    tally = many.play(
+        range(options.seed_start, options.seed_start + options.seeds),
+        partial(_scenario, options, dropped=dropped),
+        jobs=options.jobs,
+        minutes=options.minutes,
+        on_bad=tell_bad,
+        stops=options.stop,
+        is_quiet=options.quiet,
     )
-    sys.stderr.flush()
-    if done == options.seeds:
-        sys.stderr.write("\n")
-
-
-def _tell_violations(outcome: Outcome, replay: str) -> None:
-    print(f"\nseed {outcome.seed}:")
-    for invariant, text in outcome.violations:
-        print(f"  VIOLATION {invariant}: {text}")
-    print(f"  replay: {replay}")
-
-
-def _summary(outcomes: list[Outcome], days: int, seconds: float, repeated: int) -> None:
-    faults: Counter[str] = Counter()
-    broken: Counter[str] = Counter()
-    for outcome in outcomes:
-        faults.update(outcome.faults)
-        broken.update({invariant for invariant, _ in outcome.violations})
-    played = len(outcomes) * days
-    rows = {
-        "seeds": f"{len(outcomes)}, from {outcomes[0].seed} on" if outcomes else "none",
-        "simulated days": played,
-        "lives of the daemon": sum(o.lives for o in outcomes),
-        "durable steps and writes": sum(o.steps for o in outcomes),
-        "orders sent": sum(o.orders for o in outcomes),
-        "executions": sum(o.executions for o in outcomes),
-        "kills / resumes": f"{sum(o.kills for o in outcomes)} / {sum(o.resumes for o in outcomes)}",
-        "reports / reconciled": (
-            f"{sum(o.reports for o in outcomes)} / {sum(o.reconciled for o in outcomes)}"
-        ),
-        "faults fired": sum(faults.values()),
-        "seeds played twice": repeated,
-        "CPU seconds": f"{seconds:.1f}",
-        "days per CPU second": f"{(played + repeated * days) / max(seconds, 0.001):.1f}",
-        "seeds with violations": sum(1 for o in outcomes if o.violations),
-    }
-    print("\nfaults by class")
-    for name in CLASSES:
-        print(f"  {faults[name]:8} {name}")
-    print()
-    for name, value in rows.items():
-        print(f"{name:26} {value}")
-    for invariant, count in sorted(broken.items()):
-        print(f"{invariant:26} violated by {count} seeds")
+    many.tell(tally, options.seed_start, with_fault_rows=options.fault_rows)
+    return 1 if tally.bad else 0
 
 
 if __name__ == "__main__":
