@@ -40,6 +40,7 @@ from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
 from strategies.registry import build_allocations
+from tests.simulation.account import ACCOUNT
 from tests.simulation.loop import SimClock
 from tests.simulation.market import (
     SYMBOLS,
@@ -53,7 +54,7 @@ from tests.simulation.market import (
 from tests.simulation.messages import Receiver
 from tests.simulation.port import OnWire, SimBroker, SimStream
 from tests.simulation.processes import Process, enter
-from tests.simulation.truth import ACCOUNT, Truth
+from tests.simulation.truth import Truth
 
 LIMITS = RiskLimits(stop_loss_pct=Decimal(4), trailing_stop_pct=Decimal(6))
 # Tighter ones bind where the usual ones leave room, by net, gross, number and size.

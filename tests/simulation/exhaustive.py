@@ -63,10 +63,10 @@ def run(name: str, mode: str, *, only: Sequence[str] = ()) -> int:
 def endings(name: str, mode: str, *, only: Sequence[str] = (), every: int = 1) -> list[Ending]:
     """Play a day with its branches, all or every so many; return how each ended."""
 
-    def explore(branches: Branches, world: Simulation) -> Explorer:
+    def explore(branches: Branches, day: Simulation) -> Explorer:
         branches.only, branches.every = tuple(only), every
         if mode == "power":
-            return PowerCuts(branches, world.disk, world.clock, world.power_off)
+            return PowerCuts(branches, day.world.disk, day.world.clock, day.lives.power_off)
         if mode == "disk":
             return Troubles(branches)
         return Crashes(branches, 2 if mode == "pairs" else 1)

@@ -26,9 +26,9 @@ from daemon.telemetry.mqtt_client import MqttParts
 from daemon.telemetry.nonces import Nonces
 from domain.clock import Clock
 from execution.desk import Desk
+from tests.simulation.account import ACCOUNT
 from tests.simulation.faults import Faults
 from tests.simulation.processes import Crash, Process
-from tests.simulation.truth import ACCOUNT
 
 TOPIC = "openbell/command"
 # Class -> how a message differs from one that must be obeyed.

@@ -23,9 +23,11 @@ from domain.errors import (
 from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
+from tests.simulation.account import ACCOUNT
+from tests.simulation.broker_orders import Order, Refused
 from tests.simulation.market import SYMBOLS, calendar
 from tests.simulation.processes import Process
-from tests.simulation.truth import ACCOUNT, Order, Refused, Truth
+from tests.simulation.truth import Truth
 
 WIRE_SECONDS = (0.005, 0.08)
 DEADLINE_SECONDS = 15.0

@@ -1,182 +1,39 @@
-"""The broker as it really is: orders, executions, shares and cash, in a log that only grows.
+"""The broker as it really is: orders and their executions, beside the account.
 
 It knows nothing of the daemon's books, and none of its code is theirs.
 """
 
-import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Any
 
 from domain.account import Activity, ActivityKind
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
-from domain.market import Session
-from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
+from domain.orders import Fill, Side, TradeUpdate
+from tests.simulation.account import Account
+from tests.simulation.broker_orders import Execution, Order, Refused
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
 from tests.simulation.stories import Reacher
 
-ACCOUNT = "SIM0000042"
-START_CASH = Decimal(100_000)
 _ZERO = Decimal(0)
-_CENT = Decimal("0.01")
-_ENDED = frozenset({"filled", "canceled", "expired", "rejected"})
 _ODD = ("pending_review", "suspended", "stopped", "calculated", "held_by_moon")
-_WORDS = {
-    "filled": OrderState.FILLED,
-    "canceled": OrderState.CANCELED,
-    "expired": OrderState.EXPIRED,
-    "rejected": OrderState.REJECTED,
-    "pending_cancel": OrderState.CANCELING,
-}
 
 
-class Refused(Exception):
-    """The broker says no."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """What really happened."""
-
-    number: int
-    broker_id: str
-    client_id: str
-    symbol: Symbol
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    cumulative: Decimal
-    at: dt.datetime
-
-
-@dataclass(slots=True)
-class Order:
-    """One order at the broker."""
-
-    broker_id: str
-    client_id: str
-    symbol: Symbol
-    side: Side
-    quantity: Decimal
-    kind: str
-    limit: Decimal | None
-    in_force: str
-    submitted_at: dt.datetime
-    updated_at: dt.datetime
-    visible_at: float
-    status: str = "accepted"
-    filled: Decimal = _ZERO
-    paid: Decimal = _ZERO
-    word: str | None = None
-    is_stuck: bool = False
-    older: BrokerOrder | None = None
-    executions: list[Execution] = field(default_factory=list)
-
-    @property
-    def is_open(self) -> bool:
-        """True while it can fill."""
-        return self.status not in _ENDED
-
-    @property
-    def is_hand(self) -> bool:
-        """True when a person placed it."""
-        return self.client_id.startswith("hand-")
-
-    @property
-    def left(self) -> Decimal:
-        """Shares not executed."""
-        return self.quantity - self.filled
-
-    def shown(self) -> BrokerOrder:
-        """Return it as the interface shows it."""
-        status = self.word or self.status
-        average = None
-        if self.filled:
-            average = (self.paid / self.filled).quantize(Decimal("0.000001"))
-        return BrokerOrder(
-            broker_order_id=BrokerOrderId(self.broker_id),
-            client_order_id=ClientOrderId(self.client_id),
-            symbol=self.symbol,
-            side=self.side,
-            quantity=self.quantity,
-            order_type=self.kind,
-            limit_price=self.limit,
-            time_in_force=self.in_force,
-            state=_WORDS.get(status, OrderState.LIVE),
-            raw_status=status,
-            filled_quantity=self.filled,
-            filled_avg_price=average,
-            submitted_at=self.submitted_at,
-            updated_at=self.updated_at,
-        )
-
-
-class Truth:
+class Truth(Account):
     """The account and the matching of its orders."""
 
     def __init__(self, market: Market, faults: Faults, clock: SimClock, loop: SimLoop) -> None:
-        self.market = market
-        self.faults = faults
-        self.clock = clock
-        self.loop = loop
-        self.log: list[tuple[Any, ...]] = []
+        super().__init__(market, faults, clock, loop)
         self.orders: dict[str, Order] = {}
         self.executions: list[Execution] = []
-        self.positions: dict[Symbol, Decimal] = {}
-        self.cost: dict[Symbol, Decimal] = {}
-        self.cash = START_CASH
-        self.activities: list[tuple[float, Activity]] = []
-        self.hand_trades: list[tuple[float, Symbol]] = []
-        self.unexplained: set[Symbol] = set()
         self.overfilled: set[str] = set()
         self.answered: set[tuple[str, str]] = set()
-        self.halted: Symbol | None = None
-        self.is_suspended = False
-        self.is_blocked = False
         self.is_down = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.reacher: Reacher | None = None
-        self.session: Session | None = None
         self.busiest = 0
-        self._numbers = 0
-
-    # Time and money
-
-    def now(self) -> dt.datetime:
-        """Return the true time."""
-        return self.clock.true_now()
-
-    def write(self, kind: str, *fields: Any) -> None:
-        """Append to the log."""
-        self.log.append((round(self.loop.moment, 6), kind, *fields))
-
-    def is_market_open(self) -> bool:
-        """Tell whether orders match now."""
-        session = self.session
-        return session is not None and session.open <= self.now() < session.close
-
-    def price(self, symbol: Symbol) -> Decimal:
-        """Return the price of now."""
-        return self.market.price(symbol, self.now())
-
-    def equity(self) -> Decimal:
-        """Return what the account is worth now."""
-        worth = sum((q * self.price(s) for s, q in sorted(self.positions.items())), _ZERO)
-        return self.cash + worth
-
-    def number(self) -> int:
-        """Return the next number of the broker."""
-        self._numbers += 1
-        return self._numbers
-
-    # Orders
 
     def open_orders(self) -> list[Order]:
         """Return what can still fill."""
@@ -303,31 +160,18 @@ class Truth:
         )
         order.executions.append(execution)
         self.executions.append(execution)
-        self._move(order.symbol, quantity * order.side.sign, price)
+        self.move(order.symbol, quantity * order.side.sign, price)
         self.cash -= quantity * price * order.side.sign
         self.write("executed", order.broker_id, order.client_id, str(quantity), str(price))
         self._post_fill(execution)
         event = "fill" if order.status == "filled" else "partial_fill"
         self._publish(event, order, execution)
 
-    def _move(self, symbol: Symbol, change: Decimal, price: Decimal) -> None:
-        held = self.positions.get(symbol, _ZERO)
-        cost = self.cost.get(symbol, _ZERO)
-        if held * change >= 0:
-            cost += change * price
-        else:
-            kept = max(abs(held) - abs(change), _ZERO)
-            cost = cost * kept / abs(held)
-            if abs(change) > abs(held):
-                cost = (held + change) * price
-        self.positions[symbol] = held + change
-        self.cost[symbol] = cost
-
     def _post_fill(self, execution: Execution) -> None:
         lag = 0.0
         if self.faults.strikes("fill.late_activity"):
             lag = self.faults.span("fill.late_activity", 1, 600)
-        self._post(
+        self.post(
             Activity(
                 activity_id=self.execution_id(execution, channel="log"),
                 kind=ActivityKind.FILL,
@@ -348,9 +192,6 @@ class Truth:
         """Return the id that a channel gives an execution."""
         prefix = "e" if channel == "log" and self.faults.has("fill.other_ids") else "x"
         return f"{prefix}{execution.number:06d}"
-
-    def _post(self, activity: Activity, *, lag: float = 0.0) -> None:
-        self.activities.append((self.loop.moment + lag, activity))
 
     def _end(self, order: Order, status: str) -> None:
         order.older = order.shown()
@@ -400,50 +241,6 @@ class Truth:
         """End every day order at the close."""
         for order in self.open_orders():
             self._end(order, "expired")
-
-    # What happens to an account beside its orders
-
-    def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
-        """Move cash by a named activity."""
-        amount = amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
-        self.cash += amount
-        name = f"{kind.value.lower()}-{self.number():06d}"
-        self.write("paid", name, str(amount))
-        self._post(
-            Activity(activity_id=name, kind=kind, at=self.now(), net_amount=amount, symbol=symbol)
-        )
-
-    def split(self, symbol: Symbol, ratio: int) -> None:
-        """Give ``ratio`` shares for each."""
-        self.market.divisors[symbol] *= ratio
-        held = self.positions.get(symbol, _ZERO)
-        if not held:
-            return
-        added = held * (ratio - 1)
-        self.positions[symbol] = held + added
-        name = f"split-{self.number():06d}"
-        self.write("split", name, symbol, ratio)
-        self._post(
-            Activity(
-                activity_id=name,
-                kind=ActivityKind.SPLIT,
-                at=self.now(),
-                net_amount=_ZERO,
-                symbol=symbol,
-                quantity=added,
-            )
-        )
-
-    def slip_in(self, symbol: Symbol, quantity: Decimal) -> None:
-        """Move shares into the account without any activity that says so."""
-        self._move(symbol, quantity, self.price(symbol))
-        self.unexplained.add(symbol)
-        self.write("slipped in", symbol, str(quantity))
-
-    def suspend(self, *, is_suspended: bool) -> None:
-        """Set the lock on new orders."""
-        self.is_suspended = is_suspended
-        self.write("suspended", is_suspended)
 
     # The stream
 

@@ -1,0 +1,133 @@
+"""The account as it really is: shares and cash, and the activities that tell of them.
+
+It knows nothing of the daemon's books, and none of its code is theirs.
+"""
+
+import datetime as dt
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from domain.account import Activity, ActivityKind
+from domain.ids import Symbol
+from domain.market import Session
+from tests.simulation.faults import Faults
+from tests.simulation.loop import SimClock, SimLoop
+from tests.simulation.market import Market
+
+ACCOUNT = "SIM0000042"
+START_CASH = Decimal(100_000)
+_ZERO = Decimal(0)
+_CENT = Decimal("0.01")
+
+
+class Account:
+    """Shares, cash and activities, in a log that only grows."""
+
+    def __init__(self, market: Market, faults: Faults, clock: SimClock, loop: SimLoop) -> None:
+        self.market = market
+        self.faults = faults
+        self.clock = clock
+        self.loop = loop
+        self.log: list[tuple[Any, ...]] = []
+        self.positions: dict[Symbol, Decimal] = {}
+        self.cost: dict[Symbol, Decimal] = {}
+        self.cash = START_CASH
+        self.activities: list[tuple[float, Activity]] = []
+        self.hand_trades: list[tuple[float, Symbol]] = []
+        self.unexplained: set[Symbol] = set()
+        self.halted: Symbol | None = None
+        self.is_suspended = False
+        self.is_blocked = False
+        self.session: Session | None = None
+        self._numbers = 0
+
+    # Time and money
+
+    def now(self) -> dt.datetime:
+        """Return the true time."""
+        return self.clock.true_now()
+
+    def write(self, kind: str, *fields: Any) -> None:
+        """Append to the log."""
+        self.log.append((round(self.loop.moment, 6), kind, *fields))
+
+    def is_market_open(self) -> bool:
+        """Tell whether orders match now."""
+        session = self.session
+        return session is not None and session.open <= self.now() < session.close
+
+    def price(self, symbol: Symbol) -> Decimal:
+        """Return the price of now."""
+        return self.market.price(symbol, self.now())
+
+    def equity(self) -> Decimal:
+        """Return what the account is worth now."""
+        worth = sum((q * self.price(s) for s, q in sorted(self.positions.items())), _ZERO)
+        return self.cash + worth
+
+    def number(self) -> int:
+        """Return the next number of the broker."""
+        self._numbers += 1
+        return self._numbers
+
+    # What happens to it
+
+    def move(self, symbol: Symbol, change: Decimal, price: Decimal) -> None:
+        """Take shares in or give them away, at what they cost."""
+        held = self.positions.get(symbol, _ZERO)
+        cost = self.cost.get(symbol, _ZERO)
+        if held * change >= 0:
+            cost += change * price
+        else:
+            kept = max(abs(held) - abs(change), _ZERO)
+            cost = cost * kept / abs(held)
+            if abs(change) > abs(held):
+                cost = (held + change) * price
+        self.positions[symbol] = held + change
+        self.cost[symbol] = cost
+
+    def post(self, activity: Activity, *, lag: float = 0.0) -> None:
+        """Let an activity be read, after a lag."""
+        self.activities.append((self.loop.moment + lag, activity))
+
+    def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
+        """Move cash by a named activity."""
+        amount = amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
+        self.cash += amount
+        name = f"{kind.value.lower()}-{self.number():06d}"
+        self.write("paid", name, str(amount))
+        self.post(
+            Activity(activity_id=name, kind=kind, at=self.now(), net_amount=amount, symbol=symbol)
+        )
+
+    def split(self, symbol: Symbol, ratio: int) -> None:
+        """Give ``ratio`` shares for each."""
+        self.market.divisors[symbol] *= ratio
+        held = self.positions.get(symbol, _ZERO)
+        if not held:
+            return
+        added = held * (ratio - 1)
+        self.positions[symbol] = held + added
+        name = f"split-{self.number():06d}"
+        self.write("split", name, symbol, ratio)
+        self.post(
+            Activity(
+                activity_id=name,
+                kind=ActivityKind.SPLIT,
+                at=self.now(),
+                net_amount=_ZERO,
+                symbol=symbol,
+                quantity=added,
+            )
+        )
+
+    def slip_in(self, symbol: Symbol, quantity: Decimal) -> None:
+        """Move shares into the account without any activity that says so."""
+        self.move(symbol, quantity, self.price(symbol))
+        self.unexplained.add(symbol)
+        self.write("slipped in", symbol, str(quantity))
+
+    def suspend(self, *, is_suspended: bool) -> None:
+        """Set the lock on new orders."""
+        self.is_suspended = is_suspended
+        self.write("suspended", is_suspended)

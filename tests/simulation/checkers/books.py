@@ -1,0 +1,116 @@
+"""Are the books the broker's: executions, shares, cash, locks, flows."""
+
+import sqlite3
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from domain.ids import Symbol
+from tests.simulation.account import START_CASH
+from tests.simulation.broker_orders import Execution
+from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.truth import Truth
+
+
+def every_fill_once(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I03: the ledger's executions are the broker's, each once."""
+
+    def of_broker(one: Execution) -> tuple[Any, ...]:
+        return (one.broker_id, one.cumulative.normalize(), one.quantity.normalize(), one.price)
+
+    theirs = Counter(of_broker(one) for one in truth.executions)
+    ours = Counter(
+        (
+            row["broker_order_id"],
+            Decimal(row["cumulative_quantity"]).normalize(),
+            Decimal(row["quantity"]).normalize(),
+            Decimal(row["price"]),
+        )
+        for row in db.execute("SELECT * FROM fills WHERE reversed_seq IS NULL")
+    )
+    found = [("I03", f"the ledger lacks {one}") for one in (theirs - ours)]
+    return found + [("I03", f"the ledger invented {one}") for one in (ours - theirs)]
+
+
+def never_invented(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I03 at any moment: nothing is booked that did not happen."""
+    return [one for one in every_fill_once(truth, db) if "invented" in one[1]]
+
+
+def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I04: share for share; where shares came without a word the symbol is locked."""
+    locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
+    unlocked = sorted(truth.unexplained - locked)
+    if unlocked:
+        return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]
+    ours = {
+        row["symbol"]: Decimal(row["quantity"])
+        for row in db.execute("SELECT symbol, quantity FROM positions")
+        if Decimal(row["quantity"]) and row["symbol"] not in truth.unexplained
+    }
+    theirs = {
+        str(symbol): quantity
+        for symbol, quantity in truth.positions.items()
+        if quantity and symbol not in truth.unexplained
+    }
+    if ours == theirs:
+        return []
+    return [("I04", f"the ledger holds {_told(ours)}, the broker {_told(theirs)}")]
+
+
+def _told(holdings: dict[str, Decimal]) -> str:
+    return ", ".join(f"{symbol} {holdings[symbol]}" for symbol in sorted(holdings)) or "nothing"
+
+
+def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
+    """Return the symbols of which the books hold what the broker holds."""
+    rows = db.execute("SELECT symbol, quantity FROM positions")
+    ours = {row["symbol"]: Decimal(row["quantity"]) for row in rows}
+    return {symbol for symbol, held in truth.positions.items() if ours.get(symbol, ZERO) == held}
+
+
+def no_lock_left(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I16: once the books agree, no symbol stays locked."""
+    return [
+        ("I16", f"{row['symbol']} is still locked: {row['reason']}")
+        for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
+        if row["symbol"] not in truth.unexplained
+    ]
+
+
+def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I05: to the cent."""
+    row = db.execute("SELECT amount FROM balances WHERE name = 'cash'").fetchone()
+    ours = Decimal(row["amount"]) if row else ZERO
+    if ours == truth.cash:
+        return []
+    return [("I05", f"the ledger has {ours} in cash, the broker {truth.cash}")]
+
+
+def flows_named(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I09: the high-water mark knows every deposit and withdrawal, and nothing else."""
+    ours = sum((Decimal(row["amount"]) for row in db.execute("SELECT * FROM cash_flows")), ZERO)
+    paid = [entry for entry in truth.log if entry[1] == "paid"]
+    theirs = sum((Decimal(e[3]) for e in paid if e[2].startswith("transfer")), ZERO)
+    # What came before the books were opened is in their opening balance.
+    early = sum((Decimal(e[3]) for e in paid if e[2].startswith("transfer") and e[0] == 0.0), ZERO)
+    if ours in {theirs, theirs - early}:
+        return []
+    return [("I09", f"flows of {ours} are named, {theirs} happened")]
+
+
+def dump(db: sqlite3.Connection, tables: tuple[str, ...]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the content of tables."""
+    return {
+        table: sorted((tuple(row) for row in db.execute(f"SELECT * FROM {table}")), key=repr)  # noqa: S608
+        for table in tables
+    }
+
+
+def adds_up(truth: Truth) -> Violations:
+    """The simulated broker's own cash, computed a second way: a judge must be judged."""
+    moved = sum((one.quantity * one.price * -one.side.sign for one in truth.executions), ZERO)
+    paid = sum((Decimal(entry[3]) for entry in truth.log if entry[1] == "paid"), ZERO)
+    if START_CASH + moved + paid == truth.cash:
+        return []
+    return [("X03", "the simulated broker's own cash does not add up")]

@@ -1,0 +1,39 @@
+"""What a checker goes by: the database as a stranger reads it, and what people did meanwhile.
+
+Each check returns the violations that it saw, as (invariant, text); the checkers go by the
+broker's log and raw SQL, by nothing of the product's code.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from domain.orders import OrderRequest
+from tests.simulation.truth import Truth
+
+Violations = list[tuple[str, str]]
+ZERO = Decimal(0)
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database as a stranger: only what is committed is seen."""
+    connection = sqlite3.connect(f"file:{directory / 'openbell.db'}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def closes_only(truth: Truth, request: OrderRequest) -> bool:
+    """Tell whether an order can only close what the broker holds: shares, or an oversold rest."""
+    held = truth.positions.get(request.symbol, ZERO)
+    return held * request.side.sign < 0 and request.quantity <= abs(held)
+
+
+def hand_traded(truth: Truth, symbol: str) -> bool:
+    # A person who trades in the same minutes races the gate; that is named, not ours.
+    return any(name == symbol and truth.loop.moment - at < 1200 for at, name in truth.hand_trades)

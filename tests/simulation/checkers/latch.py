@@ -1,0 +1,53 @@
+"""The latch, and what a kill said of itself."""
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+
+from domain.orders import OrderRequest
+from execution.kill import KillReport
+from tests.simulation.checkers.evidence import Violations
+from tests.simulation.truth import Truth
+
+
+def latch_is_engaged(directory: Path) -> bool:
+    """Read the latch file by hand; whatever is not a whole armed record is engaged."""
+    try:
+        record = json.loads((directory / "KILL").read_bytes().split(b"\n", 1)[0])
+        checksum = record.pop("checksum")
+        body = json.dumps(record, sort_keys=True).encode()
+        is_whole = hashlib.sha256(body).hexdigest() == checksum
+        return not (is_whole and record["state"] == "armed")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return True
+
+
+def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest) -> Violations:
+    """I06: nothing leaves while the latch is engaged, in the file or in the row."""
+    if latch_is_engaged(directory):
+        return [("I06", f"{request.client_order_id} left while the latch was engaged")]
+    row = db.execute("SELECT latch_is_engaged FROM risk_state").fetchone()
+    if row["latch_is_engaged"]:
+        return [("I06", f"{request.client_order_id} left while the latch's row was engaged")]
+    return []
+
+
+def kill_is_true(
+    truth: Truth, directory: Path, report: KillReport, *, has_disk_faults: bool
+) -> Violations:
+    """I06, I07: what a verified kill said is so."""
+    found: Violations = []
+    # What the broker does not show to anybody yet, nobody can have canceled.
+    shown = [o for o in truth.open_orders() if o.visible_at <= truth.loop.moment - 2]
+    left = [o.client_id for o in shown if "flatten" not in o.client_id]
+    recent = [o for o in left if not o.startswith("hand-")]
+    if recent:
+        found.append(("I07", f"the kill was verified and {recent} are open"))
+    if report.suspended and not truth.is_suspended:
+        found.append(("I07", "the kill said that the broker's lock is set; it is not"))
+    # A disk that takes nothing may leave it armed; then the kill says so.
+    is_excused = not report.latched and has_disk_faults
+    if not latch_is_engaged(directory) and not is_excused:
+        found.append(("I06", "the latch is not engaged after a kill"))
+    return found

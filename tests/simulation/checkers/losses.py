@@ -1,0 +1,77 @@
+"""Losses and the high-water mark (I09)."""
+
+import sqlite3
+from decimal import Decimal
+from typing import Any
+
+from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.truth import Truth
+
+# Per cent beyond a loss limit at which it is surely reached.
+_MARGIN = Decimal("0.1")
+# Seconds before the open at which the previous session has surely ended.
+_NIGHT = 17 * 3600
+# What of a limit must have been lost before halting for it has a cause.
+_LEAST = Decimal("0.7")
+
+
+def mark_of(db: sqlite3.Connection) -> Decimal | None:
+    """Return the high-water mark less all named cash flows: it must never fall."""
+    row = db.execute("SELECT high_water_mark FROM risk_state").fetchone()
+    if row is None or row["high_water_mark"] is None:
+        return None
+    flows = sum(
+        (Decimal(one["amount"]) for one in db.execute("SELECT amount FROM cash_flows")), ZERO
+    )
+    return Decimal(row["high_water_mark"]) - flows
+
+
+def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) -> Violations:
+    """I09: what the daemon read for minutes beyond a loss limit has engaged the latch."""
+    read = [Decimal(e[2]) for e in truth.log[-200:] if e[1] == "equity" and e[0] > since]
+    row = db.execute("SELECT high_water_mark FROM risk_state").fetchone()
+    if len(read) < 3 or row["high_water_mark"] is None:
+        return []
+    mark = Decimal(row["high_water_mark"])
+    best = max(read)
+    fall = (mark - best) * 100 / mark
+    if fall >= limits.max_drawdown_pct + _MARGIN:
+        return [("I09", f"a drawdown of {fall:.2f} % was read and the latch is not engaged")]
+    date = truth.session.date.isoformat() if truth.session is not None else ""
+    start = db.execute(
+        "SELECT start_equity, started_at FROM sessions WHERE session_date = ?", (date,)
+    ).fetchone()
+    if start is None:
+        return []
+    booked = db.execute("SELECT amount FROM cash_flows WHERE booked_at > ?", (start["started_at"],))
+    flows = sum((Decimal(row["amount"]) for row in booked), ZERO)
+    begun = Decimal(start["start_equity"]) + flows
+    loss = (begun - best) * 100 / begun
+    if loss >= limits.max_daily_loss_pct + _MARGIN:
+        return [("I09", f"a loss of {loss:.2f} % was read and the latch is not engaged")]
+    return []
+
+
+def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: Any) -> Violations:
+    """I09: who halts for a loss has had one; money that was drawn out and booked is none."""
+    paid = [(e[0], Decimal(e[3])) for e in truth.log if e[1] == "paid" and "transfer" in e[2]]
+    known = db.execute("SELECT count(*) FROM cash_flows").fetchone()[0]
+    if known < len(paid):
+        # Not booked yet: to stop is the right error.
+        return []
+    read = [(e[0], Decimal(e[2])) for e in truth.log if e[1] == "equity"]
+    net = []
+    for at, equity in read:
+        drawn = sum((amount for when, amount in paid if when <= at), ZERO)
+        net.append((at, equity - drawn))
+    if not net or truth.session is None:
+        return []
+    begun = truth.clock.loop_time(truth.session.open) - _NIGHT
+    peaks = {"drawdown": net, "daily loss": [one for one in net if one[0] >= begun] or net}
+    bounds = {"drawdown": limits.max_drawdown_pct, "daily loss": limits.max_daily_loss_pct}
+    found: Violations = []
+    for name, seen in peaks.items():
+        fall = (max(value for _, value in seen) - net[-1][1]) * 100 / read[-1][1]
+        if f"{name} " in reason and fall < bounds[name] * _LEAST:
+            found.append(("I09", f"halted for a {name} of {fall:.2f} %: {reason}"))
+    return found

@@ -1,0 +1,112 @@
+"""The runs of each session and the report at its end."""
+
+import datetime as dt
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from domain.market import Session
+from tests.simulation.checkers.evidence import Violations
+from tests.simulation.truth import Truth
+
+_MISSED = "SELECT * FROM runs WHERE state = 'SKIPPED' AND reason LIKE 'missed%' ORDER BY run_id"
+# Seconds that a run may begin late: the one before it may still wait for answers.
+_LATEST_RUN = 900
+_RUNS = ("premarket", "submit", "cutoff", "eod")
+
+
+def runs_once(db: sqlite3.Connection, dates: list[str]) -> Violations:
+    """I11: every run of every finished session has exactly one row, and an end."""
+    found: Violations = []
+    rows = Counter(
+        (row["session_date"], row["kind"], row["state"]) for row in db.execute("SELECT * FROM runs")
+    )
+    for date in dates:
+        for kind in _RUNS:
+            states = [state for (day, name, state) in rows if (day, name) == (date, kind)]
+            if len(states) != 1:
+                found.append(("I11", f"{date} {kind} has {len(states)} rows"))
+            elif states[0] == "RUNNING":
+                found.append(("I11", f"{date} {kind} never ended"))
+    return found
+
+
+def first_session(db: sqlite3.Connection) -> str | None:
+    """Return the first session of which any run is written down."""
+    found: str | None = db.execute("SELECT min(session_date) FROM runs").fetchone()[0]
+    return found
+
+
+def runs_end_once(db: sqlite3.Connection) -> Violations:
+    """I11: what a run came to is never written a second time."""
+    rows = db.execute(
+        "SELECT json_extract(payload, '$.run_id') AS run_id, count(*) AS n FROM events"
+        " WHERE kind = 'run.finished' GROUP BY 1 HAVING n > 1 ORDER BY 1"
+    )
+    return [("I11", f"{row['run_id']} ended {row['n']} times") for row in rows]
+
+
+def attended(
+    truth: Truth, sessions: Iterable[Session], spans: Iterable[tuple[float, float]]
+) -> dict[tuple[str, str], dt.datetime]:
+    """Return when each run was due over which one life of the daemon lasted."""
+    found = {}
+    for session in sessions:
+        opened, closed = session.open, session.close
+        moments = {
+            "premarket": opened - dt.timedelta(minutes=60),
+            "submit": opened - dt.timedelta(minutes=10),
+            "cutoff": opened + dt.timedelta(minutes=30),
+            "eod": closed + dt.timedelta(minutes=5),
+        }
+        first = truth.clock.loop_time(opened) - 62 * 60
+        for kind, moment in moments.items():
+            last = truth.clock.loop_time(moment) + 60
+            if any(begun < first and last < ended for begun, ended in spans):
+                found[session.date.isoformat(), kind] = moment
+    return found
+
+
+def runs_in_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], Any]) -> Violations:
+    """I11: a daemon that was there did not miss a run."""
+    return [
+        ("I11", f"{row['run_id']} was missed while the daemon was up: {row['reason']}")
+        for row in db.execute(_MISSED)
+        if (row["session_date"], row["kind"]) in due
+    ]
+
+
+def runs_on_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], dt.datetime]) -> Violations:
+    """I11: a daemon that was there began each run at its time, by New York's clock."""
+    found: Violations = []
+    for row in db.execute("SELECT * FROM runs ORDER BY run_id"):
+        expected = due.get((row["session_date"], row["kind"]))
+        if expected is None:
+            continue
+        late = (dt.datetime.fromisoformat(row["started_at"]) - expected).total_seconds()
+        if not -1 <= late <= _LATEST_RUN:
+            found.append(("I11", f"{row['run_id']} began {late:.0f} s after its time"))
+    return found
+
+
+def account_bridge(truth: Truth, report: Any) -> Violations:
+    """I14: the report's figure is the broker's, and no residual is called reconciled."""
+    found: Violations = []
+    served = {Decimal(entry[2]) for entry in truth.log if entry[1] == "equity"}
+    if report.bridge.equity_end not in served:
+        found.append(("I14", f"the report's equity {report.bridge.equity_end} was never read"))
+    parts = (
+        report.bridge.realized_pnl
+        + report.bridge.unrealized_pnl_change
+        - report.bridge.fees
+        + report.bridge.dividends
+        + report.bridge.interest
+        + report.bridge.transfers
+        + report.bridge.other
+    )
+    residual = report.bridge.equity_end - report.bridge.equity_start - parts
+    if report.is_reconciled and residual != 0:
+        found.append(("I14", f"called reconciled with a residual of {residual}"))
+    return found

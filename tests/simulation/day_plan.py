@@ -1,0 +1,158 @@
+"""The plan of a day: what the night brings, and what happens when, drawn in the morning."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from domain.account import ActivityKind
+from domain.market import Session
+from tests.simulation.daemon_life import second_daemon_is_refused
+from tests.simulation.judge import Judge
+from tests.simulation.lives import Lives
+from tests.simulation.market import SYMBOLS
+from tests.simulation.messages import MESSAGES
+from tests.simulation.person import Person
+from tests.simulation.stories import SCHEDULE, away_until_cutoff
+from tests.simulation.world import World
+
+_Happening = Callable[[], Coroutine[Any, Any, None]]
+
+
+class DayPlan:
+    """Draws what happens to each day, and lets it happen."""
+
+    def __init__(self, world: World, lives: Lives, judge: Judge, person: Person) -> None:
+        self._world = world
+        self._lives = lives
+        self._judge = judge
+        self._person = person
+        self._faults = world.faults
+        self._truth = world.truth
+
+    def night(self, session: Session) -> None:
+        """Let happen what happens while the market is closed."""
+        faults, truth = self._faults, self._truth
+        if faults.strikes("corporate.split") and not truth.open_orders():
+            truth.split(faults.pick("split", list(SYMBOLS)), 2)
+        for symbol in SYMBOLS:
+            held = truth.positions.get(symbol, Decimal(0))
+            if held > 0 and faults.strikes("money.dividend"):
+                truth.pay(ActivityKind.DIVIDEND, held * Decimal("0.13"), symbol)
+        is_halted = faults.strikes("asset.halted")
+        truth.halted = faults.pick("asset.halted", list(SYMBOLS)) if is_halted else None
+        if faults.strikes("books.broken"):
+            truth.slip_in(faults.pick("broken", list(SYMBOLS)), Decimal(3))
+        if faults.strikes("money.fee"):
+            truth.pay(ActivityKind.FEE, Decimal("-1.37"))
+        if faults.strikes("money.transfer"):
+            amount = Decimal(faults.pick("money.transfer", [7_500, 7_500, -7_500]))
+            latest = (session.open - truth.now()).total_seconds() + 7200
+            moment = dt.timedelta(seconds=faults.span("money.transfer", 120, latest))
+            self._world.at(truth.now() + moment, self._transfer(amount))
+
+    def draw(self, session: Session) -> None:
+        """Draw what happens to this day, and when."""
+        if self._faults.strikes("process.at_cutoff"):
+            self._world.beside(self._away_until_cutoff(session))
+        for fault, name, times, happen in self._events():
+            for _ in range(times):
+                if self._faults.strikes(fault):
+                    # Hands and flattening move shares while the market is open, the rest any time.
+                    low = 1 if fault in {"hand.trade", "operator.flatten"} else -15
+                    self._world.at(self._moment(name, session, low=low), happen())
+        scenario = self._world.scenario
+        if scenario.kill_at_minute is not None and session is self._world.sessions[0]:
+            moment = session.open + dt.timedelta(minutes=scenario.kill_at_minute)
+            self._world.at(moment, self._person.kill(flatten=scenario.flatten))
+
+    def _events(self) -> tuple[tuple[str, str, int, _Happening], ...]:
+        """Return each fault by appointment: its dice, its most times a day, and what happens."""
+        person = self._person
+        return (
+            ("broker.down", "down", 1, self._down),
+            ("account.blocked", "blocked", 1, self._block),
+            ("hand.trade", "hand", 3, person.trade),
+            ("process.stop", "stop", 1, self._lives.stop),
+            ("process.second", "second", 1, self._second),
+            ("clock.jumped", "clock", 1, self._jump),
+            ("operator.kill", "kill", 1, partial(person.kill, flatten=False)),
+            ("operator.flatten", "flatten", 1, partial(person.kill, flatten=True)),
+            ("disk.latch_lost", "latch", 1, self._lose_latch),
+            ("operator.pause", "pause", 1, person.pause),
+            *((kind, kind, 1, partial(self._command, kind)) for kind in MESSAGES),
+        )
+
+    def _moment(self, name: str, session: Session, *, low: float = -15) -> dt.datetime:
+        # Half of what happens, happens while orders are sent and filled.
+        dice = self._faults.dice(f"moment:{name}")
+        length = (session.close - session.open).total_seconds() / 60 - 60
+        if name in {"latch", "pause"} and dice.random() < 0.7:
+            return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
+        if name == "flatten":
+            # When there is something to close.
+            return session.open + dt.timedelta(minutes=dice.uniform(20, length))
+        if low < 0 and dice.random() < 0.5:
+            # While the orders of the day leave.
+            before = dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)
+            start = session.open - before
+            return start + dt.timedelta(seconds=dice.uniform(0, 8))
+        minutes = dice.uniform(low, 35) if dice.random() < 0.6 else dice.uniform(low, length)
+        return session.open + dt.timedelta(minutes=minutes)
+
+    # What happens
+
+    async def _command(self, kind: str) -> None:
+        life = self._lives.life
+        receiver = life.commands if life is not None else None
+        # With a clock that is wrong every message is stale, and rightly so.
+        if receiver is not None and not self._world.clock.offset:
+            self._judge.paused_at = self._world.loop.moment
+            self._world.blame(self._world.sender.deliver(receiver, kind))
+            self._judge.look_at_latch()
+
+    async def _transfer(self, amount: Decimal) -> None:
+        self._truth.pay(ActivityKind.TRANSFER, amount)
+
+    async def _away_until_cutoff(self, session: Session) -> None:
+        await away_until_cutoff(
+            self._faults, session, until=self._world.until, keep_down=self._keep_down
+        )
+
+    async def _keep_down(self, until: dt.datetime) -> None:
+        async with self._lives.away():
+            await self._world.until(until)
+
+    async def _down(self) -> None:
+        self._truth.is_down = True
+        if self._lives.life is not None:
+            self._lives.life.stream.drop()
+        await asyncio.sleep(self._faults.span("broker.down", 30, 9000))
+        self._truth.is_down = False
+
+    async def _block(self) -> None:
+        self._truth.is_blocked = True
+        await asyncio.sleep(self._faults.span("account.blocked", 60, 7200))
+        self._truth.is_blocked = False
+
+    async def _lose_latch(self) -> None:
+        path = self._world.directory / "KILL"
+        if path.exists():
+            if self._faults.dice("latch").random() < 0.5:
+                path.unlink()
+            else:
+                path.write_bytes(b"{")
+
+    async def _second(self) -> None:
+        life = self._lives.life
+        is_open = self._lives.is_running and life is not None and life.store is not None
+        if is_open and not second_daemon_is_refused(self._world.machine):
+            self._world.blame([("I15", "a second daemon opened the same store")])
+
+    async def _jump(self) -> None:
+        minutes = self._faults.pick("clock", [-1440, -90, -1, 1, 7, 120])
+        self._world.clock.offset = dt.timedelta(minutes=minutes)
+        await asyncio.sleep(self._faults.span("clock", 60, 3600))
+        self._world.clock.offset = dt.timedelta()

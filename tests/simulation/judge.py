@@ -1,0 +1,227 @@
+"""Who judges, and when: at every write to the broker, every 25 minutes, in the calm, at the end."""
+
+import contextlib
+import datetime as dt
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+
+from domain.errors import StateError
+from domain.orders import OrderRequest
+from execution.kill import KillReport
+from reports.model import EndOfDayReport
+from state.store import Store
+from tests.simulation.account import ACCOUNT
+from tests.simulation.checkers import books, exposure, latch, losses, orders, runs, wire
+from tests.simulation.checkers.event_log import EventLog
+from tests.simulation.checkers.evidence import hand_traded, reading
+from tests.simulation.lives import Lives
+from tests.simulation.processes import Process
+from tests.simulation.stories import SCHEDULE
+from tests.simulation.world import World
+
+# Seconds after a pause within which an order may have been on its way already.
+_PAUSE_TAKES = 300
+_REBUILT = ("orders", "fills", "ledger_entries", "positions", "balances", "symbol_locks", "runs")
+
+
+class Judge:
+    """Blames what a checker saw, and keeps what it must see again."""
+
+    def __init__(self, world: World, lives: Lives) -> None:
+        self.events = EventLog()
+        self.paused_at = 0.0
+        """When somebody last said that no entry may leave."""
+        self._world = world
+        self._lives = lives
+        self._truth = world.truth
+        self._directory = world.directory
+        self._history = orders.OrderHistory()
+        self._mark: Decimal | None = None
+        self._latch_seen = False
+        self._must_be_engaged = False
+        self._is_resuming = 0
+
+    # As it happens
+
+    def at_wire(self, process: Process, request: OrderRequest) -> None:
+        """Judge an order at the instant at which it is written."""
+        truth, world, blame = self._truth, self._world, self._world.blame
+        truth.write("wire", process.name, request.client_order_id, str(request.quantity))
+        world.outcome.orders += 1
+        blame(orders.not_again(truth, process.name, request))
+        if request.leg == "flatten":
+            # A kill's own closing orders, also where the next start completes it.
+            held = abs(truth.positions.get(request.symbol, Decimal(0)))
+            if request.quantity > held and not hand_traded(truth, request.symbol):
+                blame([("I06", f"{request.client_order_id} closes more than is held")])
+            return
+        limits = world.machine.limits
+        with reading(self._directory) as db:
+            blame(wire.durable_intent(db, request))
+            blame(wire.derived_id(request, ACCOUNT))
+            blame(latch.latch_allows(self._directory, db, request))
+            blame(wire.state_allows(truth, db, request))
+            if world.loop.moment - self.paused_at > _PAUSE_TAKES:
+                blame(wire.paused(self._directory, truth, request))
+            blame(exposure.within_limits(truth, db, request, limits))
+            epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
+        blame(wire.sane_order(truth, request, limits))
+        if world.clock.offset == dt.timedelta():
+            blame(wire.in_window(truth, request, SCHEDULE))
+        self._check_writer(process, epoch)
+        self.look_at_latch()
+
+    def _check_writer(self, process: Process, epoch: int) -> None:
+        life = self._lives.life
+        store = life.store if life is not None else None
+        if life is None or life.process is not process or store is None:
+            self._world.blame([("I15", f"{process.name} sent and is not the daemon")])
+        elif store.epoch != epoch:
+            self._world.blame([("I15", f"epoch {store.epoch} sent while {epoch} is the writer")])
+
+    def look_at_latch(self) -> None:
+        """Blame a latch that nobody released and that is not engaged any more."""
+        engaged = latch.latch_is_engaged(self._directory)
+        if self._must_be_engaged and not engaged and not self._is_resuming:
+            self._world.blame(
+                [("I06", "the daemon said that it halts, and the latch is not engaged")]
+            )
+            self._must_be_engaged = False
+        if self._latch_seen and not engaged and not self._is_resuming:
+            self._world.blame([("I06", "the latch was released and nobody resumed")])
+        self._latch_seen = engaged
+
+    @contextlib.contextmanager
+    def resuming(self) -> Iterator[None]:
+        """Let a person release the latch meanwhile."""
+        self._is_resuming += 1
+        yield
+        self._latch_seen = latch.latch_is_engaged(self._directory)
+        self._must_be_engaged = False
+        self._is_resuming -= 1
+
+    def alerted(self, kind: str) -> None:
+        """Judge a halt that the operator is told of."""
+        if kind != "kill.engaged":
+            return
+        machine = self._world.machine
+        text = machine.alerts[-1][2]
+        with reading(self._directory) as db:
+            self._world.blame(losses.halt_has_cause(self._truth, db, text, machine.limits))
+        # The next step may be its death; whoever survives it must have engaged.
+        process = self._lives.life.process if self._lives.life is not None else None
+
+        def judge() -> None:
+            is_alive = process is not None and not process.is_dead
+            self._must_be_engaged = is_alive and not process.disk_faults  # type: ignore[union-attr]
+
+        self._world.loop.call_later(1.0, judge)
+
+    def report_seen(self, report: EndOfDayReport) -> None:
+        """Judge a report as it is built."""
+        self._world.outcome.reports += 1
+        self._world.outcome.reconciled += report.is_reconciled
+        self._world.blame(runs.account_bridge(self._truth, report))
+
+    def kill_ended(self, report: KillReport, process: Process) -> None:
+        """Judge what a kill that calls itself verified says."""
+        is_excused = bool(process.disk_faults)
+        self._world.blame(
+            latch.kill_is_true(self._truth, self._directory, report, has_disk_faults=is_excused)
+        )
+
+    # At any moment
+
+    def check_always(self) -> None:
+        """Judge what must hold at any moment."""
+        self._world.blame(orders.one_chain(self._truth))
+        if self._world.scenario.is_canary:
+            self._world.blame(orders.canary(self._truth))
+        if not self._world.has_books:
+            return
+        self.look_at_latch()
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._check_books()
+
+    def _check_books(self) -> None:
+        truth, machine, blame = self._truth, self._world.machine, self._world.blame
+        with reading(self._directory) as db:
+            blame(self.events.check(db))
+            blame(books.never_invented(truth, db))
+            blame(orders.intents_match(truth, db))
+            blame(self._history.check(db))
+            if self._is_watching():
+                since = self._world.loop.moment - 3 * machine.look_seconds
+                blame(losses.loss_halts(truth, db, machine.limits, since))
+            mark = losses.mark_of(db)
+        if self._mark is not None and (mark is None or mark < self._mark):
+            blame([("I09", f"the high-water mark fell from {self._mark} to {mark}")])
+        self._mark = mark
+
+    def _is_watching(self) -> bool:
+        """Tell whether the daemon has been up, in the session, and able to see its equity."""
+        session, now = self._truth.session, self._truth.now()
+        quiet = 4 * self._world.machine.look_seconds
+        return (
+            session is not None
+            and session.open + dt.timedelta(seconds=quiet) < now < session.close
+            and self._world.loop.moment - self._lives.restarted_at > quiet
+            and self._lives.is_running
+            and not self._world.clock.offset
+            and not latch.latch_is_engaged(self._directory)
+        )
+
+    # In the calm, and at the end
+
+    def check_calm(self) -> None:
+        """Judge what must hold once everything has been quiet for ten minutes."""
+        self.check_always()
+        truth, blame = self._truth, self._world.blame
+        with reading(self._directory) as db:
+            blame(books.every_fill_once(truth, db))
+            blame(books.same_holdings(truth, db))
+            blame(books.same_cash(truth, db))
+            blame(orders.settled(db))
+            blame(orders.taken_is_taken(truth, db))
+            blame(books.no_lock_left(truth, db))
+            blame(books.flows_named(truth, db))
+        blame(orders.entries_ended(truth))
+        if not self._lives.is_running:
+            blame([("I16", "the daemon does not run")])
+
+    def check_end(self) -> None:
+        """Judge the whole."""
+        self.check_calm()
+        due = runs.attended(self._truth, self._world.sessions, self._lives.spans)
+        dates = [session.date.isoformat() for session in self._world.sessions]
+        blame = self._world.blame
+        with reading(self._directory) as db:
+            # A session before the first that a daemon lived in is nobody's.
+            first = runs.first_session(db) or max(dates)
+            lived = {date for date, _ in due}
+            ended = [date for date in dates if date >= first or date in lived]
+            blame(runs.runs_once(db, ended))
+            blame(runs.runs_end_once(db))
+            if not self._world.faults.counts["clock.jumped"]:
+                blame(runs.runs_in_time(db, due))
+                blame(runs.runs_on_time(db, due))
+
+    def check_rebuild(self) -> None:
+        """I23: the tables made anew from the log are the tables."""
+        with reading(self._directory) as db:
+            before = books.dump(db, _REBUILT)
+        try:
+            store = Store.open(self._directory, clock=self._world.clock)
+        except StateError as exc:
+            self._world.blame([("I17", f"the store does not open any more: {exc}")])
+            return
+        try:
+            store.rebuild()
+        finally:
+            store.close()
+        with reading(self._directory) as db:
+            after = books.dump(db, _REBUILT)
+        different = [table for table in _REBUILT if before[table] != after[table]]
+        if different:
+            self._world.blame([("I23", f"rebuilt tables differ: {', '.join(different)}")])

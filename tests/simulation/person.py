@@ -1,0 +1,130 @@
+"""What a person does: kill, pause, resume, adopt, and trade by hand."""
+
+import asyncio
+import contextlib
+from decimal import Decimal
+
+from domain.errors import OpenbellError, StateError, StorageError
+from domain.orders import Side
+from state.pause import Pause
+from tests.simulation.broker_orders import Refused
+from tests.simulation.care import run_adopt
+from tests.simulation.checkers import books, latch
+from tests.simulation.checkers.evidence import reading
+from tests.simulation.daemon_life import run_kill, run_resume
+from tests.simulation.judge import Judge
+from tests.simulation.lives import Lives
+from tests.simulation.market import SYMBOLS
+from tests.simulation.processes import Crash, Process
+from tests.simulation.world import World
+
+_MOST_KILLS = 4
+
+
+class Person:
+    """The operator, at the keyboard and on the broker's own pages."""
+
+    def __init__(self, world: World, lives: Lives, judge: Judge) -> None:
+        self._world = world
+        self._lives = lives
+        self._judge = judge
+        self._faults = world.faults
+        self._truth = world.truth
+
+    # During the day
+
+    async def pause(self) -> None:
+        """Let no entry leave for a while."""
+        pause = Pause(self._world.directory)
+        with contextlib.suppress(StateError):
+            pause.set("looking at something")
+            self._judge.paused_at = self._world.loop.moment
+            await asyncio.sleep(self._faults.span("operator.pause", 60, 7200))
+            pause.clear()
+
+    async def kill(self, *, flatten: bool) -> None:
+        """Run the kill command until it says that it is verified."""
+        crash_at = self._world.scenario.kill_crash_at
+        for attempt in range(_MOST_KILLS):
+            process = Process(
+                f"kill {attempt}", self._faults, crash_at=crash_at or self._lives.draw_crash(20)
+            )
+            crash_at = None
+            self._lives.attach(process)
+            task = asyncio.create_task(
+                run_kill(self._world.machine, process, flatten=flatten, reason="a person said so")
+            )
+            self._world.outcome.kills += 1
+            try:
+                report = await task
+            except StorageError as exc:
+                if not process.disk_faults:
+                    self._world.blame([("X01", f"{process.name} ended by {exc!r}")])
+                await asyncio.sleep(120)
+                continue
+            except Crash:
+                await asyncio.sleep(5)
+                continue
+            finally:
+                self._world.outcome.kill_steps += process.steps
+            self._judge.look_at_latch()
+            if report.verified:
+                self._judge.kill_ended(report, process)
+                if report.latched:
+                    break
+            await asyncio.sleep(120)
+        if self._faults.strikes("operator.unsuspend"):
+            self._truth.suspend(is_suspended=False)
+
+    async def trade(self) -> None:
+        """Buy some shares, or sell what is held, on the broker's own page."""
+        truth, faults = self._truth, self._faults
+        symbol = faults.pick("hand", list(SYMBOLS))
+        held = truth.positions.get(symbol, Decimal(0))
+        is_sale = held > 0 and faults.dice("hand:side").random() < 0.5
+        quantity = held if is_sale else Decimal(faults.dice("hand:size").randint(1, 30))
+        truth.hand_trades.append((self._world.loop.moment, symbol))
+        with contextlib.suppress(Refused):
+            truth.accept(
+                f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
+            )
+
+    # In the morning
+
+    async def come_in(self) -> None:
+        """Look at what the night left: breaks are adopted, a halted account mostly resumed."""
+        with contextlib.suppress(StateError):
+            Pause(self._world.directory).clear()
+        await self._adopt()
+        if not latch.latch_is_engaged(self._world.directory):
+            return
+        if not self._world.has_books:
+            return
+        if self._faults.dice("resume").random() < 0.1:
+            return
+        async with self._lives.away():
+            with self._judge.resuming():
+                await self._resume()
+
+    async def _resume(self) -> None:
+        process = Process("resume", self._faults)
+        self._lives.attach(process)
+        try:
+            await asyncio.create_task(run_resume(self._world.machine, process))
+            self._world.outcome.resumes += 1
+        except (OpenbellError, Crash):
+            pass
+
+    async def _adopt(self) -> None:
+        """What came without a word is counted, and taken into the books by name."""
+        truth = self._truth
+        is_due = self._world.has_books and truth.unexplained
+        if not (is_due and self._faults.strikes("operator.adopt")):
+            return
+        async with self._lives.away():
+            process = Process("adopt", self._faults)
+            with contextlib.suppress(OpenbellError, Crash):
+                await asyncio.create_task(run_adopt(self._world.machine, process))
+            # Also where it was cut off: what the books hold by name now is explained.
+            with reading(self._world.directory) as db:
+                truth.unexplained -= books.agreeing(truth, db)
