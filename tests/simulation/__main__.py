@@ -14,6 +14,7 @@ from tests.simulation.simulation import Outcome, Scenario, simulate
 def main() -> int:
     """Return 0 when nothing was violated."""
     options = _parser().parse_args()
+    many.be_quick()
     if options.coverage:
         return measured.run(seeds=options.seeds, days=options.days, look=options.look)
     if options.planted:

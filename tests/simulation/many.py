@@ -102,7 +102,8 @@ def play(
     """
     tally = Tally(days_each=build(0).days)
     in_time = _before(seeds, time.monotonic() + minutes * 60)
-    for played in _side_by_side(in_time, build, jobs) if jobs > 1 else _in_turn(in_time, build):
+    in_turn = (_played(build, seed) for seed in in_time)
+    for played in _side_by_side(in_time, build, jobs) if jobs > 1 else in_turn:
         tally.add(played)
         if played.outcome.violations:
             on_bad(played.outcome)
@@ -134,14 +135,8 @@ def _before(seeds: range, until: float) -> Iterator[int]:
         yield seed
 
 
-def _in_turn(seeds: Iterator[int], build: Build) -> Iterator[Played]:
-    _be_quick()
-    for seed in seeds:
-        yield _played(build, seed)
-
-
 def _side_by_side(seeds: Iterator[int], build: Build, jobs: int) -> Iterator[Played]:
-    with ProcessPoolExecutor(jobs, initializer=_be_quick) as pool:
+    with ProcessPoolExecutor(jobs, initializer=be_quick) as pool:
         pending: set[Future[Played]] = set()
         while True:
             # Few at once, so that none begins long after the time is over.
@@ -153,7 +148,7 @@ def _side_by_side(seeds: Iterator[int], build: Build, jobs: int) -> Iterator[Pla
             yield from (future.result() for future in done)
 
 
-def _be_quick() -> None:
+def be_quick() -> None:
     """Look for garbage seldom: a simulated day makes much, and little of it in circles."""
     gc.collect()
     gc.freeze()
