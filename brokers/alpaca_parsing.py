@@ -31,6 +31,7 @@ from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
 
 _NEW_YORK = ZoneInfo("America/New_York")
+_FIRST_TRADES = dt.time(4)
 _REGULAR_SESSION = dt.timedelta(hours=6, minutes=30)
 
 # Anything that may still fill is LIVE, also a status we have never seen.
@@ -238,7 +239,7 @@ def _other_activity(data: Row, kind: str) -> Activity:
     return Activity(
         activity_id=word(data, "id"),
         kind=_activity_kind(kind),
-        at=_activity_moment(data),
+        at=_activity_moment(data, kind),
         net_amount=amount_or(data, "net_amount", ZERO),
         symbol=Symbol(symbol) if symbol else None,
         quantity=amount_or_none(data, "qty"),
@@ -259,14 +260,16 @@ def _activity_kind(kind: str) -> ActivityKind:
     return ActivityKind.SPLIT if kind in _SPLITS else ActivityKind.OTHER
 
 
-def _activity_moment(data: Row) -> dt.datetime:
-    # These rows are dated, not timed; the day is New York's.
+def _activity_moment(data: Row, kind: str) -> dt.datetime:
+    # These rows are dated, not timed; the day is New York's.  Shares of a split are there when
+    # its day begins to trade: who counted them in the night before has not counted those.
+    time = _FIRST_TRADES if kind in _SPLITS else dt.time()
     day = text(data, "date")
     if not day:
         return moment_of(data, "transaction_time", "created_at")
     try:
         date = dt.date.fromisoformat(day[:10])
-        return dt.datetime.combine(date, dt.time(), _NEW_YORK).astimezone(dt.UTC)
+        return dt.datetime.combine(date, time, _NEW_YORK).astimezone(dt.UTC)
     except (ValueError, OverflowError) as exc:
         raise DataError("activity: date is not a date") from exc
 

@@ -46,6 +46,7 @@ class OrderSettings:
     settle_seconds: float = 1.0
     backfill_seconds: float = 10 * 86_400.0
     overlap_seconds: float = 900.0
+    look_back_every_seconds: float = 600.0
     is_long_only: bool = False
 
 

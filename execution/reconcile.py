@@ -32,6 +32,7 @@ class Reconciler:
         self._facts = Facts(desk.store)
         self._turn = asyncio.Lock()
         self._read_until: dt.datetime | None = None
+        self._looked_back_at: float | None = None
         self._clean_runs_needed: dict[Symbol, int] = {}
         self.last: ReconcileReport | None = None
 
@@ -61,6 +62,9 @@ class Reconciler:
     async def adopt(self, symbol: Symbol, reason: str) -> ReconcileReport:
         """Take the broker's holding of one symbol into the ledger by a named entry.
 
+        What moved shares until the holding was read is in it, and moves none when it is told
+        later.  "Until" is by the broker's clock, which dates executions; ours may be wrong.
+
         Raises:
             StateError: executions are still missing, which will explain the difference, or
                 the list of positions is empty against the equity.
@@ -70,6 +74,7 @@ class Reconciler:
             raise StateError(
                 f"{symbol} has executions that are not booked yet; wait for the next reconcile"
             )
+        as_of = (await self._desk.broker.clock()).now
         held = {found.symbol: found for found in await self._desk.broker.positions()}
         if is_doubtful(by_symbol(list(held.values())), await self._desk.broker.account()):
             raise StateError(
@@ -78,14 +83,13 @@ class Reconciler:
         position = held.get(symbol)
         quantity = position.quantity if position is not None else ZERO
         price = position.avg_entry_price if position is not None else ZERO
-        added = self._desk.ledger.adopt_position(symbol, quantity, price, reason)
+        added = self._desk.ledger.adopt_position(symbol, quantity, price, reason, as_of=as_of)
         self._desk.note("position.adopted", f"{symbol}: {added} shares adopted: {reason}", symbol)
         return await self.run("adopt")
 
     async def _run(self, reason: str, *, is_deep: bool) -> ReconcileReport:
         started = self._desk.clock.now()
-        since = self._since(started, is_deep=is_deep)
-        reading, breaks = await self._agreeing(since)
+        reading, breaks = await self._agreeing(started, is_deep=is_deep)
         if self._facts.get("reconciled_at") is None:
             breaks = self._open_books(reading, breaks)
         self._lock(reading, breaks)
@@ -119,16 +123,28 @@ class Reconciler:
             return now - dt.timedelta(seconds=settings.backfill_seconds)
         return self._read_until - dt.timedelta(seconds=settings.overlap_seconds)
 
-    async def _agreeing(self, since: dt.datetime) -> tuple[Reading, tuple[Break, ...]]:
+    async def _agreeing(
+        self, now: dt.datetime, *, is_deep: bool
+    ) -> tuple[Reading, tuple[Break, ...]]:
         """Read until two readings in a row show the same breaks, or enough is enough."""
         before: list[Break] | None = None
-        reading = await self._view.read(since)
+        reading = await self._view.read(self._since(now, is_deep=is_deep))
         readings = 1
         while (found := _of_symbols(reading)) and found != before and readings < _MOST_READINGS:
             await self._desk.clock.sleep(self._desk.settings.settle_seconds)
-            before, reading = found, await self._view.read(since)
+            # What explains it may be older than the overlap: posted late, dated without a
+            # time, or passed over while our clock was ahead.
+            is_deep = is_deep or self._may_look_back()
+            before, reading = found, await self._view.read(self._since(now, is_deep=is_deep))
             readings += 1
         return reading, reading.breaks
+
+    def _may_look_back(self) -> bool:
+        now, last = self._desk.clock.monotonic(), self._looked_back_at
+        if last is not None and now - last < self._desk.settings.look_back_every_seconds:
+            return False
+        self._looked_back_at = now
+        return True
 
     def _open_books(self, reading: Reading, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
         """Take the opening cash into new books; holdings are a person's to adopt."""

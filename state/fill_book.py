@@ -10,6 +10,7 @@ from domain.errors import DataError
 from domain.ids import ExecutionId
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill
+from state.adoptions import give_back
 from state.booking import Match, compare, entry_columns, fill_columns, match
 from state.cost_basis import exact_sum, trade
 from state.holdings import standing_of
@@ -64,6 +65,13 @@ class FillBook:
                         },
                     )
                 return FillOutcome.DUPLICATE
+            give_back(
+                self._store,
+                fill.symbol,
+                fill.signed_quantity,
+                at=fill.at,
+                came_by=f"execution {fill.execution_id}",
+            )
             return self._book(fill, origin)
 
     def bust(self, execution_id: ExecutionId, *, at: dt.datetime, reason: str) -> bool:

@@ -10,6 +10,7 @@ from domain.errors import DataError
 from domain.ids import ClientOrderId, ExecutionId, Symbol
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill, Side
+from state.adoptions import give_back
 from state.booking import entry_columns
 from state.cost_basis import Change, adopt, exact_sum, split_quantity
 from state.fill_book import FillBook, FillOutcome
@@ -145,9 +146,23 @@ class Ledger:
             )
 
     def adopt_position(
-        self, symbol: Symbol, quantity: Decimal, price: Decimal, reason: str
+        self,
+        symbol: Symbol,
+        quantity: Decimal,
+        price: Decimal,
+        reason: str,
+        *,
+        as_of: dt.datetime | None = None,
     ) -> Decimal:
         """Set the holding to ``quantity`` by a named entry at ``price``, without cash.
+
+        Args:
+            symbol: instrument.
+            quantity: the holding, signed.
+            price: average price of a share.
+            reason: for people.
+            as_of: when it was read, by the clock that dates executions; now, when left out.
+                What moved shares until then is in it, and moves none when it is booked later.
 
         Returns:
             The signed shares that were added; 0 when the books agreed.
@@ -161,6 +176,7 @@ class Ledger:
                     adopt(held, added, decimal(price)),
                     symbol=symbol,
                     description=reason,
+                    at=as_of,
                 )
         return added
 
@@ -259,14 +275,28 @@ class Ledger:
                 activity_id=activity_id,
                 description=description,
             )
+            if symbol is not None:
+                give_back(
+                    self._store,
+                    symbol,
+                    change.quantity,
+                    at=at,
+                    came_by=f"{kind} {activity_id}",
+                )
             self._store.append_within("ledger.booked", entry)
         return True
 
     def _book_entry(
-        self, kind: str, change: Change, *, description: str, symbol: Symbol | None = None
+        self,
+        kind: str,
+        change: Change,
+        *,
+        description: str,
+        symbol: Symbol | None = None,
+        at: dt.datetime | None = None,
     ) -> None:
-        at = stamp(self._store.clock.now())
-        entry = entry_columns(kind, change, at=at, symbol=symbol, description=description)
+        moment = stamp(at or self._store.clock.now())
+        entry = entry_columns(kind, change, at=moment, symbol=symbol, description=description)
         self._store.append_within("ledger.booked", entry)
 
     def _fill_of(self, activity: Activity) -> Fill:

@@ -52,12 +52,13 @@ def reversal(before: Standing, after: Standing, *, cash: Decimal) -> Change:
 def _again(holding: Holding, row: sqlite3.Row) -> Change:
     quantity = decimal(row["quantity"])
     if row["kind"] == "fill":
-        return trade(holding, quantity, _price(-decimal(row["cash"]), quantity))
+        return trade(holding, quantity, unit_price(-decimal(row["cash"]), quantity))
     if row["kind"] == "adoption":
-        return adopt(holding, quantity, _price(decimal(row["in_kind"]), quantity))
+        return adopt(holding, quantity, unit_price(decimal(row["in_kind"]), quantity))
     return Change(quantity=quantity)
 
 
-def _price(paid: Decimal, quantity: Decimal) -> Decimal:
+def unit_price(paid: Decimal, quantity: Decimal) -> Decimal:
+    """Return the price that an entry was made at."""
     # paid is an exact product of quantity and a price, so this quotient terminates.
     return paid / quantity

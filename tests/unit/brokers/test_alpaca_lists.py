@@ -238,6 +238,7 @@ async def test_activities_are_read_to_the_end_oldest_first_with_every_kind_mappe
             "DIV", "DIV", "INT", "FEE", "TRANSFER", "TRANSFER", "SPLIT", "OTHER",
         ]  # fmt: skip
         assert last.at == dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC)
+        assert activities[-2].at.hour == 9, "shares of a split are there when its day trades"
         assert server.seen[0].params["after"] == "2026-11-20T15:00:00Z"
         await broker.aclose()
 

@@ -1,0 +1,69 @@
+"""What an adoption held already: told only later, it is booked, and moves no share a second time.
+
+An adoption takes the holding as the broker shows it at one moment.  A fill or a split from
+before that moment is in it, whenever it is told.  So the adoption gives those shares back
+first: the entry that they really came by takes their place, and the cost is theirs.
+"""
+
+import datetime as dt
+import sqlite3
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from domain.ids import Symbol
+from domain.money import decimal
+from state.booking import entry_columns
+from state.cost_basis import COST_GRID, Change, Holding, adopt, exact_product, exact_sum
+from state.holdings import standing_of
+from state.reversals import unit_price
+from state.rows import stamp
+from state.store import Store
+
+_FIRST_AFTER = (
+    "SELECT at, quantity, cost, in_kind FROM ledger_entries"
+    " WHERE symbol = ? AND kind = 'adoption' AND at >= ? ORDER BY at, entry_id LIMIT 1"
+)
+
+
+def give_back(
+    store: Store, symbol: Symbol, shares: Decimal, *, at: dt.datetime, came_by: str
+) -> bool:
+    """Take ``shares`` out of the first adoption since ``at``, within the caller's transaction.
+
+    Args:
+        store: the books.
+        symbol: instrument.
+        shares: signed, what is booked next.
+        at: when it took effect; an adoption of the same moment has it.
+        came_by: what is booked next, for the entry's description.
+
+    Returns:
+        False when no adoption can have held them.
+    """
+    adoption = store.row(_FIRST_AFTER, (symbol, stamp(at)))
+    if adoption is None or not shares:
+        return False
+    held = standing_of(store, symbol).holding
+    entry = entry_columns(
+        "adoption",
+        _given_back(held, adoption, shares),
+        at=adoption["at"],
+        symbol=symbol,
+        description=f"given back: {came_by} was in it already",
+    )
+    store.append_within("ledger.booked", entry)
+    return True
+
+
+def _given_back(held: Holding, adoption: sqlite3.Row, shares: Decimal) -> Change:
+    """Undo the part of an adoption that ``shares`` are; it realizes what that part realized."""
+    adopted = decimal(adoption["quantity"])
+    price = unit_price(decimal(adoption["in_kind"]), adopted)
+    in_kind = exact_product(-shares, price)
+    cost = (decimal(adoption["cost"]) * -shares / adopted).quantize(COST_GRID, ROUND_HALF_EVEN)
+    quantity_after = exact_sum((held.quantity, -shares))
+    cost_after = exact_sum((held.total_cost, cost))
+    if quantity_after * cost_after < 0:
+        # Trades since have used that part up: the rest goes by the price alone.
+        return adopt(held, -shares, price)
+    realized = exact_sum((cost, -in_kind))
+    return Change(quantity=-shares, cost=cost, in_kind=in_kind, realized_pnl=realized)
