@@ -36,6 +36,9 @@ _MOST_SINGLE_ASSET_READS = 10
 # The whole list is some 11,000 rows.
 _ASSET_LIST_CAP_BYTES = 32 * 1024 * 1024
 _ENTRY_LEG = "entry"
+_SETTINGS = "/v2/account/configurations"
+_LOCK = "suspend_trade"
+_NO_SHORTING = "no_shorting"
 _OK = frozenset({200, 201})
 _CANCEL_TAKEN = frozenset({200, 202, 204, 207})
 
@@ -222,20 +225,35 @@ class AlpacaBroker:
 
     async def set_suspended(self, *, is_suspended: bool) -> bool:
         """Set the broker-side lock on new orders; return what the broker then reads back."""
-        what = "account lock"
-        path = "/v2/account/configurations"
-        body = json_body({"suspend_trade": is_suspended})
-        reply = await self._wire.write("PATCH", path, body, what=what, priority=Priority.KILL)
+        return await self._set(_LOCK, is_suspended, what="account lock")
+
+    async def is_shorting_forbidden(self) -> bool | None:
+        """Read whether the account's setting forbids short sales; None when it has none."""
+        return await self._setting(_NO_SHORTING, what="shorting ban")
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        """Forbid or allow short sales; return what the broker then reads back."""
+        return await self._set(_NO_SHORTING, is_forbidden, what="shorting ban")
+
+    async def _set(self, name: str, value: bool, *, what: str) -> bool:
+        # Only the one key: the others stay as a person set them.
+        reply = await self._wire.write(
+            "PATCH", _SETTINGS, json_body({name: value}), what=what, priority=Priority.KILL
+        )
         if reply.status not in _OK:
             errors.raise_for_write(reply, what=what, now=self._clock.now())
         try:
-            raw = await self._wire.read(path, what=what)
+            found = await self._setting(name, what=what)
         except BrokerUnavailable as exc:
             raise OutcomeUnknown(f"{what}: it was set but cannot be read back ({exc})") from exc
-        value = raw.get("suspend_trade") if isinstance(raw, dict) else None
-        if not isinstance(value, bool):
-            raise OrderRejected("account lock: this account has no suspend_trade setting")
-        return value
+        if found is None:
+            raise OrderRejected(f"{what}: this account has no {name} setting")
+        return found
+
+    async def _setting(self, name: str, *, what: str) -> bool | None:
+        raw = await self._wire.read(_SETTINGS, what=what)
+        value = raw.get(name) if isinstance(raw, dict) else None
+        return value if isinstance(value, bool) else None
 
     async def _positions(self) -> tuple[Position, ...]:
         raw = await self._wire.read("/v2/positions", what="positions")

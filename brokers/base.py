@@ -75,6 +75,20 @@ class Broker(Protocol):
             RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
         """
 
+    async def is_shorting_forbidden(self) -> bool | None:
+        """Read whether the account's setting forbids short sales; None when it has none."""
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        """Forbid or allow short sales; return what the broker then reads back.
+
+        While they are forbidden the broker refuses a sale of more than is held and not
+        yet promised to another open sale.
+
+        Raises:
+            OrderRejected: the account does not have the setting, or may not change it.
+            RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
+        """
+
 
 class TradeStream(Protocol):
     """The broker's push channel.  It replays nothing: see execution.reconcile."""

@@ -2,11 +2,17 @@
 
 The ids make it safe to start again after a crash or a lost answer: an order is sent only
 when its id is unknown to the broker, and the next number is used only when the one
-before is terminal.  Needs the broker and a clock, no database.
+before is terminal.
+
+An order that was never answered may still arrive, when its shares are long sold.  So the
+broker is asked to forbid short sales before the first sale: from then on it refuses what
+is too much, whichever order comes first, and each doubt and each kill takes ids of its
+own.  Where that is not to be had, and for buys, the same id is written again, late.
+Needs the broker and a clock, no database.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,14 +31,21 @@ from domain.errors import (
 from domain.ids import ClientOrderId, Symbol, client_order_id
 from domain.money import ZERO
 from domain.orders import BrokerOrder, OrderRequest, OrderType, Side, TimeInForce
+from execution.account_switches import ShortingBan
 from execution.cancel_all import Patience, Tell
 from execution.waiting import doubling, each, retry_after
 
 STRATEGY = "kill"
 LEG = "flatten"
 MOST_REVISIONS = 8
+MOST_CLOSINGS = 16
 _ABSENT_READS = 3
 _ABSENT_SECONDS = 15.0
+# Without the ban only time tells an order that is late from one that is lost.
+_UNGUARDED_ABSENT_SECONDS = 30.0
+_LONGEST_REFUSED_SECONDS = 8.0
+
+ForbidShorting = Callable[[], Awaitable[ShortingBan]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +70,22 @@ class FlattenScope:
 
     def is_flattening(self, order: BrokerOrder) -> bool:
         """Tell whether an order is one of ours that closes a position in this session."""
-        ids = (self.order_id(order.symbol, revision) for revision in range(MOST_REVISIONS))
-        return order.client_order_id in ids
+        revisions = range(MOST_CLOSINGS * MOST_REVISIONS)
+        return order.client_order_id in (self.order_id(order.symbol, one) for one in revisions)
 
 
 @dataclass(slots=True)
 class _Attempt:
     """What this process knows of its orders for one symbol."""
 
-    revision: int = 0
+    revision: int
+    last_revision: int
     sent_at_quantity: Decimal | None = None
     is_taken: bool = False
     unknown_since: float | None = None
     absent_reads: int = 0
+    refusals: int = 0
+    quiet_until: float = 0.0
 
 
 async def read_scope(broker: Broker) -> FlattenScope:
@@ -99,6 +115,7 @@ class Flattener:
         clock: Clock,
         scope: FlattenScope,
         *,
+        forbid_shorting: ForbidShorting,
         patience: Patience,
         tell: Tell,
     ) -> None:
@@ -107,6 +124,8 @@ class Flattener:
         self._scope = scope
         self._patience = patience
         self._tell = tell
+        self._forbid_shorting = forbid_shorting
+        self._ban: ShortingBan | None = None
         self._attempts: dict[Symbol, _Attempt] = {}
         self.problems: dict[Symbol, str] = {}
 
@@ -124,39 +143,65 @@ class Flattener:
                 working = await self._broker.open_orders()
                 if is_done(self._scope, positions, working):
                     return
-                wait = max(wait, await self._round(positions, working))
+                if self._ban is None:
+                    # That takes time: what follows acts on positions of then.
+                    self._ban = await self._forbid_shorting()
+                    continue
+                wait = max(wait, await self._round(positions, working, self._ban))
             except BrokerUnavailable as exc:
                 self._tell(f"broker does not answer, trying again: {exc}")
             if self._clock.monotonic() + wait >= until:
                 return
             await self._clock.sleep(wait)
 
-    async def _round(self, positions: Sequence[Position], working: Sequence[BrokerOrder]) -> float:
+    async def _round(
+        self, positions: Sequence[Position], working: Sequence[BrokerOrder], ban: ShortingBan
+    ) -> float:
         # An open order reserves the quantity, or will change it: wait for its end.
         busy = {order.symbol for order in working}
         free = [held for held in positions if held.symbol not in busy]
         pauses = [0.0]
 
         async def see_to(position: Position) -> None:
-            pauses.append(await self._see_to(position))
+            pauses.append(await self._see_to(position, ban))
 
         in_order = sorted(free, key=lambda held: held.symbol)
         await each(in_order, see_to, at_most=self._patience.at_once)
         return max(pauses)
 
-    async def _see_to(self, position: Position) -> float:
-        attempt = self._attempts.setdefault(position.symbol, _Attempt())
-        if attempt.revision >= MOST_REVISIONS:
+    async def _see_to(self, position: Position, ban: ShortingBan) -> float:
+        is_guarded = ban.is_set and position.quantity > 0
+        attempt = self._attempt(position.symbol, ban, is_guarded=is_guarded)
+        if attempt.revision > attempt.last_revision:
             self.problems.setdefault(position.symbol, f"{MOST_REVISIONS} orders did not close it")
+            return 0.0
+        if self._clock.monotonic() < attempt.quiet_until:
             return 0.0
         order_id = self._scope.order_id(position.symbol, attempt.revision)
         found = await self._broker.find_order(order_id)
         if found is not None:
             self._note_found(attempt, found, position)
             return 0.0
-        if not self._may_send(attempt):
+        if not self._may_send(attempt, is_guarded=is_guarded):
+            return 0.0
+        if is_guarded and attempt.unknown_since is not None:
+            # A twin under the same id could be taken beside one that ended before.
+            attempt.revision += 1
+            attempt.unknown_since = None
             return 0.0
         return await self._send(attempt, self._request(order_id, attempt.revision, position))
+
+    def _attempt(self, symbol: Symbol, ban: ShortingBan, *, is_guarded: bool) -> _Attempt:
+        found = self._attempts.get(symbol)
+        if found is None:
+            closing = min(ban.closing, MOST_CLOSINGS - 1) if is_guarded else 0
+            first = closing * MOST_REVISIONS
+            found = _Attempt(revision=first, last_revision=first + MOST_REVISIONS - 1)
+            if ban.closing and not is_guarded:
+                # An earlier kill may have written it, and it may be on its way.
+                found.unknown_since = self._clock.monotonic()
+            self._attempts[symbol] = found
+        return found
 
     def _note_found(self, attempt: _Attempt, found: BrokerOrder, position: Position) -> None:
         attempt.unknown_since = None
@@ -170,7 +215,7 @@ class Flattener:
             attempt.revision += 1
             attempt.is_taken = False
 
-    def _may_send(self, attempt: _Attempt) -> bool:
+    def _may_send(self, attempt: _Attempt, *, is_guarded: bool) -> bool:
         if attempt.is_taken:
             # However long it is not shown: to be absent proves nothing about what was taken.
             return False
@@ -178,7 +223,8 @@ class Flattener:
             return True
         attempt.absent_reads += 1
         waited = self._clock.monotonic() - attempt.unknown_since
-        return attempt.absent_reads >= _ABSENT_READS and waited >= _ABSENT_SECONDS
+        patience = _ABSENT_SECONDS if is_guarded else _UNGUARDED_ABSENT_SECONDS
+        return attempt.absent_reads >= _ABSENT_READS and waited >= patience
 
     async def _send(self, attempt: _Attempt, request: OrderRequest) -> float:
         attempt.sent_at_quantity = -request.quantity * request.side.sign
@@ -196,7 +242,7 @@ class Flattener:
         except OrderRejected as exc:
             self.problems[request.symbol] = str(exc)
             self._tell(f"{request.symbol} was refused: {exc}")
-            attempt.revision += 1
+            self._note_refused(attempt)
         except DuplicateOrder:
             attempt.unknown_since = self._clock.monotonic()
         except BrokerError as exc:
@@ -205,6 +251,13 @@ class Flattener:
         else:
             attempt.is_taken = True
         return 0.0
+
+    def _note_refused(self, attempt: _Attempt) -> None:
+        # An order that is not shown yet may hold the shares: leave it time to show.
+        pause = self._patience.settle_seconds * 2.0**attempt.refusals
+        attempt.quiet_until = self._clock.monotonic() + min(pause, _LONGEST_REFUSED_SECONDS)
+        attempt.refusals += 1
+        attempt.revision += 1
 
     def _request(self, order_id: ClientOrderId, revision: int, position: Position) -> OrderRequest:
         return OrderRequest(

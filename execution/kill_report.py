@@ -21,10 +21,15 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KillSettings:
-    """Deadlines, in seconds from the start of the kill."""
+    """Deadlines, in seconds from the start of the kill.
+
+    Of them the cancels before a flatten may take ``cancel_share``, and asking the broker
+    to forbid short sales at most ``ban_share``.
+    """
 
     deadline_seconds: float = 60.0
     cancel_share: float = 0.5
+    ban_share: float = 0.2
     patience: Patience = dataclasses.field(default_factory=Patience)
 
 

@@ -10,19 +10,13 @@ from dataclasses import dataclass
 from brokers.base import Broker
 from domain.account import Position
 from domain.clock import Clock
-from domain.errors import (
-    AuthRefused,
-    BrokerError,
-    BrokerUnavailable,
-    OrderRejected,
-    RateLimited,
-    StateError,
-)
+from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.orders import BrokerOrder
+from execution.account_switches import AccountSwitches, ShortingBan
 from execution.cancel_all import Tell, cancel_all
 from execution.flatten import Flattener, FlattenScope, is_done, read_scope
 from execution.kill_report import KillReport, KillSettings, Proof
-from execution.waiting import doubling, retry_after
+from execution.waiting import doubling
 from state.latch import KillAction, Latch
 
 _AGREEING_LOOKS = 2
@@ -52,6 +46,8 @@ class KillStages:
         self._clock = clock
         self._tell = tell
         self._patience = settings.patience
+        self._switches = AccountSwitches(broker, latch, clock, patience=self._patience, tell=tell)
+        self._ban_seconds = settings.deadline_seconds * settings.ban_share
         self._started = clock.monotonic()
         self._until = self._started + settings.deadline_seconds
         self._cancel_until = self._started + settings.deadline_seconds * settings.cancel_share
@@ -125,11 +121,23 @@ class KillStages:
             # A lock from an earlier kill would refuse the closing orders too.
             await self._set_lock(is_locked=False)
         flattener = Flattener(
-            self._broker, self._clock, self._scope, patience=self._patience, tell=self._tell
+            self._broker,
+            self._clock,
+            self._scope,
+            forbid_shorting=self._forbid_shorting,
+            patience=self._patience,
+            tell=self._tell,
         )
         await flattener.run(until=self._until)
         for symbol, problem in sorted(flattener.problems.items()):
             self._note(f"{symbol}: {problem}")
+
+    async def _forbid_shorting(self) -> ShortingBan:
+        until = min(self._until, self._clock.monotonic() + self._ban_seconds)
+        ban = await self._switches.forbid_shorting(until=until)
+        if ban.problem:
+            self._note(ban.problem)
+        return ban
 
     async def _lock(self) -> bool | None:
         locked = await self._set_lock(is_locked=True)
@@ -142,23 +150,7 @@ class KillStages:
         return locked
 
     async def _set_lock(self, *, is_locked: bool) -> bool | None:
-        """Return the lock as read back is as wanted; None when the account has no lock."""
-        pauses = doubling(self._patience.first_pause_seconds, self._patience.longest_pause_seconds)
-        while True:
-            wait = next(pauses)
-            try:
-                return await self._broker.set_suspended(is_suspended=is_locked) is is_locked
-            except OrderRejected:
-                return None
-            except AuthRefused:
-                raise
-            except RateLimited as exc:
-                wait = max(wait, retry_after(exc.retry_after_seconds))
-            except (BrokerError, BrokerUnavailable) as exc:
-                self._tell(f"setting the broker's lock gave no clear answer: {exc}")
-            if self._clock.monotonic() + wait >= self._until:
-                return False
-            await self._clock.sleep(wait)
+        return await self._switches.lock(is_locked=is_locked, until=self._until)
 
     async def _verify(self, *, is_flatten: bool) -> tuple[_Look | None, bool]:
         """Look until two looks in a row agree that it is done, or time is up."""

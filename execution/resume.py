@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from brokers.base import Broker
 from domain.clock import Clock
 from domain.errors import BrokerError, OrderRejected, StateError
+from execution.account_switches import allow_shorting
 from execution.desk import LIMIT_LOCK, Desk
 from execution.reconcile import Reconciler
 from state.latch import Latch, LatchState
@@ -25,7 +26,7 @@ async def resume(
     expected_sequence: int,
     check: Check,
 ) -> LatchState:
-    """Release the broker-side lock and the latch.
+    """Release the broker-side lock and the latch, and allow short sales that a kill forbade.
 
     Args:
         broker: for the account number and the lock.
@@ -47,6 +48,8 @@ async def resume(
     _check_latch(latch.read(), expected_sequence)
     await check()
     _check_latch(latch.read(), expected_sequence)
+    if latch.read().is_shorting_forbidden:
+        await allow_shorting(broker)
     if account.is_suspended_by_user:
         await _unlock(broker)
     return latch.release(reason, clock.now(), expected_sequence=expected_sequence)

@@ -38,7 +38,9 @@ class LatchState:
     """What the latch says; ``sequence`` rises with every change, 0 when nothing was readable.
 
     ``pending`` is what a kill wanted and nobody has seen completed yet;
-    ``is_broker_locked`` that a kill saw the broker's own lock on new orders set.
+    ``is_broker_locked`` that a kill saw the broker's own lock on new orders set;
+    ``is_shorting_forbidden`` that a kill forbade short sales at the broker, where they were
+    allowed before; ``closings`` how often a kill began to close positions.
     """
 
     is_engaged: bool
@@ -47,6 +49,8 @@ class LatchState:
     sequence: int
     pending: KillAction | None = None
     is_broker_locked: bool = False
+    is_shorting_forbidden: bool = False
+    closings: int = 0
 
 
 class Latch:
@@ -74,13 +78,13 @@ class Latch:
             StorageError: the disk took neither the record nor the removal of an armed one.
         """
         before = self.read()
-        state = LatchState(
+        state = dataclasses.replace(
+            before,
             is_engaged=True,
             reason=reason,
             at=at,
             sequence=self._last_sequence() + 1,
             pending=_stronger(before.pending, pending),
-            is_broker_locked=before.is_broker_locked,
         )
         try:
             self._replace(_encode(state))
@@ -111,11 +115,30 @@ class Latch:
             pending=None,
             is_broker_locked=is_broker_locked,
         )
-        try:
-            self._replace(_encode(done))
-        except OSError as exc:
-            raise StorageError(f"{self.path} could not be updated ({exc}); free the disk") from exc
-        return self.read()
+        return self._update(done)
+
+    def begin_closing(self, *, forbids_shorting: bool) -> LatchState:
+        """Note that a kill is about to close positions, and what it changes at the broker first.
+
+        Args:
+            forbids_shorting: short sales are allowed at the broker and about to be
+                forbidden, so that a resume has to allow them again.
+
+        Raises:
+            StateError: the latch is not engaged, or cannot be read.
+            StorageError: the disk refused; nothing is noted.
+        """
+        before = self.read()
+        if not before.is_engaged or before.sequence == 0:
+            raise StateError(f"{self.path} is not engaged: nothing can be noted in it")
+        return self._update(
+            dataclasses.replace(
+                before,
+                sequence=before.sequence + 1,
+                is_shorting_forbidden=before.is_shorting_forbidden or forbids_shorting,
+                closings=before.closings + 1,
+            )
+        )
 
     def release(
         self, reason: str, at: dt.datetime, *, expected_sequence: int | None = None
@@ -153,6 +176,13 @@ class Latch:
         except OSError as exc:
             raise StorageError(f"{self.path} could not be created: {exc}") from exc
         self._set_aside_space()
+        return self.read()
+
+    def _update(self, state: LatchState) -> LatchState:
+        try:
+            self._replace(_encode(state))
+        except OSError as exc:
+            raise StorageError(f"{self.path} could not be updated ({exc}); free the disk") from exc
         return self.read()
 
     def _last_sequence(self) -> int:
@@ -249,6 +279,8 @@ def _encode(state: LatchState) -> bytes:
         "at": state.at.isoformat() if state.at else None,
         "pending": state.pending.value if state.pending else None,
         "is_broker_locked": state.is_broker_locked,
+        "is_shorting_forbidden": state.is_shorting_forbidden,
+        "closings": state.closings,
     }
     record["checksum"] = _checksum(record)
     return json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -270,6 +302,9 @@ def _decode(line: bytes) -> LatchState:
         sequence=int(record["sequence"]),
         pending=KillAction(record["pending"]) if record.get("pending") else None,
         is_broker_locked=record.get("is_broker_locked") is True,
+        # Absent in files of earlier versions.
+        is_shorting_forbidden=record.get("is_shorting_forbidden") is True,
+        closings=int(record.get("closings", 0)),
     )
 
 

@@ -48,6 +48,7 @@ def status(rows: Query, latch: LatchState) -> Row:
         "trading_state_reason": risk["trading_state_reason"],
         "kill": kill,
         "broker_lock": facts.get("broker_lock"),
+        "is_shorting_forbidden_by_kill": latch.is_shorting_forbidden,
         "session": {"date": facts.get("session_date"), "phase": facts.get("session_phase")},
         **_money(rows, risk, facts.get("session_date")),
         **dict(rows(_COUNTS)[0]),

@@ -130,6 +130,15 @@ class InProcessBroker:
         self._exchange.configure(self._clock.now(), is_suspended=is_suspended)
         return self._exchange.desk.config.is_suspended
 
+    async def is_shorting_forbidden(self) -> bool | None:
+        """Read whether short sales are forbidden."""
+        return self._exchange.desk.config.is_shorting_forbidden
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        """Forbid or allow short sales and read it back."""
+        self._exchange.configure(self._clock.now(), is_shorting_forbidden=is_forbidden)
+        return self._exchange.desk.config.is_shorting_forbidden
+
     async def run(
         self,
         *,

@@ -118,6 +118,9 @@ def status(options: Options) -> None:
     print_pairs(_status_lines(document))
 
 
+_FORBIDDEN = "forbidden at the broker by the kill, allowed again by the resume"
+
+
 def _left_out(excluded: Mapping[str, str]) -> list[tuple[str, Any]]:
     told = [(f"left out: {symbol}", why) for symbol, why in sorted(excluded.items())]
     more = [("left out", f"and {len(told) - _MOST_LEFT_OUT} more; openbell explain SYMBOL")]
@@ -138,6 +141,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("trading state", _with_reason(now["trading_state"], now["trading_state_reason"])),
         ("kill switch", latch),
         ("lock at the broker", now["broker_lock"]),
+        *[("short sales", _FORBIDDEN)] * now["is_shorting_forbidden_by_kill"],
         ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
         ("equity", money(now["equity"])),
         ("high-water mark", money(now["high_water_mark"])),

@@ -164,10 +164,11 @@ def _latch(config: Config) -> Iterator[Finding]:
     state = latch.read()
     if state.is_engaged:
         since = f" since {state.at:%Y-%m-%d %H:%M} UTC" if state.at else ""
+        ban = "; short sales are forbidden at the broker" if state.is_shorting_forbidden else ""
         fix = "when it is safe: openbell resume --reason TEXT --confirm LAST4"
         if state.pending is not None:
             fix = "run openbell kill until it is verified"
-        yield warning("latch", f"engaged{since}: {state.reason}", fix=fix)
+        yield warning("latch", f"engaged{since}: {state.reason}{ban}", fix=fix)
     elif (why := Pause(directory).reason) is not None:
         yield warning("latch", f"armed, but entries are paused: {why}", fix="openbell unpause")
     else:

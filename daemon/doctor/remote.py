@@ -91,6 +91,12 @@ async def _account_and_time(config: Config, broker: Broker, clock: Clock) -> Asy
         )
     else:
         yield ok("account", f"{account.status}, equity {account.equity} USD, no flag is set")
+    if config.risk.allow_short and await broker.is_shorting_forbidden():
+        yield warning(
+            "short sales",
+            "forbidden at the broker (no_shorting), while risk.allow_short = true",
+            fix="after a kill --flatten: openbell resume; else clear no_shorting at the broker",
+        )
     before = clock.now()
     theirs = (await broker.clock()).now
     middle = before + (clock.now() - before) / 2

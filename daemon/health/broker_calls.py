@@ -76,3 +76,12 @@ class BrokerCalls(ABC):
         """Set the broker-side lock on new orders."""
         call = self._broker.set_suspended(is_suspended=is_suspended)
         return await self._call("set_suspended", call)
+
+    async def is_shorting_forbidden(self) -> bool | None:
+        """Read whether short sales are forbidden."""
+        return await self._call("is_shorting_forbidden", self._broker.is_shorting_forbidden())
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        """Forbid or allow short sales."""
+        call = self._broker.set_shorting_forbidden(is_forbidden=is_forbidden)
+        return await self._call("set_shorting_forbidden", call)

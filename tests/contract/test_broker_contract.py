@@ -410,6 +410,40 @@ async def test_suspended_account_refuses_orders_and_takes_cancels(venue: Venue) 
     assert (await venue.door.submit("buy", "1")).status == "pending_new"
 
 
+@over(*EMBEDDED_DOORS)
+async def test_account_that_may_not_short_refuses_more_than_is_held_and_free(venue: Venue) -> None:
+    await venue.door.submit("buy", "10")
+    await venue.wait(1)
+    assert await venue.door.forbid_shorting(True) is True
+    resting = await venue.door.submit("sell", "10", limit="190.00")
+
+    # A twin of a sale: beside it, after it, and when nothing is left.
+    beside = await refusal(venue, "sell", "10")
+    await venue.door.cancel(resting.id)
+    await venue.wait(1)
+    await venue.door.submit("sell", "10")
+    await venue.wait(1)
+    after = await refusal(venue, "sell", "10")
+
+    assert [beside.code, after.code] == [40310000, 40310000]
+    assert "insufficient qty" in beside.message
+    assert "not allowed to short" in after.message
+    assert await venue.door.positions() == {}
+    assert await venue.door.forbid_shorting(False) is False
+    assert (await venue.door.submit("sell", "10")).status == "pending_new"
+
+
+@over(*EMBEDDED_DOORS)
+async def test_ban_on_short_sales_leaves_the_lock_on_new_orders_as_it_is(venue: Venue) -> None:
+    await venue.door.suspend(True)
+
+    await venue.door.forbid_shorting(True)
+    assert (await venue.door.account()).is_suspended
+    await venue.door.suspend(False)
+
+    assert (await refusal(venue, "sell", "1")).message.endswith("not allowed to short")
+
+
 @over(*EMBEDDED_DOORS, start="08:30")
 async def test_last_equity_is_that_of_the_last_close(venue: Venue) -> None:
     await venue.door.submit("buy", "100")

@@ -37,6 +37,7 @@ class Account:
         self.unexplained: set[Symbol] = set()
         self.halted: Symbol | None = None
         self.is_suspended = False
+        self.is_shorting_forbidden = False
         self.is_blocked = False
         self.session: Session | None = None
         self._numbers = 0
@@ -131,3 +132,8 @@ class Account:
         """Set the lock on new orders."""
         self.is_suspended = is_suspended
         self.write("suspended", is_suspended)
+
+    def forbid_shorting(self, *, is_forbidden: bool) -> None:
+        """Refuse every sale of more than is held and free, or do so no longer."""
+        self.is_shorting_forbidden = is_forbidden
+        self.write("shorting forbidden", is_forbidden)

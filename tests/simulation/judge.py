@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from domain.errors import StateError
-from domain.orders import OrderRequest
+from domain.orders import OrderRequest, Side
 from execution.kill import KillReport
 from reports.model import EndOfDayReport
 from state.store import Store
@@ -53,7 +53,10 @@ class Judge:
         if request.leg == "flatten":
             # A kill's own closing orders, also where the next start completes it.
             held = abs(truth.positions.get(request.symbol, Decimal(0)))
-            if request.quantity > held and not hand_traded(truth, request.symbol):
+            # While short sales are forbidden the truth itself refuses a sale of too much.
+            is_guarded = truth.is_shorting_forbidden and request.side is Side.SELL
+            is_over = request.quantity > held and not is_guarded
+            if is_over and not hand_traded(truth, request.symbol):
                 blame([("I06", f"{request.client_order_id} closes more than is held")])
             return
         limits = world.machine.limits

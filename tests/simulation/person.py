@@ -109,9 +109,11 @@ class Person:
     async def _resume(self) -> None:
         process = Process("resume", self._faults)
         self._lives.attach(process)
+        is_noted = latch.notes_shorting_ban(self._world.directory)
         try:
             await asyncio.create_task(run_resume(self._world.machine, process))
             self._world.outcome.resumes += 1
+            self._world.blame(latch.ban_is_lifted(self._truth, is_noted=is_noted))
         except (OpenbellError, Crash):
             pass
 

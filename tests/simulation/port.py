@@ -269,6 +269,18 @@ class SimBroker:
         self._truth.suspend(is_suspended=is_suspended)
         return self._truth.is_suspended
 
+    async def is_shorting_forbidden(self) -> bool | None:
+        await self._read()
+        return self._truth.is_shorting_forbidden
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        await self._wait(is_read=False)
+        if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
+            raise OutcomeUnknown("no answer in time")
+        self._process.step("ban on short sales written")
+        self._truth.forbid_shorting(is_forbidden=is_forbidden)
+        return self._truth.is_shorting_forbidden
+
 
 def _error(refused: Refused) -> Exception:
     if "unique" in str(refused):

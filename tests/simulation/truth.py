@@ -94,6 +94,13 @@ class Truth(Account):
             raise Refused(403, "the account is blocked")
         if side is Side.BUY and quantity * self.price(symbol) > 2 * max(self.equity(), _ZERO):
             raise Refused(403, "insufficient buying power")
+        if self.is_shorting_forbidden and side is Side.SELL and quantity > self._free(symbol):
+            raise Refused(403, "insufficient qty available for order")
+
+    def _free(self, symbol: Symbol) -> Decimal:
+        """Return the shares that no open sale may still take."""
+        sales = [o for o in self.open_orders() if o.symbol == symbol and o.side is Side.SELL]
+        return self.positions.get(symbol, _ZERO) - sum((o.left for o in sales), _ZERO)
 
     def _later(self, name: str, low: float, high: float, call: Callable[..., Any], *a: Any) -> None:
         self.loop.call_later(self.faults.span(name, low, high), call, *a)

@@ -116,6 +116,7 @@ class Door(Protocol):
     ) -> list[tuple[dt.date, dt.datetime, dt.datetime]]: ...
     async def tradable(self, symbol: str) -> bool | None: ...
     async def suspend(self, on: bool) -> bool: ...
+    async def forbid_shorting(self, on: bool) -> bool: ...
 
 
 class PortDoor:
@@ -221,6 +222,11 @@ class PortDoor:
     async def suspend(self, on: bool) -> bool:
         return bool(await self.broker.set_suspended(is_suspended=on))
 
+    async def forbid_shorting(self, on: bool) -> bool:
+        answer = bool(await self.broker.set_shorting_forbidden(is_forbidden=on))
+        assert await self.broker.is_shorting_forbidden() is answer
+        return answer
+
 
 class HttpDoor:
     """Alpaca's HTTP API, spoken by hand."""
@@ -306,6 +312,10 @@ class HttpDoor:
     async def suspend(self, on: bool) -> bool:
         path = "/v2/account/configurations"
         return bool((await self.call("PATCH", path, json={"suspend_trade": on}))["suspend_trade"])
+
+    async def forbid_shorting(self, on: bool) -> bool:
+        path = "/v2/account/configurations"
+        return bool((await self.call("PATCH", path, json={"no_shorting": on}))["no_shorting"])
 
     async def _maybe(self, path: str, params: dict[str, str]) -> Seen | None:
         try:
@@ -403,6 +413,12 @@ class SdkDoor:
         changed = found.model_copy(update={"suspend_trade": on})
         answer = await self.call(self.client.set_account_configurations, changed)
         return bool(answer.suspend_trade)
+
+    async def forbid_shorting(self, on: bool) -> bool:
+        found = await self.call(self.client.get_account_configurations)
+        changed = found.model_copy(update={"no_shorting": on})
+        answer = await self.call(self.client.set_account_configurations, changed)
+        return bool(answer.no_shorting)
 
     async def _maybe(self, method: Callable[..., Any], wanted: str) -> Seen | None:
         try:

@@ -5,6 +5,7 @@ are counted here independently, so a test can compare the two sides.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 from collections import defaultdict, deque
@@ -80,6 +81,8 @@ class FakeBroker:
         self.is_open = True
         self.is_suspended = False
         self.offers_suspend = True
+        self.is_shorting_banned = False
+        self.offers_shorting_ban = True
         self.fills_at_once = False
         self.ids_unique_for_ever = True
         self.visible_after_seconds = 0.0
@@ -232,6 +235,23 @@ class FakeBroker:
         self._write(self.after_write, "suspend")
         return self.is_suspended
 
+    async def is_shorting_forbidden(self) -> bool | None:
+        override = await self._read("is_shorting_forbidden")
+        if override is not None:
+            return bool(override)
+        return self.is_shorting_banned if self.offers_shorting_ban else None
+
+    async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:
+        await asyncio.sleep(LATENCY_SECONDS)
+        self._write(self.before_write, "forbid" if is_forbidden else "allow")
+        if self.is_down:
+            raise OutcomeUnknown("no answer")
+        if not self.offers_shorting_ban:
+            raise OrderRejected("the account has no setting for short sales")
+        self.is_shorting_banned = is_forbidden
+        self._write(self.after_write, "forbid" if is_forbidden else "allow")
+        return self.is_shorting_banned
+
     # The market, moved by the test
 
     def order(self, client_order_id: ClientOrderId) -> BrokerOrder:
@@ -336,7 +356,7 @@ class FakeBroker:
         return order
 
     def _accept_quietly(self, request: OrderRequest) -> None:
-        if not self._is_taken(request.client_order_id):
+        with contextlib.suppress(OrderRejected, DuplicateOrder):
             self._accept_request(request)
 
     def _is_taken(self, client_order_id: ClientOrderId) -> bool:
@@ -351,6 +371,8 @@ class FakeBroker:
             raise OrderRejected("account is suspended by its user", code=40310000)
         if self._is_taken(request.client_order_id):
             raise DuplicateOrder("client_order_id must be unique")
+        if self.is_shorting_banned and request.side is Side.SELL:
+            self._check_free(request)
         return self._accept(
             client_order_id=request.client_order_id,
             symbol=request.symbol,
@@ -360,6 +382,12 @@ class FakeBroker:
             limit_price=request.limit_price,
             time_in_force=request.time_in_force.value,
         )
+
+    def _check_free(self, request: OrderRequest) -> None:
+        working = [o for o in self.working() if o.symbol == request.symbol and o.side is Side.SELL]
+        promised = sum((o.quantity - o.filled_quantity for o in working), ZERO)
+        if request.quantity > self.quantities[request.symbol] - promised:
+            raise OrderRejected("insufficient qty available for order", code=40310000)
 
     def _accept(
         self,

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from domain.orders import OrderRequest
 from execution.kill import KillReport
@@ -13,14 +15,31 @@ from tests.simulation.truth import Truth
 
 def latch_is_engaged(directory: Path) -> bool:
     """Read the latch file by hand; whatever is not a whole armed record is engaged."""
+    return _record(directory).get("state") != "armed"
+
+
+def notes_shorting_ban(directory: Path) -> bool:
+    """Read by hand whether the latch says that a kill forbade short sales at the broker."""
+    return _record(directory).get("is_shorting_forbidden") is True
+
+
+def ban_is_lifted(truth: Truth, *, is_noted: bool) -> Violations:
+    """I06: a resume puts back what the kill changed at the broker."""
+    if is_noted and truth.is_shorting_forbidden:
+        return [("I06", "short sales are still forbidden at the broker after the resume")]
+    return []
+
+
+def _record(directory: Path) -> Mapping[str, Any]:
+    """Return the fields of a whole record, or none."""
     try:
         record = json.loads((directory / "KILL").read_bytes().split(b"\n", 1)[0])
         checksum = record.pop("checksum")
         body = json.dumps(record, sort_keys=True).encode()
         is_whole = hashlib.sha256(body).hexdigest() == checksum
-        return not (is_whole and record["state"] == "armed")
     except (OSError, ValueError, KeyError, AttributeError):
-        return True
+        return {}
+    return record if is_whole else {}
 
 
 def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest) -> Violations:

@@ -242,3 +242,30 @@ async def test_a31_kills_and_cancels_are_never_held_back_by_the_breaker() -> Non
         with pytest.raises(BrokerUnavailable, match="not called"):
             await broker.open_orders()
         await broker.aclose()
+
+
+@simulated
+async def test_short_sales_are_forbidden_by_that_one_key_and_read_back() -> None:
+    async with ScriptedServer() as server:
+        server.on("PATCH", "/v2/account/configurations", answer(200, {"no_shorting": False}))
+        server.on("GET", "/v2/account/configurations", answer(200, {"no_shorting": True}))
+        broker = broker_at(server.url)
+
+        assert await broker.set_shorting_forbidden(is_forbidden=True) is True
+        assert await broker.is_shorting_forbidden() is True
+
+        assert server.seen[0].json() == {"no_shorting": True}
+        await broker.aclose()
+
+
+@simulated
+async def test_an_account_without_the_setting_for_short_sales_says_so() -> None:
+    async with ScriptedServer() as server:
+        server.on("PATCH", "/v2/account/configurations", answer(200, {}))
+        server.on("GET", "/v2/account/configurations", answer(200, {"no_shorting": "yes"}))
+        broker = broker_at(server.url)
+
+        assert await broker.is_shorting_forbidden() is None
+        with pytest.raises(OrderRejected, match="no_shorting"):
+            await broker.set_shorting_forbidden(is_forbidden=True)
+        await broker.aclose()

@@ -70,7 +70,7 @@ async def test_k09_flatten_comes_before_the_lock_and_after_the_cancels(tmp_path:
     report = await strike(scene, flatten=True)
 
     assert report.proof is Proof.FLAT
-    assert writes == ["cancel", "submit", "suspend"]
+    assert writes == ["cancel", "forbid", "submit", "suspend"]
 
 
 @virtual

@@ -306,3 +306,49 @@ def test_completion_that_the_disk_refuses_leaves_the_work_pending(
     with pytest.raises(StorageError):
         latch.complete(KillAction.CANCEL, AT)
     assert latch.read().pending is KillAction.CANCEL
+
+
+def test_latch_file_of_a_version_without_the_later_fields_is_read(latch: Latch) -> None:
+    latch.engage("flatten", AT, pending=KillAction.FLATTEN)
+    record = json.loads(latch.path.read_bytes())
+    for name in ("checksum", "is_shorting_forbidden", "closings"):
+        del record[name]
+    record["checksum"] = latch_module._checksum(record)
+    latch.path.write_text(json.dumps(record))
+
+    state = latch.read()
+
+    assert (state.is_engaged, state.reason, state.pending) == (True, "flatten", KillAction.FLATTEN)
+    assert (state.is_shorting_forbidden, state.closings) == (False, 0)
+
+
+def test_what_a_kill_changed_at_the_broker_is_remembered_until_the_release(latch: Latch) -> None:
+    latch.engage("first", AT, pending=KillAction.FLATTEN)
+    latch.begin_closing(forbids_shorting=True)
+    latch.engage("second", AT, pending=KillAction.FLATTEN)
+    # Now it is forbidden there already.
+    latch.begin_closing(forbids_shorting=False)
+
+    done = latch.complete(KillAction.FLATTEN, AT, is_broker_locked=True)
+    armed = latch.release("checked", AT)
+
+    assert (done.is_shorting_forbidden, done.closings) == (True, 2)
+    assert done.reason == "second"
+    assert (armed.is_shorting_forbidden, armed.closings) == (False, 0)
+
+
+def test_armed_or_unreadable_latch_notes_no_closing(latch: Latch) -> None:
+    with pytest.raises(StateError, match="not engaged"):
+        latch.begin_closing(forbids_shorting=True)
+    latch.path.write_bytes(b"{")
+    with pytest.raises(StateError, match="not engaged"):
+        latch.begin_closing(forbids_shorting=True)
+
+    assert latch.read().sequence == 0
+
+
+def test_longest_reason_leaves_room_for_every_field_in_the_reserve(latch: Latch) -> None:
+    latch.engage("\x00" * 1000, AT, pending=KillAction.FLATTEN)
+    latch.begin_closing(forbids_shorting=True)
+
+    assert len(latch.path.read_bytes()) <= 4096
