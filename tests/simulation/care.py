@@ -14,7 +14,8 @@ async def run_adopt(machine: Machine, process: Process) -> None:
     enter(process)
     store = Store.open(machine.directory, clock=machine.clock)
     try:
-        desk = machine.desk(store, SimBroker(machine.truth, process, machine.on_wire))
+        broker = SimBroker(machine.truth, process, machine.on_wire)
+        desk = machine.desk(store, broker, (await broker.account()).equity)
         reconciler = Reconciler(desk, OrderPath(desk))
         for symbol in sorted(desk.ledger.locks()):
             try:

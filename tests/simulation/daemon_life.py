@@ -1,6 +1,5 @@
 """One life of the real daemon, and of the commands beside it, on simulated ports."""
 
-import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,12 +19,15 @@ from domain.market import Session
 from execution.cycle import CycleSettings, TradingCycle
 from execution.desk import Desk, OrderSettings
 from execution.gathering import Sources
+from execution.holding_limits import HoldingLimits
 from execution.kill import KillReport, kill
 from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from execution.resume import books_agree, resume
 from execution.stream import StreamFollower
+from marketdata.events import EventKind
 from reports.model import EndOfDayReport
+from risk.error_rate import ErrorWindow
 from risk.settings import RiskLimits
 from state.decisions import Decisions
 from state.equity import EquityCurve
@@ -39,37 +41,16 @@ from state.reports import Reports
 from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
-from strategies.registry import build_allocations
 from tests.simulation.account import ACCOUNT
 from tests.simulation.loop import SimClock
-from tests.simulation.market import (
-    SYMBOLS,
-    Market,
-    SimBars,
-    SimForecaster,
-    SimNews,
-    SimScorer,
-    calendar,
-)
+from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.messages import Receiver
 from tests.simulation.port import OnWire, SimBroker, SimStream
 from tests.simulation.processes import Process, enter
+from tests.simulation.setups import Setup
+from tests.simulation.sources import SimBars, SimEvents, SimForecaster, SimNews, SimScorer
 from tests.simulation.truth import Truth
 
-LIMITS = RiskLimits(stop_loss_pct=Decimal(4), trailing_stop_pct=Decimal(6))
-# Tighter ones bind where the usual ones leave room, by net, gross, number and size.
-TIGHT = (
-    LIMITS,
-    dataclasses.replace(LIMITS, max_gross_pct=Decimal(25), max_position_pct=Decimal(6)),
-    LIMITS,
-    dataclasses.replace(
-        LIMITS,
-        max_net_pct=Decimal(30),
-        max_orders_per_day=3,
-        max_order_notional_usd=Decimal(4_000),
-        max_notional_per_day_usd=Decimal(9_000),
-    ),
-)
 SCHEDULE = Schedule()
 
 
@@ -82,7 +63,7 @@ class Machine:
     truth: Truth
     market: Market
     on_wire: OnWire
-    limits: RiskLimits = LIMITS
+    setup: Setup
     look_seconds: float = 30.0
     command_keys: list[str] = field(default_factory=list)
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
@@ -90,26 +71,36 @@ class Machine:
     report_seen: Callable[[EndOfDayReport], None]
     alerted: Callable[[str], None]
 
+    @property
+    def limits(self) -> RiskLimits:
+        """What the daemon is allowed."""
+        return self.setup.limits
+
     def alert(self, kind: str, text: str, symbol: object) -> None:
         """Take what the operator is told."""
         self.alerts.append((self.clock.monotonic(), kind, text))
         self.alerted(kind)
 
-    def desk(self, store: Store, broker: SimBroker) -> Desk:
+    def desk(self, store: Store, broker: SimBroker, equity: Decimal) -> Desk:
         """Lay out what the order path works with, as the daemon does."""
         store.bind_account(ACCOUNT)
         latch = Latch(self.directory)
         store.sync_latch(latch)
+        ledger = Ledger(store)
         return Desk(
             broker=broker,
             store=store,
             journal=Journal(store),
-            ledger=Ledger(store),
+            ledger=ledger,
             incidents=Incidents(store),
             latch=latch,
             clock=self.clock,
             trading_state=RiskState(store).trading_state,
             settings=OrderSettings(is_long_only=not self.limits.allow_short),
+            errors=ErrorWindow(self.limits.order_errors),
+            over_limit=HoldingLimits(
+                self.limits, curve=EquityCurve(store), ledger=ledger, equity=equity
+            ).over,
             alert=self.alert,
         )
 
@@ -130,9 +121,9 @@ class DaemonLife:
         enter(self.process)
         machine = self.machine
         self.store = store = Store.open(machine.directory, clock=machine.clock)
-        await self.broker.account()
+        account = await self.broker.account()
         Facts(store).put(mode="paper")
-        desk = machine.desk(store, self.broker)
+        desk = machine.desk(store, self.broker, account.equity)
         self.commands = commands = Receiver(
             self.process,
             desk,
@@ -170,6 +161,7 @@ class DaemonLife:
             facts=Facts(store),
             report=lambda session: self._report(store, session),
             clock=clock,
+            min_symbols_fraction=machine.setup.min_symbols_fraction,
         )
         return Life(
             trade=trade,
@@ -195,13 +187,15 @@ class DaemonLife:
                 broker=self.broker,
                 calendar=calendar(),
                 bars=SimBars(machine.market, faults),
-                news=SimNews(),
+                actions=SimEvents(faults, EventKind.MERGER, machine.market.mergers),
+                earnings=SimEvents(faults, EventKind.EARNINGS, machine.market.earnings),
+                news=SimNews(faults),
                 forecaster=SimForecaster(faults),
                 scorer=SimScorer(faults),
             ),
             settings=CycleSettings(
                 symbols=SYMBOLS,
-                allocations=build_allocations({}, min_confidence=machine.limits.min_confidence),
+                allocations=machine.setup.allocations,
                 limits=machine.limits,
                 min_history=100,
                 news_look_back=dt.timedelta(hours=24),
@@ -259,7 +253,7 @@ async def run_resume(machine: Machine, process: Process) -> None:
     seen = latch.read()
     store = Store.open(machine.directory, clock=machine.clock)
     try:
-        desk = machine.desk(store, broker)
+        desk = machine.desk(store, broker, (await broker.account()).equity)
         reconciler = Reconciler(desk, OrderPath(desk))
         await resume(
             broker,

@@ -7,7 +7,12 @@ from pathlib import Path
 
 GOAL = 100
 # What a person does is no fault, and yet part of the days.
-NO_FAULT = frozenset({"operator.pause"})
+NO_FAULT = frozenset(
+    {
+        *("operator.pause", "setup.short", "setup.stops", "setup.limits", "setup.strategies"),
+        *("setup.odd_prices", "forecast.undecided"),
+    }
+)
 _FAULTS = Path(__file__).with_name("faults.py")
 _SIMULATED = re.compile(r'^    "([\w.]+)": \([\d., ]+\),(.*)$', re.MULTILINE)
 _ROW = re.compile(r"\b([A-Z]\d{2})\b")

@@ -81,6 +81,14 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "asset.halted": (0.1, 0.5),  # G07 G09, a chance per day: nothing trades in one symbol
     "forecast.down": (0.05, 0.5),  # H01 H09
     "forecast.degraded": (0.1, 0.6),  # H01
+    "data.hole": (0.05, 0.3),  # G01: a session is missing where only the long view looks
+    "data.odd_volume": (1.0, 1.0),  # G13: some volumes are not told, some are small
+    "news.down": (0.05, 0.5),  # S11
+    "news.unscored": (0.05, 0.5),  # S11
+    "events.known": (1.0, 1.0),  # G08: earnings, and a symbol that is about to end
+    "events.down": (0.02, 0.2),  # G12
+    "forecast.odd": (0.05, 0.4),  # H03 H04: absent, absurd, or no number
+    "forecast.undecided": (1.0, 1.0),  # views near one half, so that holdings are kept
     "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
@@ -97,6 +105,12 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "mqtt.garbage": (0.1, 0.6),  # M10
     "operator.adopt": (0.3, 1.0),  # B10 B13, a chance per morning with a break
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
+    # What openbell is set up as: in a seed or not.
+    "setup.short": (1.0, 1.0),
+    "setup.stops": (1.0, 1.0),
+    "setup.limits": (1.0, 1.0),
+    "setup.strategies": (1.0, 1.0),
+    "setup.odd_prices": (1.0, 1.0),
 }
 
 # Share of the classes that are on in one seed: in a storm hardly an order leaves.
@@ -127,6 +141,11 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"process.crash", "send.lost_after", "order.hidden"},
             {"mqtt.command", "mqtt.replayed", "mqtt.retained", "mqtt.skewed"},
             {"mqtt.command", "mqtt.forged", "mqtt.altered", "mqtt.garbage"},
+            {"setup.short", "market.slump", "setup.stops"},
+            {"setup.short", "operator.flatten"},
+            {"setup.limits", "setup.odd_prices"},
+            {"setup.strategies", "forecast.odd", "forecast.undecided"},
+            {"events.known", "events.down", "data.odd_volume"},
         ),
     )
 )

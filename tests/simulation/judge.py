@@ -187,7 +187,7 @@ class Judge:
             blame(books.same_cash(truth, db))
             blame(orders.settled(db))
             blame(orders.taken_is_taken(truth, db))
-            blame(books.no_lock_left(truth, db))
+            blame(books.no_lock_left(truth, db, self._world.machine.limits))
             blame(books.flows_named(truth, db))
         blame(orders.entries_ended(truth))
         if not self._lives.is_running:

@@ -25,7 +25,7 @@ from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
 from tests.simulation.account import ACCOUNT
 from tests.simulation.broker_orders import Order, Refused
-from tests.simulation.market import SYMBOLS, calendar
+from tests.simulation.market import SYMBOLS, UNSHORTABLE, calendar
 from tests.simulation.processes import Process
 from tests.simulation.truth import Truth
 
@@ -106,7 +106,7 @@ class SimBroker:
             symbol: Asset(
                 symbol=symbol,
                 is_tradable=symbol != self._truth.halted,
-                is_shortable=True,
+                is_shortable=symbol != UNSHORTABLE,
                 is_fractionable=False,
             )
             for symbol in symbols

@@ -14,7 +14,7 @@ import structlog
 from domain.market import Session
 from tests.simulation.branching import Branches, Explorer
 from tests.simulation.checkers import books, orders
-from tests.simulation.daemon_life import TIGHT, Machine
+from tests.simulation.daemon_life import Machine
 from tests.simulation.day_plan import DayPlan
 from tests.simulation.disk import shims
 from tests.simulation.judge import Judge
@@ -22,6 +22,7 @@ from tests.simulation.lives import Lives
 from tests.simulation.loop import SimLoop, Stuck
 from tests.simulation.person import Person
 from tests.simulation.scenario import Outcome, Scenario
+from tests.simulation.setups import setup_of
 from tests.simulation.stories import Reacher
 from tests.simulation.world import World
 
@@ -96,7 +97,7 @@ class Simulation:
             market=world.market,
             on_wire=self.judge.at_wire,
             command_keys=world.sender.keys,
-            limits=TIGHT[scenario.seed % len(TIGHT)],
+            setup=setup_of(world.faults),
             look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
             report_seen=self.judge.report_seen,
             alerted=self.judge.alerted,

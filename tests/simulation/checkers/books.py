@@ -9,6 +9,7 @@ from domain.ids import Symbol
 from tests.simulation.account import START_CASH
 from tests.simulation.broker_orders import Execution
 from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.checkers.exposure import is_too_large
 from tests.simulation.truth import Truth
 
 
@@ -69,12 +70,13 @@ def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
     return {symbol for symbol, held in truth.positions.items() if ours.get(symbol, ZERO) == held}
 
 
-def no_lock_left(truth: Truth, db: sqlite3.Connection) -> Violations:
-    """I16: once the books agree, no symbol stays locked."""
+def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
+    """I16: once the books agree, no symbol stays locked, but one of which too much is held."""
     return [
         ("I16", f"{row['symbol']} is still locked: {row['reason']}")
         for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
         if row["symbol"] not in truth.unexplained
+        and not (row["reason"].startswith("limit:") and is_too_large(truth, row["symbol"], limits))
     ]
 
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from domain.orders import OrderRequest, Side
+from domain.orders import OrderRequest
+from tests.simulation.checkers.eligible import may_be_opened
 from tests.simulation.checkers.evidence import Violations, closes_only
 from tests.simulation.truth import Truth
 
@@ -72,11 +73,12 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
         found.append(("I10", f"{order_id} has quantity {request.quantity}"))
     if limit is None:
         return [*found, ("I10", f"{order_id} has no limit price")]
-    if not (limit.is_finite() and limit > 0 and limit % (Decimal("0.01")) == 0):
+    grid = Decimal("0.01") if limit >= 1 else Decimal("0.0001")
+    if not (limit.is_finite() and limit > 0 and limit % grid == 0):
         found.append(("I10", f"{order_id} has limit {limit}"))
     close = truth.market.close_before(request.symbol, request.session_date)
-    if request.leg == "entry" and request.symbol == truth.halted:
-        found.append(("I10", f"{order_id} opens a position in a halted symbol"))
+    if request.leg == "entry":
+        found += may_be_opened(truth, request, limits)
     if request.leg == "entry" and request.decision_price != close:
         found.append(("I10", f"{order_id} was decided on {request.decision_price}, not on {close}"))
     is_entry = request.leg == "entry"
@@ -108,7 +110,7 @@ def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:
 
 def paused(directory: Path, truth: Truth, request: OrderRequest) -> Violations:
     """I09: no entry leaves while a person has paused entries."""
-    is_exit = request.side is Side.SELL or closes_only(truth, request)
+    is_exit = request.leg == "exit" or closes_only(truth, request)
     if is_exit or not (directory / "PAUSE").exists():
         return []
     return [("I09", f"{request.client_order_id} left while entries are paused")]
