@@ -30,6 +30,7 @@ class Person:
         self._judge = judge
         self._faults = world.faults
         self._truth = world.truth
+        self._kills = 0
 
     # During the day
 
@@ -44,6 +45,16 @@ class Person:
 
     async def kill(self, *, flatten: bool) -> None:
         """Run the kill command until it says that it is verified."""
+        self._kills += 1
+        try:
+            await self._kill(flatten=flatten)
+        finally:
+            self._kills -= 1
+        # Nobody opens the broker's lock while another kill of theirs still runs to set it.
+        if not self._kills and self._faults.strikes("operator.unsuspend"):
+            self._truth.suspend(is_suspended=False)
+
+    async def _kill(self, *, flatten: bool) -> None:
         crash_at = self._world.scenario.kill_crash_at
         for attempt in range(_MOST_KILLS):
             process = Process(
@@ -73,8 +84,6 @@ class Person:
                 if report.latched:
                     break
             await asyncio.sleep(120)
-        if self._faults.strikes("operator.unsuspend"):
-            self._truth.suspend(is_suspended=False)
 
     async def trade(self) -> None:
         """Buy some shares, or sell what is held, on the broker's own page."""
