@@ -128,12 +128,14 @@ class Reconciler:
     ) -> tuple[Reading, tuple[Break, ...]]:
         """Read until two readings in a row show the same breaks, or enough is enough."""
         before: list[Break] | None = None
+        # What explains a break may be older than the overlap: posted late, dated without a
+        # time, or passed over while our clock was ahead.
+        if self.last is not None and self.last.breaks:
+            is_deep = is_deep or self._may_look_back()
         reading = await self._view.read(self._since(now, is_deep=is_deep))
         readings = 1
         while (found := _of_symbols(reading)) and found != before and readings < _MOST_READINGS:
             await self._desk.clock.sleep(self._desk.settings.settle_seconds)
-            # What explains it may be older than the overlap: posted late, dated without a
-            # time, or passed over while our clock was ahead.
             is_deep = is_deep or self._may_look_back()
             before, reading = found, await self._view.read(self._since(now, is_deep=is_deep))
             readings += 1

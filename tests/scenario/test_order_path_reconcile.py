@@ -338,3 +338,25 @@ async def test_b12_a_break_is_looked_for_beyond_the_overlap_once_in_a_while(
     assert waiting.locked == too_soon.locked == (AAPL,)
     assert found.is_equal
     assert found.unlocked == (AAPL,)
+
+
+@virtual
+async def test_b14_cash_that_differs_is_looked_for_beyond_the_overlap(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    scene.broker.cash += Decimal("0.72")
+    differing = await scene.reconciler.run("periodic")
+    scene.broker.other_activities.append(
+        Activity(
+            activity_id="div-1",
+            kind=ActivityKind.DIVIDEND,
+            at=scene.clock.now() - dt.timedelta(hours=9),
+            net_amount=Decimal("0.72"),
+            symbol=AAPL,
+        )
+    )
+
+    found = await scene.reconciler.run("periodic")
+
+    assert differing.cash_residual == Decimal("0.72")
+    assert found.cash_residual == 0
