@@ -96,15 +96,19 @@ class MarketCheck:
             found = await self._desk.broker.clock()
         except (BrokerUnavailable, AuthRefused, DataError) as exc:
             self._log.warning("clock.unread", reason=str(exc))
-            closure, hours = self._doubts.get("closure"), self._doubts.get("hours")
+            closure, hours = self._told()
         else:
             self._judge_skew(found, before)
-            closure, hours = _by_clock(session, found)
+            is_at_bell = _is_at_bell(session, found.now)
+            closure, hours = self._told() if is_at_bell else _by_clock(session, found)
         if self._absent == session.date:
             closure = closure or f"the broker's calendar has no session on {session.date}"
         self._set("closure", closure)
         self._set("hours", hours)
         self._remember()
+
+    def _told(self) -> tuple[str | None, str | None]:
+        return self._doubts.get("closure"), self._doubts.get("hours")
 
     async def _compare_calendars(self, session: Session) -> None:
         end = session.date + _LONGEST_CLOSURE
@@ -159,6 +163,13 @@ class MarketCheck:
             self._facts.put(**{FACT: told})
 
 
+def _is_at_bell(session: Session, now: dt.datetime) -> bool:
+    """Tell whether the clock's answer is of a minute that tells nothing of the day."""
+    return (
+        session.open <= now < session.open + _EDGE or session.close - _EDGE < now <= session.close
+    )
+
+
 def _by_clock(session: Session, found: MarketClock) -> tuple[str | None, str | None]:
     """Return why the market is closed, and what differs about its hours, by the broker's clock."""
     if found.now < session.open:
@@ -167,7 +178,7 @@ def _by_clock(session: Session, found: MarketClock) -> tuple[str | None, str | N
         if found.next_open != session.open and not found.is_open:
             return None, f"the broker opens at {_hour(found.next_open)}, not {_hour(session.open)}"
         return None, None
-    if not session.open + _EDGE <= found.now <= session.close - _EDGE:
+    if found.now > session.close:
         return None, None
     if not found.is_open:
         return "the broker's clock says that the market is closed", None

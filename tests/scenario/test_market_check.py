@@ -289,3 +289,19 @@ async def test_f07_a_day_missing_from_the_calendar_is_closed_also_while_the_cloc
     why = await skipped(days, RunKind.PREMARKET)
 
     assert why == "closed: the broker's calendar has no session on 2022-12-14"
+
+
+@virtual
+async def test_f13_a_late_open_told_before_the_bell_holds_through_it(tmp_path: Path) -> None:
+    days = Days(tmp_path, start=at("2022-12-14T09:20:00"))
+    late = dataclasses.replace(SESSION, open=at("2022-12-14T10:30:00"))
+    days.exchange.changed[SESSION.date] = late
+    seen = []
+
+    for minutes in (0, 10, 2, 60):
+        days.wall.jump(dt.timedelta(minutes=minutes))
+        await days.market.look(SESSION)
+        await days.monitor.check(SESSION)
+        seen.append(days.scene.desk.effective_state())
+
+    assert seen == [*[TradingState.REDUCING] * 3, TradingState.ACTIVE]

@@ -4,6 +4,8 @@ It knows nothing of the daemon's books, and none of its code is theirs.
 """
 
 import datetime as dt
+from collections import defaultdict
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -11,6 +13,7 @@ from domain.account import Activity, ActivityKind
 from domain.ids import Symbol
 from domain.market import Session
 from tests.simulation.faults import Faults
+from tests.simulation.hours import TradingHours
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
 
@@ -18,6 +21,16 @@ ACCOUNT = "SIM0000042"
 START_CASH = Decimal(100_000)
 _ZERO = Decimal(0)
 _CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockAnswer:
+    """One answer of the broker's clock."""
+
+    at: float
+    travel: float
+    doubt: str
+    """Why whoever heard it lets no entry leave; empty for nothing."""
 
 
 class Account:
@@ -36,10 +49,12 @@ class Account:
         self.hand_trades: list[tuple[float, Symbol]] = []
         self.unexplained: set[Symbol] = set()
         self.halted: Symbol | None = None
+        self.clock_told: dict[str, list[ClockAnswer]] = defaultdict(list)
+        """By program, what the broker's clock told it, oldest first."""
         self.is_suspended = False
         self.is_shorting_forbidden = False
         self.is_blocked = False
-        self.session: Session | None = None
+        self.hours = TradingHours()
         self._numbers = 0
 
     # Time and money
@@ -54,8 +69,12 @@ class Account:
 
     def is_market_open(self) -> bool:
         """Tell whether orders match now."""
-        session = self.session
-        return session is not None and session.open <= self.now() < session.close
+        return self.hours.is_open(self.now())
+
+    @property
+    def session(self) -> Session | None:
+        """Today's session by our calendar."""
+        return self.hours.planned
 
     def price(self, symbol: Symbol) -> Decimal:
         """Return the price of now."""

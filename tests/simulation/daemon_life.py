@@ -10,6 +10,7 @@ from daemon.after_close.report_dates import next_session
 from daemon.after_close.reporting import read_report
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
+from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.stops import Stops
 from daemon.session.trading_day import Trade
@@ -143,12 +144,14 @@ class DaemonLife:
         machine, clock = self.machine, self.machine.clock
         path = OrderPath(desk)
         reconciler = Reconciler(desk, path)
+        market = MarketCheck(desk, calendar=calendar(), facts=Facts(store), is_clock_compared=True)
         monitor = Monitor(
             desk,
             risk_state=RiskState(store),
             curve=EquityCurve(store),
             pause=Pause(store.directory),
             limits=self.machine.limits,
+            doubt=lambda: market.problem,
         )
         trade = Trade(
             cycle=self._cycle(desk),
@@ -161,6 +164,7 @@ class DaemonLife:
             facts=Facts(store),
             report=lambda session: self._report(store, session),
             clock=clock,
+            market=market,
             min_symbols_fraction=machine.setup.min_symbols_fraction,
         )
         return Life(
@@ -172,6 +176,7 @@ class DaemonLife:
                 monitor=monitor,
                 stops=Stops(desk, path, machine.limits),
                 clock=clock,
+                market=market,
                 every_seconds=machine.look_seconds,
             ),
             runs=Runs(store),

@@ -78,6 +78,8 @@ class DayPlan:
             ("process.stop", "stop", 1, self._lives.stop),
             ("process.second", "second", 1, self._second),
             ("clock.jumped", "clock", 1, self._jump),
+            ("clock.skewed", "skew", 1, self._drift),
+            ("market.halted", "halted", 1, self._halt_market),
             ("operator.kill", "kill", 1, partial(person.kill, flatten=False)),
             ("operator.flatten", "flatten", 1, partial(person.kill, flatten=True)),
             ("disk.latch_lost", "latch", 1, self._lose_latch),
@@ -89,7 +91,7 @@ class DayPlan:
         # Half of what happens, happens while orders are sent and filled.
         dice = self._faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
-        if name in {"latch", "pause"} and dice.random() < 0.7:
+        if name in {"latch", "pause", "skew"} and dice.random() < 0.7:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
         if name == "flatten":
             # When there is something to close.
@@ -153,6 +155,17 @@ class DayPlan:
 
     async def _jump(self) -> None:
         minutes = self._faults.pick("clock", [-1440, -90, -1, 1, 7, 120])
-        self._world.clock.offset = dt.timedelta(minutes=minutes)
+        self._world.clock.move(dt.timedelta(minutes=minutes))
         await asyncio.sleep(self._faults.span("clock", 60, 3600))
-        self._world.clock.offset = dt.timedelta()
+        self._world.clock.move(dt.timedelta())
+
+    async def _drift(self) -> None:
+        seconds = self._faults.pick("clock.skewed", [-25, -6, 3, 12])
+        self._world.clock.move(dt.timedelta(seconds=seconds))
+        await asyncio.sleep(self._faults.span("clock.skewed", 600, 10_000))
+        self._world.clock.move(dt.timedelta())
+
+    async def _halt_market(self) -> None:
+        self._truth.hours.is_halted = True
+        await asyncio.sleep(self._faults.span("market.halted", 300, 7200))
+        self._truth.hours.is_halted = False

@@ -74,6 +74,11 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day
     # F: the clock
     "clock.jumped": (0.05, 0.3),  # F01 F02 F08, a chance per day
+    "clock.skewed": (0.05, 0.3),  # F01, a chance per day: seconds, not minutes
+    # The broker's hours, against our calendar
+    "market.closed": (0.03, 0.2),  # F06, a chance per day: a day of mourning
+    "market.hours": (0.05, 0.3),  # F06 F13, a chance per day: opens late or closes early
+    "market.halted": (0.05, 0.3),  # F13, a chance per day: nothing trades anywhere
     # Market data and forecasts
     "data.missing_symbol": (0.05, 0.5),  # G01
     "data.stale": (0.05, 0.3),  # G04
@@ -129,6 +134,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
             {"market.slump"},
+            {"market.closed", "market.hours", "market.halted", "clock.skewed"},
             {"books.broken"},
             {"corporate.split", "money.dividend", "money.fee", "money.transfer"},
             {"fill.over", "stream.missing"},

@@ -72,6 +72,7 @@ class Judge:
         blame(wire.sane_order(truth, request, limits))
         if world.clock.offset == dt.timedelta():
             blame(wire.in_window(truth, request, SCHEDULE))
+        blame(wire.market_agrees(truth, process.name, request, world.clock))
         self._check_writer(process, epoch)
         self.look_at_latch()
 

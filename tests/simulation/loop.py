@@ -86,9 +86,14 @@ class SimClock:
         self._start = start
         self._loop = loop
         self.offset = dt.timedelta()
+        self.moved_at = 0.0
 
     def now(self) -> dt.datetime:
         return self.true_now() + self.offset
+
+    def move(self, offset: dt.timedelta) -> None:
+        """Set it this far from the truth."""
+        self.offset, self.moved_at = offset, self._loop.moment
 
     def true_now(self) -> dt.datetime:
         """Return the time by a clock that is never wrong."""

@@ -23,9 +23,9 @@ from domain.errors import (
 from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
-from tests.simulation.account import ACCOUNT
+from tests.simulation.account import ACCOUNT, ClockAnswer
 from tests.simulation.broker_orders import Order, Refused
-from tests.simulation.market import SYMBOLS, UNSHORTABLE, calendar
+from tests.simulation.market import SYMBOLS, UNSHORTABLE
 from tests.simulation.processes import Process
 from tests.simulation.truth import Truth
 
@@ -86,19 +86,20 @@ class SimBroker:
         )
 
     async def clock(self) -> MarketClock:
+        truth, asked = self._truth, self._truth.loop.moment
         await self._read()
-        now = self._truth.now()
-        session = calendar().next_session(now)
-        return MarketClock(
-            now=now,
-            is_open=self._truth.is_market_open(),
-            next_open=session.open,
-            next_close=session.close,
-        )
+        now, before = truth.now(), truth.clock_told[self._process.name]
+        doubt = truth.hours.doubt(now)
+        if doubt is None:
+            # It tells nothing new, so what was told before holds.
+            doubt = before[-1].doubt if before else ""
+        moment = truth.loop.moment
+        before.append(ClockAnswer(at=moment, travel=moment - asked, doubt=doubt))
+        return truth.hours.clock(now)
 
     async def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
         await self._read()
-        return calendar().sessions(start, end)
+        return self._truth.hours.calendar(start, end)
 
     async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
         await self._read()

@@ -129,8 +129,12 @@ class Simulation:
         self._plan.night(session)
         await world.until(session.open - dt.timedelta(minutes=105))
         await self._person.come_in()
-        truth.session = session
-        world.market.begin(session)
+        truth.hours.begin(session, world.faults)
+        real = truth.hours.real
+        if real is not None:
+            world.market.begin(session)
+            truth.match_all()
+            world.at(real.close, self._close())
         self._plan.draw(session)
         await world.until(session.open)
         # Prices move at the open: no order fills before.
@@ -140,12 +144,13 @@ class Simulation:
             self.judge.check_always()
         if is_last:
             await self._calm_down(session)
-        await world.until(session.close)
-        truth.expire_all()
         await world.until(session.close + dt.timedelta(minutes=20))
         self.judge.check_always()
         if is_last:
             self.judge.check_end()
+
+    async def _close(self) -> None:
+        self.world.truth.expire_all()
 
     async def _calm_down(self, session: Session) -> None:
         """Make everything well; ten minutes later nothing may be left of it."""

@@ -17,7 +17,7 @@ from tests.simulation.planted import BUGS, ROOT, plant
 def test_a_violated_invariant_is_told_with_its_replay_and_a_failing_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--seeds", "1", "--seed-start", "3", "--days", "1", "--look", "1800", "--canary"]
+    words = ["--seeds", "4", "--seed-start", "3", "--days", "1", "--look", "1800", "--canary"]
     monkeypatch.setattr("sys.argv", ["simulation", *words, "--quiet"])
     assert command.main() == 1
 

@@ -113,10 +113,12 @@ class Truth(Account):
         if not order.is_open:
             return
         if not self.is_market_open():
-            session = self.session
+            session = self.hours.real
             if session is None or self.now() >= session.close:
                 return
-            wait = (session.open - self.now()).total_seconds()
+            # After the open it is a halt of the whole market that it waits for.
+            left = (session.open - self.now()).total_seconds()
+            wait = left if left > 0 else 60.0
             self._later("match", wait + 0.05, wait + 20, self._match, order)
             return
         price = self.price(order.symbol)
@@ -243,6 +245,11 @@ class Truth(Account):
         price = order.limit or self.price(order.symbol)
         if order.left >= 1:
             self.execute(order, Decimal(1), price)
+
+    def match_all(self) -> None:
+        """Let what rests from another day meet this day's market."""
+        for order in self.open_orders():
+            self._later("match", 0.1, 20, self._match, order)
 
     def expire_all(self) -> None:
         """End every day order at the close."""

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import itertools
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -10,10 +11,16 @@ from typing import Any
 from domain.orders import OrderRequest
 from tests.simulation.checkers.eligible import may_be_opened
 from tests.simulation.checkers.evidence import Violations, closes_only
+from tests.simulation.hours import CLOSED
+from tests.simulation.loop import SimClock
 from tests.simulation.truth import Truth
 
 # How old the price may be that an exit in the session goes by.
 _RECENTLY = (dt.timedelta(), dt.timedelta(minutes=5))
+# Seconds after an answer of the broker's clock in which an order may be on its way already.
+_SETTLED = 20.0
+_QUICKLY = 0.5
+_MOST_SKEW = dt.timedelta(seconds=2.5)
 
 
 def durable_intent(db: sqlite3.Connection, request: OrderRequest) -> Violations:
@@ -105,6 +112,25 @@ def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:
         last = -(session.close - session.open).total_seconds() / 60
     if not last <= before <= first:
         return [("I11", f"{request.client_order_id} left {before:.0f} minutes before the open")]
+    return []
+
+
+def market_agrees(truth: Truth, process: str, request: OrderRequest, clock: SimClock) -> Violations:
+    """I11: no entry leaves on a day, or by a clock, that the broker's clock has told is wrong."""
+    order_id, is_entry, session = request.client_order_id, request.leg == "entry", truth.session
+    is_early = session is not None and truth.now() < session.open
+    told = truth.clock_told[process]
+    doubts = list(itertools.takewhile(lambda one: one.doubt, reversed(told)))
+    if doubts and truth.loop.moment - doubts[-1].at > _SETTLED:
+        doubt = doubts[0].doubt
+        if is_entry or (is_early and doubt == CLOSED):
+            return [("I11", f"{order_id} left although the broker's clock told: {doubt}")]
+    since = [one for one in told if one.at - one.travel > clock.moved_at]
+    # What was on the way for long says little about seconds.
+    is_told = bool(since) and truth.loop.moment - since[0].at > _SETTLED
+    is_exact = is_told and all(one.travel < _QUICKLY for one in since)
+    if is_entry and is_exact and abs(clock.offset) > _MOST_SKEW:
+        return [("I11", f"{order_id} left by a clock that is {clock.offset} from the broker's")]
     return []
 
 
