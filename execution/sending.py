@@ -57,6 +57,8 @@ class Sender:
         record = self._desk.journal.get(order_id)
         if record is None or record.state not in _UNSEEN:
             return False
+        # What was seen before it leaves again says nothing about this time.
+        self._evidence.forget(order_id)
         self._desk.journal.mark_sending(order_id)
         return True
 

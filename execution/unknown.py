@@ -101,6 +101,8 @@ class UnknownOrders:
         until = self._until.get(record.client_order_id)
         return (
             until is not None
+            # After a late restart the cut-off is that of the next session.
+            and until.date() == record.request.session_date
             and self._desk.clock.now() <= until
             and record.attempts < self._desk.settings.most_posts
             and self._desk.effective_state() is not TradingState.HALTED
@@ -108,7 +110,6 @@ class UnknownOrders:
 
     async def _send_again(self, record: OrderRecord) -> None:
         order_id = record.client_order_id
-        self._evidence.forget(order_id)
         if self._sender.mark_again(order_id):
             await self._sender.deliver(record.request, cutoff=self._until[order_id])
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from domain.orders import OrderRequest, OrderState
+from execution.evidence import Sight
 from tests.support.fake_broker import lost_after
 from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, posted, request
 from tests.support.virtual_time import OPENING, virtual
@@ -70,6 +71,40 @@ async def test_a03_past_the_cut_off_it_is_given_up_and_watched(tmp_path: Path) -
 
     assert posted(scene) == []
     assert scene.state_of(wanted) is OrderState.ABANDONED
+
+
+@virtual
+async def test_an_order_of_a_session_that_is_over_is_not_sent_for_the_next_one(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 147 of the simulation: a restart after the close had the cut-off of the
+    # next session, until which the entry that a crash had cut off was sent again.
+    wanted = request()
+    scene = crashed_while_sending(tmp_path, wanted)
+
+    async with settling(scene):
+        await scene.path.recover(cutoff=CUTOFF + dt.timedelta(days=3))
+        await reconcile_for(scene, 200)
+
+    assert posted(scene) == []
+    assert scene.state_of(wanted) is OrderState.ABANDONED
+
+
+@virtual
+async def test_what_was_seen_before_a_second_send_is_no_evidence_after_it(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 27 of the simulation: the look before the send counted after it.
+    wanted = request()
+    scene = crashed_while_sending(tmp_path, wanted)
+    scene.journal.mark_unknown(wanted.client_order_id, "no answer")
+    evidence = scene.path.evidence
+    for _ in range(3):
+        assert await evidence.look(wanted.client_order_id) is Sight.NOT_YET
+        await scene.clock.sleep(50)
+
+    assert scene.path._sender.mark_again(wanted.client_order_id)
+    assert await evidence.look(wanted.client_order_id) is Sight.NOT_YET
 
 
 @virtual
