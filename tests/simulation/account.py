@@ -12,6 +12,7 @@ from typing import Any
 from domain.account import Activity, ActivityKind
 from domain.ids import Symbol
 from domain.market import Session
+from marketdata.session_calendar import NEW_YORK, day_start
 from tests.simulation.faults import Faults
 from tests.simulation.hours import TradingHours
 from tests.simulation.loop import SimClock, SimLoop
@@ -108,7 +109,15 @@ class Account:
 
     def post(self, activity: Activity, *, lag: float = 0.0) -> None:
         """Let an activity be read, after a lag."""
+        is_transfer = activity.kind is ActivityKind.TRANSFER
+        if not is_transfer and self.faults.strikes("activity.hours_late"):
+            lag = self.faults.span("activity.hours_late", 600, 72_000)
         self.activities.append((self.loop.moment + lag, activity))
+
+    def post_all(self) -> None:
+        """Let everything be read that happened until now."""
+        now = self.loop.moment
+        self.activities = [(min(at, now), activity) for at, activity in self.activities]
 
     def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
         """Move cash by a named activity."""
@@ -116,9 +125,10 @@ class Account:
         self.cash += amount
         name = f"{kind.value.lower()}-{self.number():06d}"
         self.write("paid", name, str(amount))
-        self.post(
-            Activity(activity_id=name, kind=kind, at=self.now(), net_amount=amount, symbol=symbol)
-        )
+        # Fees and dividends are dated, not timed: long before they can be read.
+        is_timed = kind is ActivityKind.TRANSFER
+        at = self.now() if is_timed else day_start(self.now().astimezone(NEW_YORK).date())
+        self.post(Activity(activity_id=name, kind=kind, at=at, net_amount=amount, symbol=symbol))
 
     def split(self, symbol: Symbol, ratio: int) -> None:
         """Give ``ratio`` shares for each."""

@@ -18,6 +18,7 @@ from tests.simulation.person import Person
 from tests.simulation.stories import SCHEDULE, away_until_cutoff
 from tests.simulation.world import World
 
+_FIRST_TRADES = dt.timedelta(hours=5, minutes=30)
 _Happening = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -35,8 +36,9 @@ class DayPlan:
     def night(self, session: Session) -> None:
         """Let happen what happens while the market is closed."""
         faults, truth = self._faults, self._truth
-        if faults.strikes("corporate.split") and not truth.open_orders():
-            truth.split(faults.pick("split", list(SYMBOLS)), 2)
+        if faults.strikes("corporate.split"):
+            # When its day begins to trade.
+            self._world.at(session.open - _FIRST_TRADES, self._split())
         for symbol in SYMBOLS:
             held = truth.positions.get(symbol, Decimal(0))
             if held > 0 and faults.strikes("money.dividend"):
@@ -114,6 +116,10 @@ class DayPlan:
             self._judge.paused_at = self._world.loop.moment
             self._world.blame(self._world.sender.deliver(receiver, kind))
             self._judge.look_at_latch()
+
+    async def _split(self) -> None:
+        if not self._truth.open_orders():
+            self._truth.split(self._faults.pick("split", list(SYMBOLS)), 2)
 
     async def _transfer(self, amount: Decimal) -> None:
         self._truth.pay(ActivityKind.TRANSFER, amount)

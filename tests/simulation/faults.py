@@ -48,6 +48,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "fill.over": (0.05, 0.4),  # B05 B15: two shares more than were asked for
     "fill.late_activity": (0.1, 0.8),  # B12
     "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's
+    "activity.hours_late": (0.05, 0.6),  # B12 B13 B14: posted long after it happened
     "order.rejected_later": (0.05, 0.3),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day

@@ -159,7 +159,9 @@ class Simulation:
         world.disk.heal()
         self.lives.calm.set()
         world.truth.is_down = world.truth.is_blocked = False
-        world.clock.offset = dt.timedelta()
+        world.truth.hours.is_halted = False
+        world.truth.post_all()
+        world.clock.move(dt.timedelta())
         if self.lives.life is not None:
             self.lives.life.stream.heal()
         await world.until(session.close - CALM_BEFORE_CLOSE + dt.timedelta(minutes=14))
