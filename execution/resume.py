@@ -1,10 +1,11 @@
 """Resume: a person at the machine releases the latch, and every doubt keeps it engaged."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from brokers.base import Broker
 from domain.clock import Clock
-from domain.errors import BrokerError, OrderRejected, StateError
+from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateError
 from execution.account_switches import allow_shorting
 from execution.desk import LIMIT_LOCK, Desk
 from execution.reconcile import Reconciler
@@ -48,11 +49,19 @@ async def resume(
     _check_latch(latch.read(), expected_sequence)
     await check()
     _check_latch(latch.read(), expected_sequence)
-    if latch.read().is_shorting_forbidden:
+    is_banned = latch.read().is_shorting_forbidden
+    if is_banned:
         await allow_shorting(broker)
     if account.is_suspended_by_user:
         await _unlock(broker)
-    return latch.release(reason, clock.now(), expected_sequence=expected_sequence)
+    try:
+        return latch.release(reason, clock.now(), expected_sequence=expected_sequence)
+    except StateError:
+        if is_banned:
+            # A kill that came meanwhile may have found the ban in force, and relies on it.
+            with contextlib.suppress(BrokerError, BrokerUnavailable):
+                await broker.set_shorting_forbidden(is_forbidden=True)
+        raise
 
 
 def books_agree(desk: Desk, reconciler: Reconciler) -> Check:

@@ -359,6 +359,15 @@ def test_k09_kill_with_flatten_in_session_ends_flat(open_world: Open) -> None:
     assert report["proof"] == "FLAT"
     assert report["positions"] == 0
     assert all(float(text) == 0 for text in world.truth()["positions"].values())
+    assert json.loads(world.requests("PATCH")[0]["body"]) == {"no_shorting": True}
+    assert world.read("status")["is_shorting_forbidden_by_kill"] is True
+
+    assert world.openbell("reconcile").returncode == 0
+    resumed = world.openbell("resume", "--reason", "drill", "--confirm", "DED1")
+
+    assert resumed.returncode == 0, resumed.stderr
+    assert {"no_shorting": False} in [json.loads(one["body"]) for one in world.requests("PATCH")]
+    assert world.read("status")["is_shorting_forbidden_by_kill"] is False
 
 
 def test_k01_kill_with_many_working_orders_leaves_none(open_world: Open) -> None:

@@ -1,16 +1,20 @@
 """The doctor names every problem with its fix, changes nothing, and ends as the contract says."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import os
 import shutil
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from daemon.config import Config, ForecastsConfig, StateConfig, Universe
+from daemon.doctor import remote
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
 from daemon.doctor.remote import remote_findings
@@ -21,6 +25,7 @@ from state.inspection import inspect
 from state.latch import KillAction, Latch
 from state.pause import Pause
 from state.store import Store
+from tests.support.fake_broker import FakeBroker
 from tests.unit.daemon.test_command_line import openbell
 
 
@@ -160,6 +165,46 @@ def test_an_engaged_latch_names_the_way_back(config: Config, home: Path) -> None
     assert found(config, "latch").status is Status.WARNING
 
 
+def test_what_a_kill_changed_at_the_broker_is_told(config: Config, home: Path) -> None:
+    latch = Latch(home)
+    latch.engage("because", SystemClock().now(), pending=KillAction.FLATTEN)
+    assert "short sales" not in found(config, "latch").text
+
+    latch.begin_closing(forbids_shorting=True)
+
+    assert "short sales are forbidden at the broker" in found(config, "latch").text
+
+
+@pytest.mark.parametrize(
+    ("allow_short", "is_banned", "told"),
+    [(True, True, [Status.WARNING]), (False, True, []), (True, False, [])],
+)
+async def test_short_sales_that_the_broker_forbids_are_told_to_who_would_make_them(
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    allow_short: bool,
+    is_banned: bool,
+    told: list[Status],
+) -> None:
+    broker = FakeBroker(SystemClock())
+    broker.is_shorting_banned = is_banned
+
+    @contextlib.asynccontextmanager
+    async def connect(_: Config) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(broker=broker)
+
+    monkeypatch.setattr(remote, "connect", connect)
+    shorting = dataclasses.replace(
+        config,
+        broker=dataclasses.replace(config.broker, kind="alpaca"),
+        risk=dataclasses.replace(config.risk, allow_short=allow_short),
+    )
+
+    findings = [finding async for finding in remote_findings(shorting, SystemClock())]
+
+    assert [one.status for one in findings if one.name == "short sales"] == told
+
+
 def test_a_pause_is_told(config: Config, home: Path) -> None:
     Pause(home).set("lunch")
 
@@ -238,9 +283,9 @@ def test_f05_a_half_day_that_the_broker_does_not_know_is_a_difference() -> None:
 
 
 async def test_an_optional_service_that_is_away_is_a_warning(config: Config) -> None:
-    remote = dataclasses.replace(config.forecasts.remote, url="http://127.0.0.1:9")
+    service = dataclasses.replace(config.forecasts.remote, url="http://127.0.0.1:9")
     away = dataclasses.replace(
-        config, forecasts=dataclasses.replace(config.forecasts, remote=remote)
+        config, forecasts=dataclasses.replace(config.forecasts, remote=service)
     )
 
     findings = [finding async for finding in remote_findings(away, SystemClock())]

@@ -7,9 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from domain.errors import BrokerError, BrokerUnavailable, OutcomeUnknown, StorageError
+from domain.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    OutcomeUnknown,
+    StateError,
+    StorageError,
+)
+from domain.orders import OrderState
 from execution.kill import Proof, complete_pending_kill
 from execution.resume import resume
+from state.latch import KillAction
 from tests.support.fake_broker import Crash, delivered_late, lost_before
 from tests.support.kill_scene import AAPL, make, strike
 from tests.support.virtual_time import virtual
@@ -51,8 +59,9 @@ async def test_a05_late_closing_sale_is_refused_when_its_twin_has_sold(tmp_path:
     await asyncio.sleep(200)
 
     assert report.proof is Proof.FLAT
-    assert len(scene.broker.posts) == 2
     assert scene.broker.quantities[AAPL] == 0
+    ids = [order_id for order_id, _ in scene.broker.posts]
+    assert len(set(ids)) == len(ids) == 2, "no id is written twice"
 
 
 @virtual
@@ -157,6 +166,23 @@ async def test_resume_stays_engaged_while_short_sales_read_back_as_forbidden(
 
 
 @virtual
+async def test_k08_kill_that_comes_during_a_resume_keeps_the_ban_it_found(tmp_path: Path) -> None:
+    scene = holding(tmp_path)
+    await strike(scene, flatten=True)
+
+    def engage(what: str) -> None:
+        if what == "allow":
+            scene.latch.engage("again", scene.clock.now(), pending=KillAction.FLATTEN)
+
+    scene.broker.before_write = engage
+    with pytest.raises(StateError):
+        await take_up_again(scene)
+
+    assert scene.broker.is_shorting_banned
+    assert scene.latch.read().is_shorting_forbidden
+
+
+@virtual
 async def test_account_without_the_setting_is_told_and_writes_again_only_late(
     tmp_path: Path,
 ) -> None:
@@ -241,7 +267,7 @@ async def test_second_kill_waits_before_it_covers_a_short_that_the_first_may_be_
 
 
 @virtual
-async def test_shares_held_by_an_order_that_does_not_show_yet_are_not_sold_twice(
+async def test_a04_shares_held_by_an_order_that_does_not_show_yet_are_waited_for(
     tmp_path: Path,
 ) -> None:
     scene = holding(tmp_path)
@@ -257,11 +283,15 @@ async def test_shares_held_by_an_order_that_does_not_show_yet_are_not_sold_twice
     scene.broker.after_write = die
     with pytest.raises(Crash):
         await strike(scene, flatten=True)
-    asyncio.get_running_loop().call_later(
-        25, lambda: scene.broker.fill(scene.broker.working()[0], 7)
-    )
+
+    def reject() -> None:
+        scene.broker.finish(scene.broker.working()[0], OrderState.REJECTED)
+        scene.broker.fills_at_once = True
+
+    asyncio.get_running_loop().call_later(25, reject)
 
     report = await strike(scene, flatten=True)
 
     assert report.proof is Proof.FLAT
-    assert [order.quantity for order in scene.broker.orders.values()] == [7]
+    states = [order.state for order in scene.broker.orders.values()]
+    assert states == [OrderState.REJECTED, OrderState.FILLED]
