@@ -160,7 +160,7 @@ class Daemon:
         trade.path.skip([record.client_order_id for record in left], "left over from a former run")
         report = await trade.reconciler.run("start", is_deep=True)
         self._log.info("reconcile.finished", why="start", breaks=len(report.breaks))
-        judged = await trade.monitor.check(self._next_session())
+        judged = await trade.monitor.check(self._next_session(), seen=report)
         if judged.account is not None:
             self._log.info("account.read", equity=text(judged.account.equity))
 

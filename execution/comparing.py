@@ -76,6 +76,11 @@ class ReconcileReport:
         """True when every position and order agrees; cash is the end-of-day report's matter."""
         return not any(found.kind is not BreakKind.CASH for found in self.breaks)
 
+    @property
+    def unnamed_cash(self) -> Decimal:
+        """The broker's cash less ours where nothing but cash differs: executions move it too."""
+        return self.cash_residual if self.is_equal else ZERO
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values for JSON."""
         return {

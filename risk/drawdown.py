@@ -54,6 +54,22 @@ def move_high_water_mark(mark: Decimal, flow: Decimal) -> Decimal:
     return mark + flow
 
 
+def named_equity(equity: Decimal, unnamed: Decimal, unnamed_before: Decimal) -> Decimal:
+    """Return equity without what came or went beside the books, to judge and to record.
+
+    Equity and the flow that explains it are read one after the other, and some flows are
+    posted later.  Cash that no booked flow explains is no gain, and what is missing is no
+    loss until a second look misses it too.
+
+    Args:
+        equity: as the broker says, USD.
+        unnamed: the broker's cash less the books', while all shares agree, USD.
+        unnamed_before: the same at the look before.
+    """
+    news = min(unnamed - min(unnamed_before, ZERO), ZERO)
+    return equity - (unnamed if unnamed > 0 else news)
+
+
 def drawdown_pct(equity: Decimal, high_water_mark: Decimal) -> Decimal:
     """Return the loss from the mark in percent; 0 at or above it."""
     return max(ZERO, (high_water_mark - equity) * HUNDRED / high_water_mark)

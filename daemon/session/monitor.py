@@ -10,11 +10,12 @@ import structlog
 from domain.account import Account, Position
 from domain.errors import AuthRefused, BrokerUnavailable, DataError
 from domain.market import Session
+from domain.money import ZERO
 from domain.trading_state import TradingState
 from execution.broker_lock import BrokerLock
 from execution.comparing import ReconcileReport
 from execution.desk import Desk
-from risk.drawdown import RiskAssessment, assess
+from risk.drawdown import RiskAssessment, assess, named_equity
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.pause import Pause
@@ -38,6 +39,15 @@ class Judged:
     held: Sequence[Position] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """The account, its equity without unnamed cash, and when it was read."""
+
+    account: Account
+    equity: Decimal
+    at: dt.datetime
+
+
 class Monitor:
     """Reads equity and lets the limits judge it."""
 
@@ -58,7 +68,8 @@ class Monitor:
         self._limits = limits
         self._doubt = doubt
         self._log = structlog.get_logger("monitor")
-        self._last: tuple[Account, dt.datetime] | None = None
+        self._last: _Read | None = None
+        self._unnamed = ZERO
         self._mark_then: Decimal | None = None
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
@@ -76,17 +87,17 @@ class Monitor:
         if seen is None:
             await self._read(session)
         else:
-            await self._take(session, seen.account, seen.finished_at)
-        account, at = self._last or (None, self._desk.clock.now())
+            await self._take(session, seen.account, seen.finished_at, seen.unnamed_cash)
+        last = self._last
         judged = Judged(
-            account=account,
-            at=at,
-            assessment=self._assess(session, account, at),
+            account=last.account if last is not None else None,
+            at=last.at if last is not None else self._desk.clock.now(),
+            assessment=self._assess(session, last),
             held=seen.held if seen is not None else None,
         )
         self._act(judged.assessment)
-        if snapshot and account is not None:
-            await self._snapshot(session, account, judged.held)
+        if snapshot and last is not None:
+            await self._snapshot(session, last.account, judged.held)
         return judged
 
     async def _read(self, session: Session) -> None:
@@ -101,11 +112,16 @@ class Monitor:
                 # Money moved since: the old equity beside the new mark would be a loss.
                 self._last = None
         else:
-            await self._take(session, account, now)
+            # Not compared: what no flow explained so far, none explains now.
+            await self._take(session, account, now, self._unnamed)
 
-    async def _take(self, session: Session, account: Account, now: dt.datetime) -> None:
+    async def _take(
+        self, session: Session, account: Account, now: dt.datetime, unnamed: Decimal
+    ) -> None:
+        equity = named_equity(account.equity, unnamed, self._unnamed)
+        self._unnamed = unnamed
         try:
-            self._risk_state.record_equity(account.equity, now, session_date=session.date)
+            self._risk_state.record_equity(equity, now, session_date=session.date)
         except DataError as exc:
             # Neither a total loss nor a pass: the figure is unknown, so entries are blocked.
             self._desk.note("equity.unusable", str(exc))
@@ -114,13 +130,13 @@ class Monitor:
         if account.is_trading_blocked:
             self._desk.halt("the broker blocked trading on this account")
         self._lock_problem = await self._lock.compare(account)
-        self._last = (account, now)
+        self._last = _Read(account=account, equity=equity, at=now)
         self._mark_then = self._risk_state.high_water_mark()
 
-    def _assess(self, session: Session, account: Account | None, at: dt.datetime) -> RiskAssessment:
+    def _assess(self, session: Session, last: "_Read | None") -> RiskAssessment:
         return assess(
-            equity=account.equity if account else None,
-            equity_age_seconds=(self._desk.clock.now() - at).total_seconds() if account else None,
+            equity=last.equity if last else None,
+            equity_age_seconds=(self._desk.clock.now() - last.at).total_seconds() if last else None,
             high_water_mark=self._risk_state.high_water_mark(),
             session_start=self._risk_state.session_start_equity(session.date),
             flows=self._risk_state.flows_since_start(session.date),

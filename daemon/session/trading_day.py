@@ -18,6 +18,7 @@ from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import RunSkipped
 from domain.market import Session
+from execution.comparing import ReconcileReport
 from execution.context import gate_context
 from execution.cycle import Decision, TradingCycle, gate
 from execution.desk import Desk
@@ -122,15 +123,17 @@ class TradingDay:
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
             decision = await self._decide(session, run_id)
-        await self._trade.reconciler.run("run")
-        results = await self._gate(decision, due)
+        seen = await self._trade.reconciler.run("run")
+        results = await self._gate(decision, due, seen)
         self._tell_denials(results)
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
         return self._outcome(results, report)
 
-    async def _gate(self, decision: Decision, due: DueRun) -> tuple[GateResult, ...]:
+    async def _gate(
+        self, decision: Decision, due: DueRun, seen: ReconcileReport
+    ) -> tuple[GateResult, ...]:
         trade, session = self._trade, due.session
-        judged = await trade.monitor.check(session, snapshot=True)
+        judged = await trade.monitor.check(session, snapshot=True, seen=seen)
         window = OrderWindow(opens_at=due.at, entries_until=due.latest, exits_until=session.close)
         context = gate_context(
             standing_of(trade.desk, judged, session, window),
@@ -186,5 +189,5 @@ class TradingDay:
 
     async def _look(self, session: Session, why: str, *, is_deep: bool = False) -> None:
         # Fees and dividends are posted late: the end of the day reads the whole window.
-        await self._trade.reconciler.run(why, is_deep=is_deep)
-        await self._trade.monitor.check(session, snapshot=True)
+        seen = await self._trade.reconciler.run(why, is_deep=is_deep)
+        await self._trade.monitor.check(session, snapshot=True, seen=seen)

@@ -1,40 +1,72 @@
-"""One look of the watch: what it asks the broker, and what it makes of no answer."""
+"""One look of the watch: what it asks the broker, and what it makes of the answers."""
 
+import dataclasses
+import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from daemon.session.stops import Stops
 from daemon.session.watch import Watch
+from domain.account import Activity, ActivityKind
 from domain.errors import BrokerUnavailable
+from domain.ids import Symbol
+from domain.trading_state import TradingState
+from state.risk_state import RiskState
 from tests.support.account_scene import TODAY, Watched
+from tests.support.order_scene import request
 from tests.support.virtual_time import virtual
 
+AAPL = Symbol("AAPL")
+EVERY_SECONDS = 30
 
-async def compared(directory: Path) -> Watched:
-    """An account that was compared and judged before the session."""
+
+async def holding(directory: Path) -> Watched:
+    """Equity of 100,000 with five hundred AAPL at 100, compared and judged in the session."""
     scene = Watched(directory)
+    scene.broker.cash = Decimal(100_000)
     await scene.reconciler.run("start")
-    await scene.look("100000")
+    await scene.send(request(quantity=500))
+    scene.broker.fill(scene.broker.order(request().client_order_id), 500, "100")
+    scene.merge_stream()
+    await looks(scene)
     scene.broker.reads.clear()
     return scene
 
 
-async def one_look(scene: Watched) -> None:
+async def looks(scene: Watched, times: int = 1) -> None:
+    """Look so many times, from now on."""
+    # The watch goes on for a minute after the close.
+    last = scene.clock.now() + dt.timedelta(seconds=(times - 1) * EVERY_SECONDS - 45)
     watch = Watch(
         reconciler=scene.reconciler,
         monitor=scene.monitor,
         stops=Stops(scene.desk, scene.path, scene.limits),
         clock=scene.clock,
-        every_seconds=1e6,
+        every_seconds=EVERY_SECONDS,
     )
-    await watch.over(TODAY)
+    await watch.over(dataclasses.replace(TODAY, close=last))
+
+
+def move_cash(scene: Watched, amount: int) -> None:
+    """A deposit or withdrawal, as the broker books it."""
+    scene.broker.cash += amount
+    scene.broker.other_activities.append(
+        Activity(
+            activity_id="transfer-1",
+            kind=ActivityKind.TRANSFER,
+            at=scene.clock.now(),
+            net_amount=Decimal(amount),
+        )
+    )
 
 
 @virtual
 async def test_one_look_reads_account_and_positions_once(tmp_path: Path) -> None:
-    scene = await compared(tmp_path)
+    scene = await holding(tmp_path)
 
-    await one_look(scene)
+    await looks(scene)
 
     assert scene.broker.reads.count("account") == 1
     assert scene.broker.reads.count("positions") == 1
@@ -42,20 +74,66 @@ async def test_one_look_reads_account_and_positions_once(tmp_path: Path) -> None
 
 @virtual
 async def test_the_equity_of_the_comparison_is_judged(tmp_path: Path) -> None:
-    scene = await compared(tmp_path)
-    scene.broker.cash = Decimal(50_000)
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(85)
 
-    await one_look(scene)
+    await looks(scene)
 
-    assert scene.latch.read().is_engaged
+    assert scene.latch.read().reason.startswith("drawdown 7.50 %")
 
 
 @virtual
 async def test_equity_is_judged_also_when_the_comparison_failed(tmp_path: Path) -> None:
-    scene = await compared(tmp_path)
-    scene.broker.cash = Decimal(50_000)
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(85)
     scene.broker.read_faults["open_orders"].append(BrokerUnavailable("maintenance"))
 
-    await one_look(scene)
+    await looks(scene)
 
-    assert scene.latch.read().is_engaged
+    assert scene.latch.read().reason.startswith("drawdown 7.50 %")
+
+
+@pytest.mark.parametrize("amount", [7_500, -7_500], ids=["deposit", "withdrawal"])
+@virtual
+async def test_money_that_moves_between_two_reads_of_a_look_moves_the_mark_once(
+    tmp_path: Path, amount: int
+) -> None:
+    # Found by simulation seed 50119: equity had the deposit before the books did, so the mark
+    # rose by it twice, and a "drawdown" of 6.5 % engaged the latch.
+    scene = await holding(tmp_path)
+
+    def between_reads(name: str) -> None:
+        if name == "account" and not scene.broker.other_activities:
+            move_cash(scene, amount)
+
+    scene.broker.on_read = between_reads
+    await looks(scene, times=3)
+
+    assert RiskState(scene.store).high_water_mark() == 100_000 + amount
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
+async def test_cash_that_stays_missing_is_a_loss_at_the_second_look(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.cash -= 7_500
+
+    await looks(scene)
+    is_engaged_at_once = scene.latch.read().is_engaged
+    await looks(scene)
+
+    assert not is_engaged_at_once
+    assert scene.latch.read().reason.startswith("drawdown 7.50 %")
+
+
+@virtual
+async def test_cash_that_no_flow_explains_hides_no_loss(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.cash += 7_500
+    scene.broker.prices[AAPL] = Decimal(85)
+
+    await looks(scene)
+
+    assert scene.latch.read().reason.startswith("drawdown 7.50 %")
+    assert RiskState(scene.store).high_water_mark() == 100_000

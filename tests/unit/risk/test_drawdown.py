@@ -12,6 +12,7 @@ from risk.drawdown import (
     daily_pnl,
     drawdown_pct,
     move_high_water_mark,
+    named_equity,
     raise_high_water_mark,
 )
 from risk.settings import RiskLimits
@@ -149,3 +150,22 @@ def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) 
     assert result.reasons
     assert result.drawdown_pct is None
     assert result.daily_loss_pct is None
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "before", "named"),
+    [
+        ("0", "0", "1000"),
+        ("75", "0", "925"),
+        ("75", "75", "925"),
+        ("-75", "0", "1075"),
+        ("-75", "-75", "1000"),
+        ("-90", "-15", "1075"),
+        ("-15", "-90", "1000"),
+        ("-75", "40", "1075"),
+    ],
+)
+def test_unnamed_cash_is_no_gain_and_a_loss_only_when_it_is_missed_twice(
+    unnamed: str, before: str, named: str
+) -> None:
+    assert named_equity(Decimal(1000), Decimal(unnamed), Decimal(before)) == Decimal(named)
