@@ -67,7 +67,7 @@ class BrokerView:
         breaks += await self._read_missing(working, recent)
         activities = await broker.activities(since)
         booked, unbooked = self._book(activities)
-        account = _usable(await broker.account())
+        account = usable(await broker.account())
         held = tuple(await broker.positions())
         theirs = by_symbol(held)
         self._path.updates.drain()
@@ -154,7 +154,12 @@ class BrokerView:
         )
 
 
-def _usable(account: Account) -> Account:
+def usable(account: Account) -> Account:
+    """Return an account whose cash is a number.
+
+    Raises:
+        BrokerUnavailable: it is none.
+    """
     if not account.cash.is_finite():
         raise BrokerUnavailable(f"the broker's cash is {account.cash}; reading it again")
     return account

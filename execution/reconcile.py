@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from domain.errors import AuthRefused, StateError
 from domain.ids import Symbol
 from domain.money import ZERO
-from execution.broker_view import BrokerView, Reading
+from execution.broker_view import BrokerView, Reading, usable
 from execution.comparing import Break, BreakKind, ReconcileReport, by_symbol, is_doubtful
 from execution.desk import LIMIT_LOCK, MANUAL_LOCK, Desk
 from execution.orders import OrderPath
@@ -91,7 +91,7 @@ class Reconciler:
         started = self._desk.clock.now()
         reading, breaks = await self._agreeing(started, is_deep=is_deep)
         if self._facts.get("reconciled_at") is None:
-            breaks = self._open_books(reading, breaks)
+            breaks = await self._open_books(breaks)
         self._lock(reading, breaks)
         locked = self._desk.ledger.locks()
         # A list that is contradicted shows no agreement either.
@@ -148,9 +148,11 @@ class Reconciler:
         self._looked_back_at = now
         return True
 
-    def _open_books(self, reading: Reading, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
+    async def _open_books(self, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
         """Take the opening cash into new books; holdings are a person's to adopt."""
-        self._desk.ledger.adopt_cash(reading.account.cash, "opening balance")
+        as_of = (await self._desk.broker.clock()).now
+        account = usable(await self._desk.broker.account())
+        self._desk.ledger.adopt_cash(account.cash, "opening balance", as_of=as_of)
         return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
 
     def _lock(self, reading: Reading, breaks: Sequence[Break]) -> None:

@@ -1,8 +1,8 @@
-"""What an adoption held already: told only later, it is booked, and moves no share a second time.
+"""What an adoption held already: told only later, it is booked, and moves nothing a second time.
 
-An adoption takes the holding as the broker shows it at one moment.  A fill or a split from
-before that moment is in it, whenever it is told.  So the adoption gives those shares back
-first: the entry that they really came by takes their place, and the cost is theirs.
+An adoption takes the holding as the broker shows it at one moment, and new books take the
+cash so.  A fill or a split from before that moment is in it, whenever it is told.  So the
+adoption gives that part back first: the entry that it really came by takes its place.
 """
 
 import datetime as dt
@@ -21,6 +21,10 @@ from state.store import Store
 _FIRST_AFTER = (
     "SELECT at, quantity, cost, in_kind FROM ledger_entries"
     " WHERE symbol = ? AND kind = 'adoption' AND at >= ? ORDER BY at, entry_id LIMIT 1"
+)
+_FIRST_CASH_AFTER = (
+    "SELECT at FROM ledger_entries WHERE kind = 'cash_adoption' AND at >= ?"
+    " ORDER BY at, entry_id LIMIT 1"
 )
 
 
@@ -48,6 +52,21 @@ def give_back(
         _given_back(held, adoption, shares),
         at=adoption["at"],
         symbol=symbol,
+        description=f"given back: {came_by} was in it already",
+    )
+    store.append_within("ledger.booked", entry)
+    return True
+
+
+def give_back_cash(store: Store, cash: Decimal, *, at: dt.datetime, came_by: str) -> bool:
+    """Do the same for signed ``cash`` of an execution, which moves it at once, told or not."""
+    adoption = store.row(_FIRST_CASH_AFTER, (stamp(at),))
+    if adoption is None:
+        return False
+    entry = entry_columns(
+        "cash_adoption",
+        Change(cash=-cash),
+        at=adoption["at"],
         description=f"given back: {came_by} was in it already",
     )
     store.append_within("ledger.booked", entry)

@@ -10,9 +10,9 @@ from domain.errors import DataError
 from domain.ids import ExecutionId
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill
-from state.adoptions import give_back
+from state.adoptions import give_back, give_back_cash
 from state.booking import Match, compare, entry_columns, fill_columns, match
-from state.cost_basis import exact_sum, trade
+from state.cost_basis import exact_product, exact_sum, trade
 from state.holdings import standing_of
 from state.locks import SymbolLocks
 from state.reversals import REPLAY, replay, reversal
@@ -65,14 +65,14 @@ class FillBook:
                         },
                     )
                 return FillOutcome.DUPLICATE
-            give_back(
-                self._store,
-                fill.symbol,
-                fill.signed_quantity,
-                at=fill.at,
-                came_by=f"execution {fill.execution_id}",
-            )
+            self._take_out_of_adoptions(fill)
             return self._book(fill, origin)
+
+    def _take_out_of_adoptions(self, fill: Fill) -> None:
+        shares, came_by = fill.signed_quantity, f"execution {fill.execution_id}"
+        give_back(self._store, fill.symbol, shares, at=fill.at, came_by=came_by)
+        cash = exact_product(-shares, fill.price)
+        give_back_cash(self._store, cash, at=fill.at, came_by=came_by)
 
     def bust(self, execution_id: ExecutionId, *, at: dt.datetime, reason: str) -> bool:
         """Reverse a booked execution."""

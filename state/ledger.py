@@ -180,12 +180,17 @@ class Ledger:
                 )
         return added
 
-    def adopt_cash(self, cash: Decimal, reason: str) -> Decimal:
-        """Set cash by a named entry, as at the opening of the books; return the difference."""
+    def adopt_cash(
+        self, cash: Decimal, reason: str, *, as_of: dt.datetime | None = None
+    ) -> Decimal:
+        """Set cash by a named entry, as at the opening of the books; return the difference.
+
+        Executions until ``as_of``, when it was read, are in it, also those booked later.
+        """
         with self._store.transaction():
             added = exact_sum((decimal(cash), -self.cash()))
             if added:
-                self._book_entry("cash_adoption", Change(cash=added), description=reason)
+                self._book_entry("cash_adoption", Change(cash=added), description=reason, at=as_of)
         return added
 
     def positions(self) -> Mapping[Symbol, LedgerPosition]:

@@ -360,3 +360,23 @@ async def test_b14_cash_that_differs_is_looked_for_beyond_the_overlap(tmp_path: 
 
     assert differing.cash_residual == Decimal("0.72")
     assert found.cash_residual == 0
+
+
+@virtual
+async def test_b12_execution_told_after_the_books_were_opened_is_in_the_opening_cash(
+    tmp_path: Path,
+) -> None:
+    # Found by the simulation as seed 60353: its cash was booked a second time, for good.
+    scene = Scene(tmp_path)
+    manual = scene.broker.place_by_hand("AAPL", Side.BUY, 9, coid="web-buy")
+    scene.broker.fill(manual, 9)
+    scene.stream.clear()
+    late = scene.broker.executions.pop()
+    await scene.reconciler.run("start")
+
+    scene.broker.executions.append(late)
+    report = await scene.reconciler.run("periodic")
+
+    assert report.is_equal
+    assert report.cash_residual == 0
+    scene.assert_books_equal()

@@ -148,3 +148,20 @@ def test_what_is_given_back_is_named_in_the_books(hundred: Ledger, store: Store)
         ("adoption", "-100", "given back: split s-1 was in it already"),
         ("split", "100", ""),
     ]
+
+
+def test_b12_execution_from_before_the_opening_is_in_the_opening_cash(
+    ledger: Ledger, store: Store
+) -> None:
+    ledger.adopt_cash(Decimal(95_000), "opening balance", as_of=START)
+
+    ledger.apply_fill(a_fill("x-1", "10", "500", at=BEFORE), origin="activities")
+    ledger.apply_fill(
+        a_fill("x-2", "1", "500", broker_order_id="b-2", at=START + dt.timedelta(seconds=1)),
+        origin="activities",
+    )
+
+    assert ledger.cash() == 94_500
+    assert ledger.position(AAPL).quantity == 11
+    assert ledger.summary(*DAY).adjustments == 100_000
+    assert differing_tables(store._connected()) == []
