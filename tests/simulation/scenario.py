@@ -1,6 +1,7 @@
 """What is simulated, and what came of it."""
 
 import datetime as dt
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ STARTS = tuple(
         ("2022-05-02", "2022-11-25", "2022-03-11", "2022-11-04", "2022-12-30", "2023-06-14"),
     )
 )
+
+# Seconds between looks at the broker, and how many seeds of twenty take them.  A look costs as
+# much as all else in half an hour, and finds little that the one before did not.
+LOOKS = {30.0: 1, 150.0: 5, 600.0: 14}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,12 @@ class Scenario:
         first = self.start or STARTS[self.seed % len(STARTS)]
         found = calendar().sessions(first, first + dt.timedelta(days=3 * self.days + 6))
         return found[: self.days]
+
+    def every_seconds(self) -> float:
+        """Return how often the daemon looks at the broker."""
+        draw = random.Random(f"{self.seed}:look")
+        drawn = draw.choices(list(LOOKS), weights=list(LOOKS.values()))[0]
+        return self.look_seconds or drawn
 
 
 @dataclass(kw_only=True)

@@ -98,7 +98,7 @@ class Simulation:
             on_wire=self.judge.at_wire,
             command_keys=world.sender.keys,
             setup=setup_of(world.faults),
-            look_seconds=scenario.look_seconds or (30.0 if scenario.seed % 5 == 0 else 150.0),
+            look_seconds=scenario.every_seconds(),
             report_seen=self.judge.report_seen,
             alerted=self.judge.alerted,
         )

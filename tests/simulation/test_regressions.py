@@ -62,7 +62,14 @@ def test_a_disk_that_refuses_during_the_first_start_does_not_hinder_the_second(
 def test_runs_of_a_session_that_the_host_slept_through_are_written_down() -> None:
     # Found as seeds 4 and 12: after an outage over the close the day had no row for its end.
     outcome = simulate(
-        Scenario(seed=1, days=3, only=frozenset(), crash_at=(100,), outages=(30 * HOURS,))
+        Scenario(
+            seed=1,
+            days=3,
+            only=frozenset(),
+            crash_at=(100,),
+            outages=(30 * HOURS,),
+            look_seconds=150,
+        )
     )
     assert outcome.lives == 2
     assert outcome.violations == []
@@ -72,7 +79,7 @@ def test_a_deposit_or_withdrawal_moves_the_high_water_mark_by_its_amount() -> No
     # Found as seeds 307, 311 and 326: no transfer ever reached the high-water mark, so that
     # a withdrawal of 7.5 % counted as a drawdown and engaged the latch.
     outcomes = [
-        simulate(Scenario(seed=seed, days=3, only=frozenset({"money.transfer"})))
+        simulate(Scenario(seed=seed, days=3, only=frozenset({"money.transfer"}), look_seconds=150))
         for seed in (1, 2, 3)
     ]
     assert any(outcome.faults["money.transfer"] for outcome in outcomes)

@@ -37,9 +37,11 @@ class EventLog:
         """Compare with what was seen before, and walk what is new."""
         found: Violations = []
         self._promised.pop(0, None)
+        since = (min(self._promised, default=0),)
+        there = db.execute("SELECT seq, hash FROM events WHERE seq >= ?", since) if since[0] else ()
+        kept = {row["seq"]: row["hash"] for row in there}
         for sequence, digest in self._promised.items():
-            row = db.execute("SELECT hash FROM events WHERE seq = ?", (sequence,)).fetchone()
-            if row is None or row["hash"] != digest:
+            if kept.get(sequence) != digest:
                 found.append(("I17", f"event {sequence} was acknowledged and is not there"))
         self._promised.clear()
         if self._sequence:
