@@ -56,6 +56,7 @@ class Account:
         self.is_shorting_forbidden = False
         self.is_blocked = False
         self.hours = TradingHours()
+        self._awaited: list[Activity] = []
         self._numbers = 0
 
     # Time and money
@@ -109,26 +110,46 @@ class Account:
 
     def post(self, activity: Activity, *, lag: float = 0.0) -> None:
         """Let an activity be read, after a lag."""
-        is_transfer = activity.kind is ActivityKind.TRANSFER
-        if not is_transfer and self.faults.strikes("activity.hours_late"):
-            lag = self.faults.span("activity.hours_late", 600, 72_000)
         self.activities.append((self.loop.moment + lag, activity))
 
+    def post_late(self, activity: Activity, *, lag: float = 0.0) -> None:
+        """Do the same for what has moved shares already, sometimes after hours."""
+        if self.faults.strikes("activity.hours_late"):
+            lag = self.faults.span("activity.hours_late", 600, 72_000)
+        self.post(activity, lag=lag)
+
     def post_all(self) -> None:
-        """Let everything be read that happened until now."""
+        """Let everything be read that happened until now, and end every wait for money."""
         now = self.loop.moment
         self.activities = [(min(at, now), activity) for at, activity in self.activities]
+        for activity in tuple(self._awaited):
+            self._settle(activity)
 
     def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
-        """Move cash by a named activity."""
-        amount = amount.quantize(_CENT, rounding=ROUND_HALF_EVEN)
-        self.cash += amount
-        name = f"{kind.value.lower()}-{self.number():06d}"
-        self.write("paid", name, str(amount))
-        # Fees and dividends are dated, not timed: long before they can be read.
+        """Move cash by a named activity.  Fees and dividends are dated, and may come late."""
         is_timed = kind is ActivityKind.TRANSFER
-        at = self.now() if is_timed else day_start(self.now().astimezone(NEW_YORK).date())
-        self.post(Activity(activity_id=name, kind=kind, at=at, net_amount=amount, symbol=symbol))
+        activity = Activity(
+            activity_id=f"{kind.value.lower()}-{self.number():06d}",
+            kind=kind,
+            at=self.now() if is_timed else day_start(self.now().astimezone(NEW_YORK).date()),
+            net_amount=amount.quantize(_CENT, rounding=ROUND_HALF_EVEN),
+            symbol=symbol,
+        )
+        self._awaited.append(activity)
+        if not is_timed and self.faults.strikes("activity.hours_late"):
+            lag = self.faults.span("activity.hours_late", 600, 72_000)
+            self.loop.call_later(lag, self._settle, activity)
+        else:
+            self._settle(activity)
+
+    def _settle(self, activity: Activity) -> None:
+        # The money comes when the activity does; only its date is older.
+        if activity not in self._awaited:
+            return
+        self._awaited.remove(activity)
+        self.cash += activity.net_amount
+        self.write("paid", activity.activity_id, str(activity.net_amount))
+        self.post(activity)
 
     def split(self, symbol: Symbol, ratio: int) -> None:
         """Give ``ratio`` shares for each."""
@@ -140,7 +161,7 @@ class Account:
         self.positions[symbol] = held + added
         name = f"split-{self.number():06d}"
         self.write("split", name, symbol, ratio)
-        self.post(
+        self.post_late(
             Activity(
                 activity_id=name,
                 kind=ActivityKind.SPLIT,

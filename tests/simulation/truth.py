@@ -180,7 +180,7 @@ class Truth(Account):
         lag = 0.0
         if self.faults.strikes("fill.late_activity"):
             lag = self.faults.span("fill.late_activity", 1, 600)
-        self.post(
+        self.post_late(
             Activity(
                 activity_id=self.execution_id(execution, channel="log"),
                 kind=ActivityKind.FILL,
