@@ -1,6 +1,7 @@
 """What a person does beside a stopped daemon: count shares, and take them into the books."""
 
 from domain.errors import OpenbellError
+from domain.ids import Symbol
 from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from state.store import Store
@@ -9,9 +10,10 @@ from tests.simulation.port import SimBroker
 from tests.simulation.processes import Process, enter
 
 
-async def run_adopt(machine: Machine, process: Process) -> None:
-    """Adopt the broker's holding of every locked symbol."""
+async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
+    """Adopt the broker's holding of every locked symbol; return those that were."""
     enter(process)
+    adopted: set[Symbol] = set()
     store = Store.open(machine.directory, clock=machine.clock)
     try:
         broker = SimBroker(machine.truth, process, machine.on_wire)
@@ -22,6 +24,8 @@ async def run_adopt(machine: Machine, process: Process) -> None:
                 await reconciler.adopt(symbol, "a person counted the shares")
             except OpenbellError:
                 continue
+            adopted.add(symbol)
     finally:
         if not process.is_dead:
             store.close()
+    return adopted

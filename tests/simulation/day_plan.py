@@ -46,7 +46,11 @@ class DayPlan:
         is_halted = faults.strikes("asset.halted")
         truth.halted = faults.pick("asset.halted", list(SYMBOLS)) if is_halted else None
         if faults.strikes("books.broken"):
-            truth.slip_in(faults.pick("broken", list(SYMBOLS)), Decimal(3))
+            symbol = faults.pick("broken", list(SYMBOLS))
+            is_loss = (
+                truth.positions.get(symbol, Decimal(0)) > 2 and faults.dice("lost").random() < 0.5
+            )
+            truth.slip_in(symbol, Decimal(-2 if is_loss else 3))
         if faults.strikes("money.fee"):
             truth.pay(ActivityKind.FEE, Decimal("-1.37"))
         if faults.strikes("money.transfer"):

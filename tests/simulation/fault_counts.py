@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 GOAL = 100
-# What a person does is no fault, and yet part of the days.
+# What a person or a market does is no fault, and yet part of the days.
 NO_FAULT = frozenset(
     {
         *("operator.pause", "setup.short", "setup.stops", "setup.limits", "setup.strategies"),
-        *("setup.odd_prices", "forecast.undecided"),
+        *("setup.odd_prices", "forecast.undecided", "market.swing"),
     }
 )
 _FAULTS = Path(__file__).with_name("faults.py")

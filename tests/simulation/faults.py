@@ -95,6 +95,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "events.down": (0.02, 0.2),  # G12
     "forecast.odd": (0.05, 0.4),  # H03 H04: absent, absurd, or no number
     "forecast.undecided": (1.0, 1.0),  # views near one half, so that holdings are kept
+    "market.swing": (0.3, 1.0),  # a chance per session: one symbol climbs, then falls
     "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
@@ -135,6 +136,8 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
             {"market.slump"},
+            {"market.swing", "process.crash"},
+            {"send.lost_before", "send.lost_after", "send.crossed"},
             {"market.closed", "market.hours", "market.halted", "clock.skewed"},
             {"books.broken"},
             {"corporate.split", "money.dividend", "money.fee", "money.transfer"},

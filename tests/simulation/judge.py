@@ -12,9 +12,20 @@ from execution.kill import KillReport
 from reports.model import EndOfDayReport
 from state.store import Store
 from tests.simulation.account import ACCOUNT
-from tests.simulation.checkers import books, exposure, latch, losses, orders, runs, wire
+from tests.simulation.checkers import (
+    books,
+    errors,
+    exposure,
+    latch,
+    losses,
+    orders,
+    resends,
+    runs,
+    stops,
+    wire,
+)
 from tests.simulation.checkers.event_log import EventLog
-from tests.simulation.checkers.evidence import hand_traded, reading
+from tests.simulation.checkers.evidence import Violations, hand_traded, reading
 from tests.simulation.lives import Lives
 from tests.simulation.processes import Process
 from tests.simulation.stories import SCHEDULE
@@ -22,6 +33,13 @@ from tests.simulation.world import World
 
 # Seconds after a pause within which an order may have been on its way already.
 _PAUSE_TAKES = 300
+# Without an equity nothing is sold, and by other hours or a wrong clock at another time.
+_NO_STOPS = frozenset(
+    {
+        *("account.odd_equity", "clock.jumped", "clock.skewed"),
+        *("market.closed", "market.hours", "market.halted"),
+    }
+)
 _REBUILT = ("orders", "fills", "ledger_entries", "positions", "balances", "symbol_locks", "runs")
 
 
@@ -37,6 +55,9 @@ class Judge:
         self._truth = world.truth
         self._directory = world.directory
         self._history = orders.OrderHistory()
+        self._errors = errors.ErrorCount()
+        self._stops = stops.StopWatch(world.truth, world.sessions)
+        world.truth.operated = self._operated
         self._mark: Decimal | None = None
         self._latch_seen = False
         self._must_be_engaged = False
@@ -59,6 +80,7 @@ class Judge:
             if is_over and not hand_traded(truth, request.symbol):
                 blame([("I06", f"{request.client_order_id} closes more than is held")])
             return
+        blame(resends.had_leave(truth, request))
         limits = world.machine.limits
         with reading(self._directory) as db:
             blame(wire.durable_intent(db, request))
@@ -68,6 +90,7 @@ class Judge:
             if world.loop.moment - self.paused_at > _PAUSE_TAKES:
                 blame(wire.paused(self._directory, truth, request))
             blame(exposure.within_limits(truth, db, request, limits))
+            blame(stops.stop_is_ours_to_sell(truth, db, request))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
         blame(wire.sane_order(truth, request, limits))
         if world.clock.offset == dt.timedelta():
@@ -75,6 +98,28 @@ class Judge:
         blame(wire.market_agrees(truth, process.name, request, world.clock))
         self._check_writer(process, epoch)
         self.look_at_latch()
+
+    def _operated(self, process: Process, is_error: bool) -> None:
+        loop, life = self._world.loop, self._lives.life
+        if life is None or life.process is not process:
+            return
+        limits = self._world.machine.limits
+        why = self._errors.add(process, loop.moment, limits.order_errors, is_error=is_error)
+
+        def is_excused() -> bool:
+            is_gone = process.is_dead or bool(process.disk_faults) or self._lives.life is not life
+            is_engaged = latch.latch_is_engaged(self._directory)
+            return is_gone or is_engaged or not self._lives.is_running
+
+        if why:
+            errors.judged_soon(loop.call_later, why, is_excused=is_excused, blame=self._world.blame)
+
+    def _stops_missed(self, db: sqlite3.Connection) -> Violations:
+        faults, life = self._world.faults, self._lives.life
+        if life is None or life.process.disk_faults or not _NO_STOPS.isdisjoint(faults.rates):
+            return []
+        machine = self._world.machine
+        return self._stops.check(db, life.process.name, machine.limits, machine.look_seconds)
 
     def _check_writer(self, process: Process, epoch: int) -> None:
         life = self._lives.life
@@ -127,6 +172,8 @@ class Judge:
         self._world.outcome.reports += 1
         self._world.outcome.reconciled += report.is_reconciled
         self._world.blame(runs.account_bridge(self._truth, report))
+        if not {"account.odd_equity", "clock.jumped"} & self._world.faults.rates.keys():
+            self._world.blame(runs.equity_of_the_close(self._truth, report))
 
     def kill_ended(self, report: KillReport, process: Process) -> None:
         """Judge what a kill that calls itself verified says."""
@@ -154,16 +201,25 @@ class Judge:
             blame(self.events.check(db))
             blame(books.never_invented(truth, db))
             blame(orders.intents_match(truth, db))
+            blame(orders.ended_is_ended(truth, db))
             blame(self._history.check(db))
             if self._is_watching():
                 since = self._world.loop.moment - 3 * machine.look_seconds
                 blame(losses.loss_halts(truth, db, machine.limits, since))
+                blame(self._stops_missed(db))
+            if self._is_seeing():
+                since = self._lives.restarted_at
+                blame(latch.lock_is_told(truth, self._directory, db, since, machine.look_seconds))
             mark = losses.mark_of(db)
         if self._mark is not None and (mark is None or mark < self._mark):
             blame([("I09", f"the high-water mark fell from {self._mark} to {mark}")])
         self._mark = mark
 
     def _is_watching(self) -> bool:
+        """Tell whether the daemon sees its equity, and the latch is not engaged already."""
+        return self._is_seeing() and not latch.latch_is_engaged(self._directory)
+
+    def _is_seeing(self) -> bool:
         """Tell whether the daemon has been up, in the session, and able to see its equity."""
         session, now = self._truth.session, self._truth.now()
         quiet = 4 * self._world.machine.look_seconds
@@ -173,7 +229,6 @@ class Judge:
             and self._world.loop.moment - self._lives.restarted_at > quiet
             and self._lives.is_running
             and not self._world.clock.offset
-            and not latch.latch_is_engaged(self._directory)
         )
 
     # In the calm, and at the end
@@ -181,16 +236,18 @@ class Judge:
     def check_calm(self) -> None:
         """Judge what must hold once everything has been quiet for ten minutes."""
         self.check_always()
-        truth, blame = self._truth, self._world.blame
+        truth, blame, limits = self._truth, self._world.blame, self._world.machine.limits
         with reading(self._directory) as db:
             blame(books.every_fill_once(truth, db))
             blame(books.same_holdings(truth, db))
             blame(books.same_cash(truth, db))
             blame(orders.settled(db))
             blame(orders.taken_is_taken(truth, db))
-            blame(books.no_lock_left(truth, db, self._world.machine.limits))
+            blame(books.no_lock_left(truth, db, limits))
+            blame(books.too_large_is_locked(truth, db, limits))
             blame(books.flows_named(truth, db))
         blame(orders.entries_ended(truth))
+        blame(latch.kill_completed(self._directory))
         if not self._lives.is_running:
             blame([("I16", "the daemon does not run")])
 

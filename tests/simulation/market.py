@@ -19,6 +19,8 @@ VOLUME = 4e6
 UNSHORTABLE = SYMBOLS[4]
 _NODES = 8
 _CENT = Decimal("0.01")
+# Of a symbol that swings: up to a node of its day by so much each, down from there.
+_PEAK, _CLIMB, _FALL = 4, 0.015, -0.03
 _SUB_DOLLAR_TICK = Decimal("0.0001")
 # Below a dollar, about a dollar where the grid of prices changes, and a share that is a fortune.
 _ODD_LEVELS = {"AAA": (0.3, 0.9), "BBB": (0.95, 1.1), "CCC": (2_000, 9_000), "DDD": (0.06, 0.2)}
@@ -70,6 +72,8 @@ class Market:
     def begin(self, session: Session) -> None:
         """Draw the path of a session before it opens."""
         is_slump = self._faults.strikes("market.slump")
+        is_swing = self._faults.strikes("market.swing")
+        swinging = self._faults.pick("market.swing", list(SYMBOLS)) if is_swing else None
         self._begun.append(session)
         for symbol in SYMBOLS:
             draw = random.Random(f"{self._seed}:path:{symbol}:{session.date}")
@@ -77,6 +81,8 @@ class Market:
             drift = -0.025 if is_slump else 0.0
             nodes = []
             for node in range(_NODES):
+                if symbol == swinging:
+                    drift = _CLIMB if node <= _PEAK else _FALL
                 # Some openings jump beyond every limit price, so that orders rest.
                 width = 0.018 if node == 0 else 0.006
                 level = max(self._least, level * math.exp(draw.gauss(drift, width)))

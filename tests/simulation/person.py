@@ -5,6 +5,7 @@ import contextlib
 from decimal import Decimal
 
 from domain.errors import OpenbellError, StateError, StorageError
+from domain.ids import Symbol
 from domain.orders import Side
 from state.pause import Pause
 from tests.simulation.broker_orders import Refused
@@ -19,6 +20,8 @@ from tests.simulation.processes import Crash, Process
 from tests.simulation.world import World
 
 _MOST_KILLS = 4
+# The chance that a person leaves it at a kill that broke off.
+_GIVES_UP = 0.3
 
 
 class Person:
@@ -74,6 +77,9 @@ class Person:
                 await asyncio.sleep(120)
                 continue
             except Crash:
+                if self._faults.dice("gives_up").random() < _GIVES_UP:
+                    # Nobody runs it again: the next start of the daemon has to complete it.
+                    break
                 await asyncio.sleep(5)
                 continue
             finally:
@@ -121,10 +127,12 @@ class Person:
         is_noted = latch.notes_shorting_ban(self._world.directory)
         try:
             await asyncio.create_task(run_resume(self._world.machine, process))
-            self._world.outcome.resumes += 1
-            self._world.blame(latch.ban_is_lifted(self._truth, is_noted=is_noted))
         except (OpenbellError, Crash):
-            pass
+            return
+        self._world.outcome.resumes += 1
+        self._world.blame(latch.ban_is_lifted(self._truth, is_noted=is_noted))
+        with reading(self._world.directory) as db:
+            self._world.blame(books.resumed_with(self._truth, db))
 
     async def _adopt(self) -> None:
         """What came without a word is counted, and taken into the books by name."""
@@ -133,9 +141,10 @@ class Person:
         if not (is_due and self._faults.strikes("operator.adopt")):
             return
         async with self._lives.away():
-            process = Process("adopt", self._faults)
+            process, counted = Process("adopt", self._faults), set[Symbol]()
             with contextlib.suppress(OpenbellError, Crash):
-                await asyncio.create_task(run_adopt(self._world.machine, process))
+                counted = await asyncio.create_task(run_adopt(self._world.machine, process))
             # Also where it was cut off: what the books hold by name now is explained.
             with reading(self._world.directory) as db:
+                self._world.blame(books.counted_agree(truth, db, counted))
                 truth.unexplained -= books.agreeing(truth, db)

@@ -119,6 +119,7 @@ class SimBroker:
         truth = self._truth
         if self._faults.strikes("read.empty_positions"):
             return []
+        truth.write("positions", self._process.name)
         return [
             Position(
                 symbol=symbol,
@@ -150,7 +151,10 @@ class SimBroker:
     async def find_order(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
         await self._read()
         found = self._visible(self._truth.of_client(client_order_id))
-        return self._show(found[-1]) if found else None
+        if not found:
+            self._truth.write("absent", self._process.name, client_order_id)
+            return None
+        return self._show(found[-1])
 
     async def get_order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
         await self._read()
@@ -179,7 +183,17 @@ class SimBroker:
         guard()
         self._on_wire(self._process, request)
         self._process.step("order written")
-        return await self._answer(request)
+        is_error = False
+        try:
+            order = await self._answer(request)
+            is_error = order.client_order_id != request.client_order_id
+            return order
+        except OutcomeUnknown:
+            is_error = True
+            raise
+        finally:
+            # Closing orders of a kill are nobody's to count.
+            self._truth.operated(self._process, is_error and request.leg != "flatten")
 
     async def _answer(self, request: OrderRequest) -> BrokerOrder:
         faults = self._faults
@@ -193,6 +207,7 @@ class SimBroker:
             wait = faults.span("send.rate_limited", 0.5, 30)
             if faults.strikes("send.absurd_wait"):
                 wait = faults.pick("send.absurd_wait", list(_ABSURD))
+            self._truth.write("refused for now", self._process.name, request.client_order_id)
             raise RateLimited("429", retry_after_seconds=wait)
         if faults.strikes("send.rejected"):
             raise OrderRejected("refused at random", code=422)
@@ -248,6 +263,7 @@ class SimBroker:
 
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:
         await self._wait(is_read=False)
+        self._truth.operated(self._process, False)
         if self._truth.is_down:
             raise NotSent("connection refused")
         self._process.step("cancel written")
@@ -367,4 +383,5 @@ class SimStream:
     def _hand(self, connection: int, what: str, item: Any) -> None:
         is_same = connection == self._connection and self._lost is not None
         if is_same and not self._process.is_dead:
+            self._truth.operated(self._process, False)
             self._calls[what](item)

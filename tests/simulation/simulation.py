@@ -13,7 +13,7 @@ import structlog
 
 from domain.market import Session
 from tests.simulation.branching import Branches, Explorer
-from tests.simulation.checkers import books, orders
+from tests.simulation.checkers import books, latch, orders
 from tests.simulation.daemon_life import Machine
 from tests.simulation.day_plan import DayPlan
 from tests.simulation.disk import shims
@@ -164,6 +164,8 @@ class Simulation:
         world.clock.move(dt.timedelta())
         if self.lives.life is not None:
             self.lives.life.stream.heal()
+        if latch.kill_is_pending(world.directory):
+            await self.lives.stop()
         await world.until(session.close - CALM_BEFORE_CLOSE + dt.timedelta(minutes=14))
         self.judge.check_calm()
 

@@ -15,6 +15,7 @@ from tests.simulation.broker_orders import Execution, Order, Refused
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
+from tests.simulation.processes import Process
 from tests.simulation.stories import Reacher
 
 _ZERO = Decimal(0)
@@ -33,6 +34,8 @@ class Truth(Account):
         self.is_down = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.reacher: Reacher | None = None
+        self.operated: Callable[[Process, bool], None] = lambda _process, _is_error: None
+        """Told of each operation of the order path, and whether it surely failed."""
         self.busiest = 0
 
     def open_orders(self) -> list[Order]:

@@ -6,11 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 from domain.ids import Symbol
+from domain.orders import Side
 from tests.simulation.account import START_CASH
 from tests.simulation.broker_orders import Execution
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.checkers.exposure import is_too_large
 from tests.simulation.truth import Truth
+
+# How far beyond a limit a holding is surely beyond it, whatever equity it is measured by.
+_SURELY = Decimal("1.05")
 
 
 def every_fill_once(truth: Truth, db: sqlite3.Connection) -> Violations:
@@ -78,6 +82,42 @@ def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violation
         if row["symbol"] not in truth.unexplained
         and not (row["reason"].startswith("limit:") and is_too_large(truth, row["symbol"], limits))
     ]
+
+
+def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
+    """I08: what a person bought beyond a limit is not added to."""
+    locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
+    last = {one.symbol: one for one in truth.executions}
+    return [
+        ("I08", f"{symbol} is beyond its limit since a trade by hand, and not locked")
+        for symbol in sorted(_costs_too_much(db, limits) - locked)
+        if symbol in last
+        and last[symbol].client_id.startswith("hand-")
+        and last[symbol].side is Side.BUY
+        and truth.positions[symbol] * last[symbol].price
+        > truth.equity() * limits.max_position_pct / 100 * _SURELY
+    ]
+
+
+def _costs_too_much(db: sqlite3.Connection, limits: Any) -> set[Symbol]:
+    """Return the symbols that cost clearly more than a position may be."""
+    row = db.execute("SELECT equity FROM equity ORDER BY at DESC LIMIT 1").fetchone()
+    equity = Decimal(row["equity"]) if row is not None else START_CASH
+    rows = db.execute("SELECT symbol, total_cost FROM positions WHERE quantity <> '0'")
+    most = equity * limits.max_position_pct / 100 * _SURELY
+    return {Symbol(one["symbol"]) for one in rows if Decimal(one["total_cost"]) > most}
+
+
+def counted_agree(truth: Truth, db: sqlite3.Connection, counted: set[Symbol]) -> Violations:
+    """I04: what a person counted and adopted is what the books hold."""
+    wrong = sorted(counted - agreeing(truth, db))
+    return [("I04", f"{', '.join(wrong)}: adopted, and still another number")] if wrong else []
+
+
+def resumed_with(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I06: nobody resumes while the books hold something else than the broker."""
+    wrong = sorted(truth.positions.keys() - agreeing(truth, db))
+    return [("I06", f"resumed while {', '.join(wrong)} did not agree")] if wrong else []
 
 
 def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:

@@ -25,6 +25,7 @@ def within_limits(
     notional = request.quantity * price
     if not notional <= limits.max_order_notional_usd:
         found.append(("I08", f"{order_id} is worth {notional}"))
+    found += _so_many(db, request, limits)
     held = truth.positions.get(request.symbol, ZERO)
     is_hand = hand_traded(truth, request.symbol)
     if request.leg != "entry":
@@ -90,6 +91,17 @@ def _reach(
     return lowest, highest
 
 
+def _so_many(db: sqlite3.Connection, request: OrderRequest, limits: RiskLimits) -> Violations:
+    count = db.execute(
+        "SELECT count(*) FROM orders WHERE session_date = ?"
+        " AND is_external = 0 AND state NOT IN ('planned', 'approved', 'denied', 'skipped')",
+        (request.session_date.isoformat(),),
+    ).fetchone()[0]
+    if count <= limits.max_orders_per_day:
+        return []
+    return [("I08", f"{count} orders in a day: {request.client_order_id}")]
+
+
 def _within_the_day(
     db: sqlite3.Connection, request: OrderRequest, limits: RiskLimits
 ) -> Violations:
@@ -99,8 +111,6 @@ def _within_the_day(
         (request.session_date.isoformat(),),
     ).fetchall()
     spent = sum((Decimal(row[0]) * Decimal(row[1]) for row in rows), ZERO)
-    if len(rows) > limits.max_orders_per_day:
-        return [("I08", f"{len(rows)} entries in a day: {request.client_order_id}")]
     if spent > limits.max_notional_per_day_usd:
         return [("I08", f"entries of {spent} in a day: {request.client_order_id}")]
     return []

@@ -12,10 +12,45 @@ from execution.kill import KillReport
 from tests.simulation.checkers.evidence import Violations
 from tests.simulation.truth import Truth
 
+# Looks at the account after which what it says is known.
+_READS = 3
+
 
 def latch_is_engaged(directory: Path) -> bool:
     """Read the latch file by hand; whatever is not a whole armed record is engaged."""
     return _record(directory).get("state") != "armed"
+
+
+def kill_is_pending(directory: Path) -> bool:
+    """Tell whether a kill was begun that nobody has seen completed."""
+    return _record(directory).get("pending") is not None
+
+
+def kill_completed(directory: Path) -> Violations:
+    """I07: what a kill left undone is done by the next start."""
+    return [("I07", "a kill is still not completed")] if kill_is_pending(directory) else []
+
+
+def lock_is_told(
+    truth: Truth, directory: Path, db: sqlite3.Connection, since: float, look_seconds: float
+) -> Violations:
+    """I07: whoever clears the broker's lock under an engaged latch is contradicted.
+
+    ``since`` is when the daemon that looks was started.
+    """
+    record = _record(directory)
+    is_ours = record.get("state") == "engaged" and record["pending"] is None
+    if truth.is_suspended or not (is_ours and record["is_broker_locked"]):
+        return []
+    begun = max([since, *(entry[0] for entry in truth.log if entry[1] == "suspended")])
+    lately = truth.loop.moment - 3 * look_seconds
+    reads = [entry for entry in truth.log[-200:] if entry[1] == "equity" and entry[0] > lately]
+    if begun > truth.loop.moment - 4 * look_seconds or len(reads) < _READS:
+        return []
+    told = db.execute("SELECT value FROM facts WHERE name = 'broker_lock'").fetchone()
+    if told is not None and "was cleared" in told["value"]:
+        return []
+    return [("I07", "the broker's lock was cleared under our latch, and nobody says so")]
 
 
 def notes_shorting_ban(directory: Path) -> bool:

@@ -102,6 +102,19 @@ def taken_is_taken(truth: Truth, db: sqlite3.Connection) -> Violations:
     ]
 
 
+def ended_is_ended(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I03: no order that has ended by our journal can still fill at the broker."""
+    rows = db.execute(
+        "SELECT * FROM orders WHERE broker_order_id IS NOT NULL"
+        " AND state IN ('filled', 'canceled', 'expired')"
+    )
+    return [
+        ("I03", f"{row['client_order_id']} is {row['state']} here and {theirs.status} there")
+        for row in rows
+        if (theirs := truth.orders.get(row["broker_order_id"])) is not None and theirs.is_open
+    ]
+
+
 def settled(db: sqlite3.Connection) -> Violations:
     """I16: no order is in doubt, and the trading state is one of the known ones."""
     found = [

@@ -91,6 +91,17 @@ def runs_on_time(db: sqlite3.Connection, due: Mapping[tuple[str, str], dt.dateti
     return found
 
 
+def equity_of_the_close(truth: Truth, report: Any) -> Violations:
+    """I14: the report's equity was read after the close."""
+    if truth.session is None or truth.session.date != report.session_date:
+        return []
+    close = truth.clock.loop_time(truth.session.close)
+    late = {Decimal(e[2]) for e in truth.log if e[1] == "equity" and e[0] >= close}
+    if report.bridge.equity_end in late:
+        return []
+    return [("I14", f"the report's equity {report.bridge.equity_end} is from before the close")]
+
+
 def account_bridge(truth: Truth, report: Any) -> Violations:
     """I14: the report's figure is the broker's, and no residual is called reconciled."""
     found: Violations = []

@@ -110,12 +110,12 @@ BUGS = (
         "empty-positions-believed-and-adopted",
         (
             _RECONCILE,
-            "        locked = self._lock(reading, breaks)\n",
+            "        self._lock(reading, breaks)\n",
             "        for one in breaks:\n"
             "            if one.symbol is not None:\n"
             "                self._desk.ledger.adopt_position(\n"
             '                    one.symbol, reading.theirs.get(one.symbol, ZERO), ZERO, "auto")\n'
-            "        locked = self._lock(reading, breaks)\n",
+            "        self._lock(reading, breaks)\n",
         ),
     ),
     bug(
@@ -177,6 +177,41 @@ BUGS = (
             "    if (new.at, new.price, new.quantity) == (booked.at, booked.price, booked.quantity):\n"
             "        return Match.SAME\n"
             "    start, booked_start = _start(new), _start(booked)\n",
+        ),
+    ),
+    bug(
+        "transfer-counted-twice",
+        (
+            "execution/books.py",
+            "                flows.record_cash_flow(activity.net_amount, activity.activity_id)\n",
+            "                flows.record_cash_flow(activity.net_amount, activity.activity_id)\n"
+            '                flows.record_cash_flow(activity.net_amount, f"{activity.at:%F}-transfer")\n',
+        ),
+    ),
+    bug(
+        "split-booked-twice",
+        (
+            _LEDGER,
+            "            activity.activity_id,\n            at=activity.at,\n",
+            '            f"{activity.activity_id}-{self._store.clock.now():%F}"\n'
+            "            if is_split\n"
+            "            else activity.activity_id,\n            at=activity.at,\n",
+        ),
+    ),
+    bug(
+        "adoption-adds-the-holding",
+        (
+            _LEDGER,
+            "            added = exact_sum((decimal(quantity), -held.quantity))\n            if added:\n",
+            "            added = decimal(quantity)\n            if added:\n",
+        ),
+    ),
+    bug(
+        "report-from-stale-equity",
+        (
+            "daemon/session/trading_day.py",
+            "        await self._trade.monitor.check(session, snapshot=True, seen=seen)\n",
+            "        await self._trade.monitor.check(session, seen=seen)\n",
         ),
     ),
 )

@@ -68,4 +68,44 @@ BUGS = (
             "        latch.read()\n",
         ),
     ),
+    bug(
+        "send-gate-blind-to-the-latch",
+        (
+            "execution/send_gate.py",
+            "        state = self._desk.effective_state()\n",
+            "        state = self._desk.trading_state()\n",
+        ),
+    ),
+    bug(
+        "error-rate-never-halts",
+        (
+            "execution/desk.py",
+            '            self.halt(f"error rate: {reason}; the last: {problem}")\n',
+            '            self.note("order.errors", f"error rate: {reason}; the last: {problem}")\n',
+        ),
+    ),
+    bug(
+        "broker-lock-mismatch-ignored",
+        (
+            "execution/broker_lock.py",
+            "        if found and found != self._facts.get(_FACT):\n",
+            '        found = ""\n        if found and found != self._facts.get(_FACT):\n',
+        ),
+    ),
+    bug(
+        "kill-not-completed-at-start",
+        (
+            "execution/kill.py",
+            "    if not state.is_engaged or state.pending is None:\n",
+            "    if not state.is_engaged or state.pending is not None:\n",
+        ),
+    ),
+    bug(
+        "resume-without-agreement",
+        (
+            "execution/resume.py",
+            "        if report.is_equal and not locks:\n",
+            "        if report.is_equal or locks:\n",
+        ),
+    ),
 )

@@ -3,6 +3,7 @@
 
 from tests.simulation.planted_bugs.bug import bug
 
+_STOPS = "daemon/session/stops.py"
 _GATE = "execution/send_gate.py"
 
 BUGS = (
@@ -35,11 +36,11 @@ BUGS = (
         "high-water-mark-resets-on-restart",
         (
             "daemon/session/monitor.py",
-            "        self._last = (account, now)\n",
+            "        self._last = _Read(account=account, equity=equity, at=now)\n",
             "        if self._last is None:\n"
             '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
             '            self._desk.store.append("risk.high_water_mark_moved", payload)\n'
-            "        self._last = (account, now)\n",
+            "        self._last = _Read(account=account, equity=equity, at=now)\n",
         ),
     ),
     bug(
@@ -96,5 +97,62 @@ BUGS = (
             "        positions={},\n",
         ),
         ("risk/sizing.py", "    held = book.held(symbol)\n", "    held = ZERO\n"),
+    ),
+    bug(
+        "one-order-a-day-too-many",
+        (
+            "risk/limits.py",
+            "    count = context.orders_today + 1\n",
+            "    count = context.orders_today\n",
+        ),
+    ),
+    bug(
+        "nan-clipped-to-the-most",
+        (
+            "daemon/session/monitor.py",
+            "        equity = named_equity(account.equity, unnamed, self._unnamed)\n",
+            "        equity = named_equity(account.equity, unnamed, self._unnamed)\n"
+            "        equity = Decimal(str(max(0.01, min(1e9, float(equity)))))\n",
+        ),
+    ),
+    bug(
+        "limit-lock-lifted-early",
+        (
+            "execution/reconcile.py",
+            "            if why.startswith(LIMIT_LOCK) and self._desk.over_limit(symbol, None):\n",
+            "            if why.startswith(LIMIT_LOCK) and symbol in broken:\n",
+        ),
+    ),
+    bug(
+        "exits-ignore-the-dispute",
+        (
+            "execution/send_gate.py",
+            "            self._desk.disputed.get(request.symbol),\n",
+            "            None,\n",
+        ),
+    ),
+    bug(
+        "stops-sell-what-is-in-dispute",
+        (
+            _STOPS,
+            "            and ours[position.symbol].quantity == position.quantity\n",
+            "",
+        ),
+    ),
+    bug(
+        "stops-never-reached",
+        (
+            "risk/stops.py",
+            "        if price is None or track.is_doubtful:\n",
+            "        if price is None or not track.is_doubtful:\n",
+        ),
+    ),
+    bug(
+        "best-price-forgotten-on-restart",
+        (
+            "daemon/session/stop_tracks.py",
+            '            rows = json.loads(self._facts.get(_FACT) or "{}")\n',
+            "            rows: dict[str, list[str | bool]] = {}\n",
+        ),
     ),
 )

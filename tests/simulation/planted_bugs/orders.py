@@ -3,6 +3,7 @@
 
 from tests.simulation.planted_bugs.bug import bug
 
+_JOURNAL = "state/journal.py"
 _GATE = "execution/send_gate.py"
 _SENDING = "execution/sending.py"
 _STATES = "state/order_states.py"
@@ -111,6 +112,50 @@ BUGS = (
             "state/files.py",
             "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
             "            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        ),
+    ),
+    bug(
+        "absent-once-is-absent",
+        (
+            "execution/evidence.py",
+            "            misses.count >= settings.absence_reads\n"
+            "            and now - misses.since >= settings.absence_seconds\n",
+            "            misses.count >= 1 or now - misses.since >= settings.absence_seconds\n",
+        ),
+    ),
+    bug(
+        "cut-off-by-a-restart-is-not-sent",
+        (
+            "execution/unknown.py",
+            '            self._desk.journal.mark_unknown(order_id, "no answer was recorded")\n',
+            '            self._desk.journal.mark_not_sent(order_id, "no answer was recorded")\n'
+            "            return\n",
+        ),
+    ),
+    bug(
+        "sent-again-after-the-cut-off",
+        (
+            "execution/unknown.py",
+            "            and self._desk.clock.now() <= until\n",
+            "",
+        ),
+        ("execution/unknown.py", "cutoff=self._until[order_id])", "cutoff=None)"),
+    ),
+    bug(
+        "cancel-request-is-a-cancel",
+        (
+            _JOURNAL,
+            '        return self._move(client_order_id, OrderState.CANCELING, "", {OrderState.LIVE})\n',
+            '        return self._move(client_order_id, OrderState.CANCELED, "", {OrderState.LIVE})\n',
+        ),
+    ),
+    bug(
+        "partly-filled-is-ended",
+        (
+            _JOURNAL,
+            '    is_newer = order.filled_quantity >= decimal(row["filled_quantity"])\n',
+            '    if order.raw_status == "partially_filled":\n        state = OrderState.FILLED\n'
+            '    is_newer = order.filled_quantity >= decimal(row["filled_quantity"])\n',
         ),
     ),
 )

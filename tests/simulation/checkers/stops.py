@@ -1,0 +1,134 @@
+"""Protective stops: what fell far enough is being sold, and nothing that is in dispute is."""
+
+import datetime as dt
+import sqlite3
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from domain.ids import Symbol
+from domain.market import Session
+from domain.orders import OrderRequest
+from risk.settings import RiskLimits
+from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.truth import Truth
+
+# Reads of the holdings at one price after which a daemon has seen it.
+_READS = 4
+# Seconds after an execution at which the books surely have it.
+_BOOKED = 1500.0
+# How far beyond its stop a price is surely beyond it.
+_MARGIN = Decimal("0.3")
+
+
+def stop_is_ours_to_sell(truth: Truth, db: sqlite3.Connection, request: OrderRequest) -> Violations:
+    """I04: no stop sells a holding of which the books and the broker have other numbers."""
+    if "stop:" not in request.reason or request.symbol not in truth.unexplained:
+        return []
+    row = db.execute(
+        "SELECT quantity FROM positions WHERE symbol = ?", (request.symbol,)
+    ).fetchone()
+    ours = Decimal(row["quantity"]) if row is not None else ZERO
+    if ours == truth.positions.get(request.symbol, ZERO):
+        return []
+    return [("I04", f"{request.client_order_id} is a stop for what is in dispute")]
+
+
+class StopWatch:
+    """I09: what a daemon sees at its stop, look after look, it sells.
+
+    Left out are holdings that the broker's log alone does not explain: shares that came or
+    went without a word, splits, trades by hand.
+    """
+
+    def __init__(self, truth: Truth, sessions: Sequence[Session]) -> None:
+        self._truth = truth
+        self._sessions = sessions
+
+    def check(
+        self, db: sqlite3.Connection, process: str, limits: RiskLimits, look_seconds: float
+    ) -> Violations:
+        """Judge every holding by what the process has seen lately."""
+        now = self._truth.loop.moment
+        since = now - max(_READS * look_seconds, 1200.0)
+        reads = [e for e in self._truth.log if e[1] == "positions"]
+        mine = [e[0] for e in reads if e[2] == process and e[0] >= since]
+        session = self._truth.session
+        if session is None or len(mine) < _READS or mine[0] > since + 2 * look_seconds:
+            return []
+        if since < self._truth.clock.loop_time(session.open) or _is_full(db, session, limits):
+            return []
+        return [
+            found
+            for symbol, held in sorted(self._truth.positions.items())
+            if held > 0 and self._is_plain(symbol) and not self._is_seen_to(db, symbol, since)
+            for found in self._judge(symbol, limits, mine, [e[0] for e in reads])
+        ]
+
+    def _judge(
+        self, symbol: Symbol, limits: RiskLimits, mine: Iterable[float], reads: Iterable[float]
+    ) -> Violations:
+        cost = self._truth.cost[symbol] / self._truth.positions[symbol]
+        price = max(self._price(symbol, at) for at in mine)
+        lost = (cost - price) * 100 / cost
+        if lost >= limits.stop_loss_pct + _MARGIN:
+            return [("I09", f"{symbol} is {lost:.2f} % below its cost and nobody sells it")]
+        best = self._best(symbol, reads)
+        given_back = (best - price) * 100 / best if best else ZERO
+        if given_back >= limits.trailing_stop_pct + _MARGIN:
+            return [("I09", f"{symbol} is {given_back:.2f} % below its best and nobody sells it")]
+        return []
+
+    def _best(self, symbol: Symbol, reads: Iterable[float]) -> Decimal:
+        """Return the best price that was surely seen since the holding has its cost."""
+        bought = max(self._truth.clock.loop_time(one.at) for one in self._executions(symbol))
+        seen: dict[Decimal, list[float]] = {}
+        for at in reads:
+            if at > bought + _BOOKED and self._is_open(at):
+                seen.setdefault(self._price(symbol, at), []).append(at)
+        return max((price for price, at in seen.items() if len(at) > 2 * _READS), default=ZERO)
+
+    def _price(self, symbol: Symbol, at: float) -> Decimal:
+        moment = self._truth.now() - dt.timedelta(seconds=self._truth.loop.moment - at)
+        return self._truth.market.price(symbol, moment)
+
+    def _is_open(self, at: float) -> bool:
+        loop_time = self._truth.clock.loop_time
+        return any(loop_time(one.open) < at < loop_time(one.close) for one in self._sessions)
+
+    def _executions(self, symbol: Symbol) -> list[Any]:
+        return [one for one in self._truth.executions if one.symbol == symbol]
+
+    def _is_plain(self, symbol: Symbol) -> bool:
+        """Tell whether the daemon's own settled orders explain the holding."""
+        truth, executions = self._truth, self._executions(symbol)
+        strange = {e[2] for e in truth.log if e[1] == "slipped in"}
+        split = {e[3] for e in truth.log if e[1] == "split"}
+        return (
+            bool(executions)
+            and symbol not in strange | split | {truth.halted}
+            and all(one.client_id.startswith("ob-") for one in executions)
+            and not any(one.client_id in truth.overfilled for one in executions)
+            and truth.loop.moment - truth.clock.loop_time(executions[-1].at) > _BOOKED
+        )
+
+    def _is_seen_to(self, db: sqlite3.Connection, symbol: Symbol, since: float) -> bool:
+        """Tell whether an order that closes it is, or was just, at work, or the books wait."""
+        moment = self._truth.now() - dt.timedelta(seconds=self._truth.loop.moment - since)
+        row = db.execute(
+            "SELECT count(*) FROM orders WHERE symbol = ? AND (filled_quantity <> booked_quantity"
+            " OR side = 'sell' AND state <> 'denied' AND (is_working = 1 OR updated_at >= ?))",
+            (symbol, moment.astimezone(dt.UTC).isoformat()),
+        ).fetchone()
+        is_open = any(o.symbol == symbol for o in self._truth.open_orders())
+        return bool(row[0]) or is_open
+
+
+def _is_full(db: sqlite3.Connection, session: Session, limits: RiskLimits) -> bool:
+    """Tell whether the day's number of orders is used up."""
+    row = db.execute(
+        "SELECT count(*) FROM orders WHERE session_date = ?"
+        " AND state NOT IN ('planned', 'approved', 'denied', 'skipped')",
+        (session.date.isoformat(),),
+    ).fetchone()
+    return bool(row[0] >= limits.max_orders_per_day)
