@@ -186,6 +186,7 @@ class OrderPath:
         Returns:
             The approved orders that never left, for the caller to send or to skip.
         """
+        self._cancel_what_was_asked_for()
         doubtful = (record.client_order_id for record in self.unknown.pending())
         self.unknown.allow_resend(doubtful, cutoff)
         await self.unknown.look_at_all()
@@ -195,6 +196,12 @@ class OrderPath:
             if record.attempts > 0:
                 await self.evidence.look(record.client_order_id)
         return tuple(r for r in self._desk.journal.working() if r.state is OrderState.APPROVED)
+
+    def _cancel_what_was_asked_for(self) -> None:
+        for record in self._desk.journal.working():
+            is_asked_for = record.state is OrderState.CANCELING and not record.is_external
+            if is_asked_for and record.broker_order_id is not None:
+                self.books.to_cancel[record.broker_order_id] = "asked for before the restart"
 
     def is_in_flight(self, record: OrderRecord) -> bool:
         """Tell whether a request of this process for the order is under way."""
@@ -227,6 +234,8 @@ class OrderPath:
             return False
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
+        # Asked for again at every follow-up, until it is read as terminal.
+        self.books.to_cancel[record.broker_order_id] = reason
         return await self.cancels.cancel(record.broker_order_id)
 
     async def cancel_working(self, reason: str) -> bool:

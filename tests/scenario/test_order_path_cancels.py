@@ -6,6 +6,7 @@ from pathlib import Path
 
 from domain.errors import (
     BrokerUnavailable,
+    OutcomeUnknown,
     RateLimited,
 )
 from domain.orders import OrderState
@@ -147,3 +148,40 @@ async def test_unknown_order_keeps_its_reservation_while_the_broker_is_down(tmp_
     await scene.clock.sleep(30 * 60)
     await scene.reconcile_calmly()
     assert scene.state_of(wanted) is OrderState.ABANDONED
+
+
+@virtual
+async def test_a20_lost_cancel_is_asked_for_again_until_the_order_has_ended(
+    tmp_path: Path,
+) -> None:
+    # Found by the simulation as seed 70001: one lost request, and an entry worked on for
+    # hours after its cut-off.
+    scene = Scene(tmp_path)
+    wanted = request()
+    await scene.send(wanted)
+    scene.broker.cancel_faults.append(OutcomeUnknown("no answer"))
+    scene.settings = dataclasses.replace(scene.settings, cancel_wait_seconds=0.1)
+    scene.desk.settings = scene.settings
+    assert not await scene.path.cancel(wanted.client_order_id, "past the entry cut-off")
+
+    await scene.clock.sleep(30)
+    await scene.reconciler.run("periodic")
+    await scene.clock.sleep(1)
+    await scene.reconciler.run("periodic")
+
+    assert scene.state_of(wanted) is OrderState.CANCELED
+
+
+@virtual
+async def test_a20_d01_lost_cancel_is_asked_for_again_after_a_restart(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    await scene.send(wanted)
+    scene.broker.cancel_faults.extend([OutcomeUnknown("no answer")] * 20)
+    assert not await scene.path.cancel(wanted.client_order_id, "past the entry cut-off")
+    scene.broker.cancel_faults.clear()
+
+    scene.restart()
+    await scene.path.recover()
+
+    assert scene.state_of(wanted) is OrderState.CANCELED
