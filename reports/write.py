@@ -1,6 +1,7 @@
 """Put a report on disk: all of its files, whole, or those that were there before."""
 
 import contextlib
+import datetime as dt
 import json
 import os
 from collections.abc import Iterable
@@ -38,6 +39,8 @@ def write(
     """
     # Everything is rendered before anything is touched.
     rendered = [(form, render(report, form)) for form in formats]
+    # The document that names the revision stands for all of them, so it comes last.
+    rendered.sort(key=lambda one: one[0] == "json")
     directory = report_directory(state, report)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -46,6 +49,11 @@ def write(
         return tuple(_replace(directory / f"report.{form}", text) for form, text in rendered)
     except OSError as exc:
         raise StorageError(f"{directory} could not be written ({exc}); free the disk") from exc
+
+
+def written_revision(state: Path, date: dt.date) -> int | None:
+    """Return the revision of a session's report that lies there; None when there is none."""
+    return _revision(state / DIRECTORY / date.isoformat())
 
 
 def _keep_superseded(directory: Path, revision: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
+from daemon.schedule import RunKind
 from domain.clock import Clock
 from domain.errors import DataError
 from domain.market import Session
@@ -19,9 +20,10 @@ from reports.document import as_json
 from reports.model import EndOfDayReport, RollUp, Tomorrow, Yardsticks
 from reports.render import headline
 from reports.roll_up import period_of, roll_up
-from reports.write import write
+from reports.write import write, written_revision
 from state.reader import Reader
 from state.reports import Reports
+from state.runs import Runs, RunState
 from state.store import Store
 
 Deliver = Callable[[Sequence[EndOfDayReport | RollUp]], Awaitable[None]]
@@ -57,10 +59,8 @@ class Reporter:
             DataError: there is nothing to report on.
             StorageError: the disk refused.
         """
-        await self._revise(self._calendar.previous_session(session.date))
-        report = self._registered(session)
-        # Drawing takes a second or two: in a thread, so that nothing waits for it.
-        await asyncio.to_thread(write, self._store.directory, report)
+        late = await self._caught_up(self._calendar.previous_session(session.date))
+        report = await self._made(session)
         bridge = report.bridge
         self._log.info(
             "report.written",
@@ -70,16 +70,45 @@ class Reporter:
             residual=f"{cents(bridge.residual):.2f}",
             reconciled=report.is_reconciled,
         )
-        await self._deliver([report, *await self._roll_ups(session)])
+        await self._deliver([*late, report, *await self._roll_ups(session)])
         return headline(report)
 
+    async def _made(self, session: Session) -> EndOfDayReport:
+        report = self._registered(session)
+        # Drawing takes a second or two: in a thread, so that nothing waits for it.
+        await asyncio.to_thread(write, self._store.directory, report)
+        return report
+
+    async def _caught_up(self, session: Session) -> list[EndOfDayReport | RollUp]:
+        """Make reports up to this session anew where they failed, or tell another story now.
+
+        Returns:
+            What nobody got at its time.
+        """
+        if not self._has_failed(session):
+            await self._revise(session)
+            return []
+        late = await self._caught_up(self._calendar.previous_session(session.date))
+        try:
+            late.append(await self._made(session))
+            late += await self._roll_ups(session)
+        except DataError as exc:
+            self._log.warning("report.impossible", session=session.date.isoformat(), why=str(exc))
+        else:
+            self._log.info("report.made_late", session=session.date.isoformat())
+        return late
+
+    def _has_failed(self, session: Session) -> bool:
+        run = Runs(self._store).get(session.date, RunKind.END_OF_DAY.value)
+        return run is not None and run.state is RunState.FAILED
+
     async def _revise(self, session: Session) -> None:
-        """Issue the report before this one again if what it tells has changed since."""
         before = Reports(self._store).latest(session.date)
         if before is None:
             return
         report = self._registered(session)
-        if report.revision == before.revision:
+        # Registered is not written: the disk may have refused in between.
+        if report.revision == written_revision(self._store.directory, session.date):
             return
         await asyncio.to_thread(write, self._store.directory, report)
         self._log.info("report.revised", session=session.date.isoformat(), revision=report.revision)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from daemon.after_close.report_dates import next_session
-from daemon.after_close.reporting import read_report
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
 from daemon.session.market_check import MarketCheck
@@ -16,7 +14,6 @@ from daemon.session.stops import Stops
 from daemon.session.trading_day import Trade
 from daemon.session.watch import Watch
 from domain.errors import StateError
-from domain.market import Session
 from execution.cycle import CycleSettings, TradingCycle
 from execution.desk import Desk, OrderSettings
 from execution.gathering import Sources
@@ -38,11 +35,11 @@ from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.pause import Pause
-from state.reports import Reports
 from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
 from tests.simulation.account import ACCOUNT
+from tests.simulation.after_hours import night_of, report_of
 from tests.simulation.loop import SimClock
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.messages import Receiver
@@ -162,9 +159,10 @@ class DaemonLife:
             calendar=calendar(),
             limits=self.machine.limits,
             facts=Facts(store),
-            report=lambda session: self._report(store, session),
+            report=report_of(store, clock, machine.report_seen),
             clock=clock,
             market=market,
+            nightly=night_of(store, clock) if machine.setup.has_nights else {},
             min_symbols_fraction=machine.setup.min_symbols_fraction,
         )
         return Life(
@@ -215,21 +213,6 @@ class DaemonLife:
         clock = self.machine.clock
         while (left := (moment - clock.now()).total_seconds()) > 0:
             await clock.sleep(min(left, 600.0))
-
-    async def _report(self, store: Store, session: Session) -> str:
-        """Build and register the report as the daemon does, but draw nothing."""
-        reports = Reports(store)
-        following = next_session(calendar(), session)
-        report = read_report(store.directory, session.date, following, 1)
-        reports.record(
-            session.date,
-            is_reconciled=report.is_reconciled,
-            residual=report.bridge.residual,
-            digest="",
-            at=self.machine.clock.now(),
-        )
-        self.machine.report_seen(report)
-        return "reported"
 
     def close(self) -> None:
         """Let go of the files."""

@@ -15,6 +15,7 @@ from unittest import mock
 
 import state.store
 from state.database import connect as _plain_connect
+from tests.simulation import after_hours
 from tests.simulation.processes import Process, current
 from tests.simulation.trouble import ANY, IN_PLACE, INSIDE, Trouble
 
@@ -171,6 +172,11 @@ def _opened() -> Callable[..., Any]:
     return call
 
 
+def _trouble_of(what: str) -> Trouble | None:
+    process = current()
+    return None if process is None else _disk.check(process, what, ANY)
+
+
 @contextmanager
 def shims(disk: Disk) -> Iterator[None]:
     """Stand between the product and the disk."""
@@ -179,6 +185,7 @@ def shims(disk: Disk) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(state.store, "connect", _connect))
         stack.enter_context(mock.patch.object(os, "open", _opened()))
+        stack.enter_context(after_hours.shims(_trouble_of))
         for name in _FILE_CALLS:
             stack.enter_context(mock.patch.object(os, name, _counted(name)))
         yield

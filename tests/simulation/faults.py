@@ -118,6 +118,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "setup.limits": (1.0, 1.0),
     "setup.strategies": (1.0, 1.0),
     "setup.odd_prices": (1.0, 1.0),
+    "setup.nights": (1.0, 1.0),  # backup and retention
 }
 
 # Share of the classes that are on in one seed: in a storm hardly an order leaves.

@@ -13,6 +13,7 @@ from reports.model import EndOfDayReport
 from state.store import Store
 from tests.simulation.account import ACCOUNT
 from tests.simulation.checkers import (
+    after_close,
     books,
     errors,
     exposure,
@@ -264,6 +265,9 @@ class Judge:
             ended = [date for date in dates if date >= first or date in lived]
             blame(runs.runs_once(db, ended))
             blame(runs.runs_end_once(db))
+            blame(after_close.failures_told(db))
+            blame(after_close.reports_made(db, self._directory))
+            blame(after_close.backups_hold(db, self._directory))
             if not self._world.faults.counts["clock.jumped"]:
                 blame(runs.runs_in_time(db, due))
                 blame(runs.runs_on_time(db, due))

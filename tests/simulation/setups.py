@@ -93,6 +93,7 @@ class Setup:
     limits: RiskLimits
     allocations: tuple[Allocation, ...]
     min_symbols_fraction: float
+    has_nights: bool
 
 
 def setup_of(faults: Faults) -> Setup:
@@ -106,6 +107,7 @@ def setup_of(faults: Faults) -> Setup:
         allocations=build_allocations(sections, min_confidence=limits.min_confidence),
         # Half of the seeds insist on nearly all symbols, as the daemon does by default.
         min_symbols_fraction=0.8 if faults.seed % 2 else 0.0,
+        has_nights=faults.has("setup.nights"),
     )
 
 

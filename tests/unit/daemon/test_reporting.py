@@ -13,6 +13,7 @@ from daemon.after_close.report_dates import ending_with, next_session, yardstick
 from daemon.after_close.reporting import Reporter
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
+from domain.errors import StorageError
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.market import Session
 from domain.orders import Fill, Side
@@ -21,6 +22,7 @@ from reports.model import Yardsticks
 from state.equity import EquityCurve
 from state.facts import Facts
 from state.ledger import Ledger
+from state.runs import Runs, RunState
 from state.store import Store
 
 CALENDAR = NyseCalendar()
@@ -142,6 +144,40 @@ async def test_r01_a_late_fee_revises_the_day_and_is_in_the_bridge_of_the_next(l
     assert (week["pnl"], week["fees"], week["reconciled"]) == ("89.79", "0.21", True)
     assert [day["revision"] for day in week["sessions"]] == [2, 1, 1]
     assert live.delivered == ["2026-06-03", "2026-06-04", "2026-06-05", "2026-W23"]
+
+
+async def test_r01_a_report_that_the_disk_refused_is_made_with_the_next(live: Live) -> None:
+    runs, friday = Runs(live.store), dt.date(2026, 6, 5)
+    live.clock.advance(3 * DAY)
+    live.read("10020", "10020")
+    run_id = runs.begin(friday, "eod", live.clock.now())
+    assert run_id is not None
+    blocked = live.directory / "reports"
+    blocked.write_text("not a directory")
+    with pytest.raises(StorageError, match="could not be written"):
+        await live.write()
+    runs.finish(run_id, RunState.FAILED, "the disk was full", live.clock.now())
+    blocked.unlink()
+
+    live.clock.advance(3 * DAY)
+    live.read("10030", "10030")
+    await live.write()
+
+    assert live.report(friday)["revision"] == 1
+    assert live.delivered == ["2026-06-05", "2026-W23", "2026-06-08"]
+
+
+async def test_r01_a_report_of_a_session_without_figures_hinders_no_other(live: Live) -> None:
+    runs = Runs(live.store)
+    run_id = runs.begin(TUESDAY.date(), "eod", live.clock.now())
+    assert run_id is not None
+    runs.finish(run_id, RunState.FAILED, "no usable answer", live.clock.now())
+    live.clock.advance(DAY)
+    live.read("10030", "10030")
+
+    await live.write()
+
+    assert live.delivered == ["2026-06-03"]
 
 
 def test_the_next_session_and_the_end_of_a_period_follow_the_calendar() -> None:
