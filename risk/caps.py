@@ -1,7 +1,5 @@
 """Caps on weights: per name and gross, and the bounded tilt of news within them."""
 
-from enum import StrEnum, unique
-
 import numpy as np
 
 from domain.errors import SizingError
@@ -11,18 +9,11 @@ from risk.kelly import Array
 TOLERANCE = 1e-12
 
 
-@unique
-class CapMethod(StrEnum):
-    """SCALAR keeps proportions of the whole vector; CLIP cuts names, then scales for gross."""
+def cap_weights(weights: Array, *, cap: float, gross: float) -> tuple[Array, float]:
+    """Cut each weight to ``cap``, then scale all to ``sum|w| <= gross``.
 
-    SCALAR = "scalar"
-    CLIP = "clip"
-
-
-def cap_weights(
-    weights: Array, *, cap: float, gross: float, method: CapMethod = CapMethod.SCALAR
-) -> tuple[Array, float]:
-    """Bring weights inside ``max|w| <= cap`` and ``sum|w| <= gross``.
+    Name by name first: scaling the whole book for one bold forecast would let that one
+    forecast decide the size of all others.
 
     Returns:
         The weights, and the factor of the last scaling (1 when none was needed).
@@ -35,13 +26,8 @@ def cap_weights(
         raise SizingError("weights are not finite")
     positive(cap, "cap", SizingError)
     positive(gross, "gross", SizingError)
-    scale = 1.0
-    if method is CapMethod.CLIP:
-        w = np.clip(w, -cap, cap)
-    else:
-        scale = min(1.0, cap / max(float(np.abs(w).max(initial=0.0)), cap))
-    total = float(np.abs(w).sum())
-    scale = min(scale, gross / max(total, gross))
+    w = np.clip(w, -cap, cap)
+    scale = gross / max(float(np.abs(w).sum()), gross)
     capped = w * scale
     # Checked again, since a limit that is only believed is not a limit.
     if not (np.abs(capped).max(initial=0.0) <= cap + TOLERANCE):

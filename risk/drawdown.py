@@ -8,7 +8,6 @@ larger than on a unit NAV, so the rule errs towards stopping.
 from dataclasses import dataclass
 from decimal import Decimal
 
-from domain.errors import SizingError
 from domain.money import ZERO, text
 from domain.trading_state import TradingState
 from risk.context import is_known
@@ -30,28 +29,6 @@ class RiskAssessment:
     daily_pnl: Decimal | None
     daily_loss_pct: Decimal | None
     drawdown_pct: Decimal | None
-
-
-def raise_high_water_mark(mark: Decimal | None, equity: Decimal) -> Decimal:
-    """Return the mark after seeing ``equity``: it never falls."""
-    _require_finite(equity, "equity")
-    if mark is None:
-        return equity
-    _require_finite(mark, "high-water mark")
-    return max(mark, equity)
-
-
-def move_high_water_mark(mark: Decimal, flow: Decimal) -> Decimal:
-    """Return the mark after a deposit (> 0) or withdrawal (< 0).
-
-    Raises:
-        SizingError: the flow takes the capital base to 0 or below; a new record starts.
-    """
-    _require_finite(mark, "high-water mark")
-    _require_finite(flow, "cash flow")
-    if not mark + flow > 0:
-        raise SizingError(f"cash flow {text(flow)} takes the high-water mark {text(mark)} to 0")
-    return mark + flow
 
 
 def named_equity(equity: Decimal, unnamed: Decimal, unnamed_before: Decimal) -> Decimal:
@@ -167,8 +144,3 @@ def _unknown(
     if not flows.is_finite():
         reasons.append("cash flows are unknown")
     return tuple(reasons)
-
-
-def _require_finite(value: Decimal, name: str) -> None:
-    if not value.is_finite():
-        raise SizingError(f"{name} {value} is not finite")

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from domain.ids import ClientOrderId, Symbol
 from domain.money import ZERO
-from domain.orders import BrokerOrder, OrderRequest, Side
+from domain.orders import OrderRequest, Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +35,6 @@ class Reservation:
             quantity=max(ZERO, request.quantity - filled),
             price=request.worst_price,
             leg=request.leg,
-        )
-
-    @classmethod
-    def of_broker_order(cls, order: BrokerOrder) -> "Reservation":
-        """Reserve for an order that is not ours; without a limit its price is the mark."""
-        return cls(
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=max(ZERO, order.quantity - order.filled_quantity),
-            price=order.limit_price,
-            leg="external",
         )
 
 

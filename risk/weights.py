@@ -15,7 +15,7 @@ from domain.errors import SizingError
 from domain.ids import Symbol
 from domain.market import Bar
 from domain.numbers import finite
-from risk.caps import TOLERANCE, CapMethod, cap_weights, tilt_weights
+from risk.caps import TOLERANCE, cap_weights, tilt_weights
 from risk.covariance import return_model
 from risk.kelly import Array, kelly_signed
 from risk.settings import RiskLimits
@@ -120,9 +120,7 @@ def _capped(weights: Array, limits: RiskLimits, kept_gross: float, kept_net: flo
     room = _room(limits, kept_gross)
     if not room > 0:
         return np.zeros_like(weights)
-    # Clipped name by name: scaling the whole book for one bold forecast would let that
-    # one forecast decide the size of all others.
-    capped, _ = cap_weights(weights, cap=_cap(limits), gross=room, method=CapMethod.CLIP)
+    capped, _ = cap_weights(weights, cap=_cap(limits), gross=room)
     return _net_capped(capped, float(limits.max_net_pct) / 100, kept_net)
 
 

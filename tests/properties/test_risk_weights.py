@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import SizingError
-from risk.caps import CapMethod, cap_weights, tilt_weights
+from risk.caps import cap_weights, tilt_weights
 from risk.kelly import kelly_signed
 
 any_float = st.floats(allow_nan=True, allow_infinity=True)
@@ -21,10 +21,9 @@ fast = settings(derandomize=True, max_examples=200, deadline=None)
     weights=st.lists(any_float, max_size=8),
     cap=any_float,
     gross=any_float,
-    method=st.sampled_from(CapMethod),
 )
 def test_capped_weights_are_inside_the_caps_or_refused(
-    weights: list[float], cap: float, gross: float, method: CapMethod
+    weights: list[float], cap: float, gross: float
 ) -> None:
     is_sound = (
         all(map(math.isfinite, weights))
@@ -35,11 +34,11 @@ def test_capped_weights_are_inside_the_caps_or_refused(
     )
     if not is_sound:
         with pytest.raises(SizingError):
-            cap_weights(np.array(weights), cap=cap, gross=gross, method=method)
+            cap_weights(np.array(weights), cap=cap, gross=gross)
         return
 
     try:
-        capped, _ = cap_weights(np.array(weights), cap=cap, gross=gross, method=method)
+        capped, _ = cap_weights(np.array(weights), cap=cap, gross=gross)
     except SizingError:
         return  # sums beyond the range of floats are refused too
 
@@ -57,7 +56,7 @@ def test_capped_weights_are_inside_the_caps_or_refused(
 def test_news_moves_a_weight_by_at_most_its_bound_and_never_its_sign(
     weights: list[float], tilts: list[float], max_tilt: float
 ) -> None:
-    before, _ = cap_weights(np.array(weights), cap=0.1, gross=0.5, method=CapMethod.CLIP)
+    before, _ = cap_weights(np.array(weights), cap=0.1, gross=0.5)
 
     after = tilt_weights(
         before, np.array(tilts[: len(weights)]), max_tilt=max_tilt, cap=0.1, gross=0.5

@@ -1,21 +1,23 @@
+import datetime as dt
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from domain.errors import SizingError
+from domain.clock import ManualClock
 from domain.trading_state import TradingState
 from risk.drawdown import (
     RiskAssessment,
     assess,
     daily_pnl,
     drawdown_pct,
-    move_high_water_mark,
     named_equity,
-    raise_high_water_mark,
 )
 from risk.settings import RiskLimits
+from state.risk_state import RiskState
+from state.store import Store
 from tests.support.vectors import assert_close, cases, inputs
 
 
@@ -32,17 +34,23 @@ def judged(**changes: Any) -> RiskAssessment:
 
 
 @pytest.mark.parametrize("vector", cases("hwm_with_flows"))
-def test_drawdown_from_the_additive_mark_matches_the_reference(vector: Any) -> None:
+def test_drawdown_from_the_additive_mark_matches_the_reference(vector: Any, tmp_path: Path) -> None:
     given = inputs(vector)
     equity = [Decimal(repr(value)) for value in given["equity"]]
     flows = [Decimal(repr(value)) for value in given["flows"]]
+    clock = ManualClock(dt.datetime(2026, 6, 2, tzinfo=dt.UTC))
+    store = Store.open(tmp_path, clock=clock)
+    kept = RiskState(store)
 
-    mark: Decimal | None = None
     found = []
-    for value, flow in zip(equity, flows, strict=True):
-        moved = None if mark is None else move_high_water_mark(mark, flow)
-        mark = raise_high_water_mark(moved, value)
+    for number, (value, flow) in enumerate(zip(equity, flows, strict=True)):
+        if number:
+            kept.record_cash_flow(flow, f"flow-{number}")
+        kept.record_equity(value, clock.now(), session_date=clock.now().date())
+        mark = kept.high_water_mark()
+        assert mark is not None
         found.append(-drawdown_pct(value, mark) / 100)
+    store.close()
 
     expected = vector["expected"]
     assert_close(vector, found, expected["drawdown_additive_hwm"], "drawdown")
@@ -51,23 +59,6 @@ def test_drawdown_from_the_additive_mark_matches_the_reference(vector: Any) -> N
         for (then, now), flow in zip(pairwise(equity), flows[1:], strict=True)
     ]
     assert_close(vector, pnl, expected["daily_pnl"][1:], "daily_pnl")
-
-
-@pytest.mark.parametrize("vector", cases("hwm_with_flows", refused=True))
-def test_a_flow_that_takes_all_capital_is_refused(vector: Any) -> None:
-    with pytest.raises(SizingError):
-        move_high_water_mark(Decimal(100), Decimal(repr(inputs(vector)["flows"][1])))
-
-
-def test_the_mark_never_falls_with_equity() -> None:
-    assert raise_high_water_mark(Decimal(110), Decimal(90)) == 110
-    assert raise_high_water_mark(None, Decimal(90)) == 90
-
-
-@pytest.mark.parametrize("bad", [Decimal("NaN"), Decimal("Infinity")])
-def test_the_mark_refuses_what_is_not_finite(bad: Decimal) -> None:
-    with pytest.raises(SizingError):
-        raise_high_water_mark(Decimal(110), bad)
 
 
 def test_a_quiet_day_trades() -> None:

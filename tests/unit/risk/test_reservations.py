@@ -1,10 +1,8 @@
-import datetime as dt
 from decimal import Decimal
 
 import pytest
 
-from domain.ids import BrokerOrderId, ClientOrderId
-from domain.orders import BrokerOrder, OrderState, Side
+from domain.orders import Side
 from risk.reservations import Reservation, gross, lowers_exposure, net, reach, reaches
 from tests.support.decisions import AAA, BBB, request, reservation
 
@@ -13,29 +11,6 @@ def test_a_request_reserves_its_unfilled_rest_at_its_limit() -> None:
     reserved = Reservation.of_request(request(quantity="10", limit="101"), filled=Decimal(4))
 
     assert (reserved.quantity, reserved.price) == (6, 101)
-
-
-def test_an_external_order_reserves_too_and_may_have_no_price() -> None:
-    order = BrokerOrder(
-        broker_order_id=BrokerOrderId("b"),
-        client_order_id=ClientOrderId("x"),
-        symbol=AAA,
-        side=Side.SELL,
-        quantity=Decimal(10),
-        order_type="market",
-        limit_price=None,
-        time_in_force="day",
-        state=OrderState.LIVE,
-        raw_status="new",
-        filled_quantity=Decimal(3),
-        filled_avg_price=None,
-        submitted_at=dt.datetime(2022, 12, 14, tzinfo=dt.UTC),
-        updated_at=dt.datetime(2022, 12, 14, tzinfo=dt.UTC),
-    )
-
-    reserved = Reservation.of_broker_order(order)
-
-    assert (reserved.quantity, reserved.price, reserved.leg) == (7, None, "external")
 
 
 @pytest.mark.parametrize(
