@@ -19,6 +19,11 @@ from tests.simulation.stories import SCHEDULE, away_until_cutoff
 from tests.simulation.world import World
 
 _FIRST_TRADES = dt.timedelta(hours=5, minutes=30)
+# What needs the market open, or shares to move.
+_IN_SESSION = frozenset({"hand.trade", "operator.flatten", "operator.adopt"})
+# How often a break is in what is held, and how often shares of it went rather than came.
+_OF_HELD, _LOST = 0.7, 0.5
+
 _Happening = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -46,11 +51,7 @@ class DayPlan:
         is_halted = faults.strikes("asset.halted")
         truth.halted = faults.pick("asset.halted", list(SYMBOLS)) if is_halted else None
         if faults.strikes("books.broken"):
-            symbol = faults.pick("broken", list(SYMBOLS))
-            is_loss = (
-                truth.positions.get(symbol, Decimal(0)) > 2 and faults.dice("lost").random() < 0.5
-            )
-            truth.slip_in(symbol, Decimal(-2 if is_loss else 3))
+            self._break_books()
         if faults.strikes("money.fee"):
             truth.pay(ActivityKind.FEE, Decimal("-1.37"))
         if faults.strikes("money.transfer"):
@@ -58,6 +59,14 @@ class DayPlan:
             latest = (session.open - truth.now()).total_seconds() + 7200
             moment = dt.timedelta(seconds=faults.span("money.transfer", 120, latest))
             self._world.at(truth.now() + moment, self._transfer(amount))
+
+    def _break_books(self) -> None:
+        faults, truth = self._faults, self._truth
+        held = [symbol for symbol, quantity in sorted(truth.positions.items()) if quantity > 2]
+        among = held if held and faults.dice("lost").random() < _OF_HELD else list(SYMBOLS)
+        symbol = faults.pick("broken", among)
+        is_loss = symbol in held and faults.dice("lost").random() < _LOST
+        truth.slip_in(symbol, Decimal(-2 if is_loss else 3))
 
     def draw(self, session: Session) -> None:
         """Draw what happens to this day, and when."""
@@ -67,7 +76,7 @@ class DayPlan:
             for _ in range(times):
                 if self._faults.strikes(fault):
                     # Hands and flattening move shares while the market is open, the rest any time.
-                    low = 1 if fault in {"hand.trade", "operator.flatten"} else -15
+                    low = 1 if fault in _IN_SESSION else -15
                     self._world.at(self._moment(name, session, low=low), happen())
         scenario = self._world.scenario
         if scenario.kill_at_minute is not None and session is self._world.sessions[0]:
@@ -90,6 +99,7 @@ class DayPlan:
             ("operator.flatten", "flatten", 1, partial(person.kill, flatten=True)),
             ("disk.latch_lost", "latch", 1, self._lose_latch),
             ("operator.pause", "pause", 1, person.pause),
+            ("operator.adopt", "adopt", 1, person.adopt),
             *((kind, kind, 1, partial(self._command, kind)) for kind in MESSAGES),
         )
 

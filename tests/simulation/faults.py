@@ -131,7 +131,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
         (
             {"operator.flatten", "order.hidden", "broker.forgets_ids"},
             {"fill.late_activity", "stream.missing", "fill.partial"},
-            {"process.at_cutoff", "send.slow"},
+            {"process.at_cutoff", "send.slow", "send.lost_before"},
             {"operator.pause"},
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},

@@ -204,8 +204,9 @@ class Judge:
             blame(orders.intents_match(truth, db))
             blame(orders.ended_is_ended(truth, db))
             blame(self._history.check(db))
+            blame(resends.never_called_off(truth, db))
             if self._is_watching():
-                since = self._world.loop.moment - 3 * machine.look_seconds
+                since = self._world.loop.moment - 4 * machine.look_seconds
                 blame(losses.loss_halts(truth, db, machine.limits, since))
                 blame(self._stops_missed(db))
             if self._is_seeing():

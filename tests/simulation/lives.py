@@ -34,6 +34,7 @@ class Lives:
         self._is_over = False
         self._wanted = asyncio.Event()
         self._wanted.set()
+        self._away = 0
         self._stopped = asyncio.Event()
         self._processes: list[Process] = []
         self._crashes = list(world.scenario.crash_at)
@@ -92,10 +93,13 @@ class Lives:
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """Keep the daemon down meanwhile."""
+        self._away += 1
         self._wanted.clear()
         await self.stop()
         yield
-        self._wanted.set()
+        self._away -= 1
+        if not self._away:
+            self._wanted.set()
 
     async def end(self) -> None:
         """Stop it for good."""

@@ -110,7 +110,8 @@ class Person:
         """Look at what the night left: breaks are adopted, a halted account mostly resumed."""
         with contextlib.suppress(StateError):
             Pause(self._world.directory).clear()
-        await self._adopt()
+        if self._faults.strikes("operator.adopt"):
+            await self.adopt()
         if not latch.latch_is_engaged(self._world.directory):
             return
         if not self._world.has_books:
@@ -134,11 +135,10 @@ class Person:
         with reading(self._world.directory) as db:
             self._world.blame(books.resumed_with(self._truth, db))
 
-    async def _adopt(self) -> None:
-        """What came without a word is counted, and taken into the books by name."""
+    async def adopt(self) -> None:
+        """Count what came or went without a word, and take it into the books by name."""
         truth = self._truth
-        is_due = self._world.has_books and truth.unexplained
-        if not (is_due and self._faults.strikes("operator.adopt")):
+        if not (self._world.has_books and truth.unexplained):
             return
         async with self._lives.away():
             process, counted = Process("adopt", self._faults), set[Symbol]()

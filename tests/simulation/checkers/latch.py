@@ -43,7 +43,7 @@ def lock_is_told(
     if truth.is_suspended or not (is_ours and record["is_broker_locked"]):
         return []
     begun = max([since, *(entry[0] for entry in truth.log if entry[1] == "suspended")])
-    lately = truth.loop.moment - 3 * look_seconds
+    lately = truth.loop.moment - 4 * look_seconds
     reads = [entry for entry in truth.log[-200:] if entry[1] == "equity" and entry[0] > lately]
     if begun > truth.loop.moment - 4 * look_seconds or len(reads) < _READS:
         return []

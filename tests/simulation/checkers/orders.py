@@ -57,7 +57,7 @@ class OrderHistory:
 
     _ENDED = frozenset({"filled", "canceled", "expired"})
     _TOLD = (
-        "SELECT seq, payload FROM events WHERE seq > ?"
+        "SELECT seq, kind, payload FROM events WHERE seq > ?"
         " AND kind IN ('order.reported', 'order.moved') ORDER BY seq"
     )
 
@@ -73,6 +73,8 @@ class OrderHistory:
             told = json.loads(row["payload"])
             name, state = told["client_order_id"], told["state"]
             before, most = self._seen.get(name, ("", ZERO))
+            if row["kind"] == "order.moved" and state in {"filled", "canceled"}:
+                found.append(("I03", f"{name} is {state} by our word alone"))
             filled = Decimal(told.get("filled_quantity", most))
             if before in self._ENDED and state not in self._ENDED:
                 found.append(("I03", f"{name} went back from {before} to {state}"))

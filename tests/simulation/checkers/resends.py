@@ -1,5 +1,8 @@
 """An id leaves a second time only by leave of what the broker said or showed (I01)."""
 
+import sqlite3
+from typing import Any
+
 from domain.orders import OrderRequest
 from tests.simulation.checkers.evidence import Violations
 from tests.simulation.truth import Truth
@@ -12,18 +15,37 @@ _SECONDS = 119.0
 def had_leave(truth: Truth, request: OrderRequest) -> Violations:
     """I01: who writes an id again was told "not now", or looked for it long enough."""
     name = request.client_order_id
-    told = [e for e in truth.log if e[1] in {"wire", "absent", "refused for now"} and e[3] == name]
+    told = _told(truth, name)
     writes = [at for at, entry in enumerate(told) if entry[1] == "wire"]
-    if len(writes) < 2:
-        return []
     # The last one is the write that is judged.
-    since = told[writes[-2] + 1 : writes[-1]]
-    if any(entry[1] == "refused for now" for entry in since):
-        return []
-    looks: dict[str, list[float]] = {}
-    for at, _, process, _ in since:
-        looks.setdefault(process, []).append(at)
-    # What a process counted is gone when it dies: each has to look for itself.
-    if any(len(seen) >= _LOOKS and seen[-1] - seen[0] >= _SECONDS for seen in looks.values()):
+    if len(writes) < 2 or _is_absent(told[writes[-2] + 1 : writes[-1]]):
         return []
     return [("I01", f"{name} was written again without evidence that it never arrived")]
+
+
+def never_called_off(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I16: what may be at the broker is not called unsent, and keeps its room in the limits."""
+    rows = db.execute("SELECT * FROM orders WHERE state IN ('approved', 'skipped')")
+    found: Violations = []
+    for row in rows:
+        told = _told(truth, row["client_order_id"])
+        writes = [at for at, entry in enumerate(told) if entry[1] == "wire"]
+        if writes and not _is_absent(told[writes[-1] + 1 :]):
+            found.append(("I16", f"{row['client_order_id']} was written, and is {row['state']}"))
+    return found
+
+
+def _told(truth: Truth, name: str) -> list[Any]:
+    kinds = {"wire", "absent", "refused for now", "refused"}
+    return [entry for entry in truth.log if entry[1] in kinds and entry[3] == name]
+
+
+def _is_absent(since: list[Any]) -> bool:
+    """Tell whether the broker said no to a write, or did not show it often and long enough."""
+    if any(entry[1].startswith("refused") for entry in since):
+        return True
+    looks: dict[str, list[float]] = {}
+    for entry in since:
+        looks.setdefault(entry[2], []).append(entry[0])
+    # What a process counted is gone when it dies: each has to look for itself.
+    return any(len(seen) >= _LOOKS and seen[-1] - seen[0] >= _SECONDS for seen in looks.values())

@@ -50,7 +50,8 @@ class StopWatch:
     ) -> Violations:
         """Judge every holding by what the process has seen lately."""
         now = self._truth.loop.moment
-        since = now - max(_READS * look_seconds, 1200.0)
+        # A look takes a moment longer than the pause between two.
+        since = now - max((_READS + 1) * look_seconds, 1200.0)
         reads = [e for e in self._truth.log if e[1] == "positions"]
         mine = [e[0] for e in reads if e[2] == process and e[0] >= since]
         session = self._truth.session

@@ -193,7 +193,7 @@ BUGS = (
         (
             _LEDGER,
             "            activity.activity_id,\n            at=activity.at,\n",
-            '            f"{activity.activity_id}-{self._store.clock.now():%F}"\n'
+            '            f"{activity.activity_id}-{self._store.clock.now():%F-%H}"\n'
             "            if is_split\n"
             "            else activity.activity_id,\n            at=activity.at,\n",
         ),

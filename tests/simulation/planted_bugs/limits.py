@@ -124,14 +124,6 @@ BUGS = (
         ),
     ),
     bug(
-        "exits-ignore-the-dispute",
-        (
-            "execution/send_gate.py",
-            "            self._desk.disputed.get(request.symbol),\n",
-            "            None,\n",
-        ),
-    ),
-    bug(
         "stops-sell-what-is-in-dispute",
         (
             _STOPS,
