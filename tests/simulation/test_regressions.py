@@ -116,15 +116,16 @@ def test_a_deposit_before_the_first_look_of_a_session_is_no_loss_of_it() -> None
 def test_a_late_closing_sale_is_not_taken_beside_its_twin() -> None:
     # Found as seeds 40030, 40074 and 40229, here as 58, 60 and 104: a closing order that was not
     # answered, or that a crash cut off, was written again and both were taken.
+    only = frozenset({"send.late", "broker.forgets_ids"})
     late = Scenario(
         seed=58,
         days=1,
-        only=frozenset({"send.late", "broker.forgets_ids"}),
+        only=only,
         look_seconds=1800,
         kill_at_minute=90,
         flatten=True,
     )
-    cut_off = late.only | {"process.crash", "order.hidden", "send.slow"}
+    cut_off = only | {"process.crash", "order.hidden", "send.slow"}
     outcomes = [
         simulate(late),
         *(simulate(dataclasses.replace(late, seed=seed, only=cut_off)) for seed in (60, 104)),

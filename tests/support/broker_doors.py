@@ -223,9 +223,9 @@ class PortDoor:
         return bool(await self.broker.set_suspended(is_suspended=on))
 
     async def forbid_shorting(self, on: bool) -> bool:
-        answer = bool(await self.broker.set_shorting_forbidden(is_forbidden=on))
+        answer = await self.broker.set_shorting_forbidden(is_forbidden=on)
         assert await self.broker.is_shorting_forbidden() is answer
-        return answer
+        return bool(answer)
 
 
 class HttpDoor:

@@ -273,7 +273,7 @@ async def test_a04_shares_held_by_an_order_that_does_not_show_yet_are_waited_for
     scene = holding(tmp_path)
     scene.broker.fills_at_once = False
     scene.broker.visible_after_seconds = 20.0
-    died = []
+    died: list[str] = []
 
     def die(what: str) -> None:
         if what == "submit" and not died:
