@@ -186,15 +186,22 @@ def activity(raw: object) -> Activity:
 def trade_update(raw: object) -> TradeUpdate:
     """Parse the ``data`` of a trade_updates message.
 
-    Only ``fill`` and ``partial_fill`` carry a Fill: a bust or a correction changes a past
-    execution, and the activity log is read for that.
+    Only ``fill`` and ``partial_fill`` carry a Fill.  A bust or a correction names the past
+    execution that it changes; how much of the order a corrected one is it does not say.
     """
     data = row(raw, what="trade update")
     event = word(data, "event")
     state = order(data.get("order"))
     at = moment_of(data, "timestamp", "at", default=state.updated_at)
     fill = _fill(data, state, at) if event in FILL_EVENTS else None
-    return TradeUpdate(event=event, order=state, fill=fill, at=at)
+    previous = text(data, "previous_execution_id")
+    return TradeUpdate(
+        event=event,
+        order=state,
+        fill=fill,
+        at=at,
+        previous_execution_id=ExecutionId(previous) if previous else None,
+    )
 
 
 def _fill(data: Row, state: BrokerOrder, at: dt.datetime) -> Fill:

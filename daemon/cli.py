@@ -220,13 +220,16 @@ def unpause(
 def reconcile(
     ctx: typer.Context,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take the broker's truth by a named ledger entry.")
+        bool, typer.Option("--adopt", help="Take the broker's holdings by a named ledger entry.")
+    ] = False,
+    adopt_cash: Annotated[
+        bool, typer.Option("--adopt-cash", help="Take the broker's cash, once the shares agree.")
     ] = False,
 ) -> None:
     """Compare with the broker now and print every break."""
     from daemon.commands.reconciling import reconcile as command
 
-    command(ctx.obj, adopt=adopt)
+    command(ctx.obj, adopt=adopt, adopt_cash=adopt_cash)
 
 
 @app.command()

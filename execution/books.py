@@ -104,6 +104,11 @@ class Books:
             self._check_limits(record, activity.symbol, activity.price)
         return is_new
 
+    def check_unplanned(self, symbol: Symbol, price: Decimal | None) -> None:
+        """Judge a holding that no order of ours changed: a limit locks it, a short halts."""
+        self._check_short(symbol)
+        self._check_limits(None, symbol, price)
+
     def _check_limits(
         self,
         record: OrderRecord | None,

@@ -79,7 +79,8 @@ class ReconcileReport:
     @property
     def unnamed_cash(self) -> Decimal:
         """The broker's cash less ours where nothing but cash differs: executions move it too."""
-        return self.cash_residual if self.is_equal else ZERO
+        is_seen = not is_doubtful(by_symbol(self.held), self.account)
+        return self.cash_residual if self.is_equal and is_seen else ZERO
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values for JSON."""

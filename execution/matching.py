@@ -24,7 +24,9 @@ def mismatches(request: OrderRequest, order: BrokerOrder) -> tuple[str, ...]:
 
 def regression(record: OrderRecord, order: BrokerOrder) -> str | None:
     """Tell how a report is older than what we know, or None when it is not."""
-    if order.filled_quantity < record.filled_quantity:
+    # Shares that the broker took back by name, it may leave out of the total.
+    standing = record.filled_quantity - record.busted_quantity
+    if order.filled_quantity < standing:
         return f"filled quantity fell from {record.filled_quantity} to {order.filled_quantity}"
     if record.state.is_terminal and not order.state.is_terminal:
         return f"state went back from {record.state.value} to {order.raw_status}"

@@ -20,6 +20,8 @@ from state.facts import Facts
 
 _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
+# What may differ while cash is adopted: a total that fell is what such cash may come of.
+_BESIDE_CASH = frozenset({BreakKind.CASH, BreakKind.REGRESSION})
 
 
 class Reconciler:
@@ -85,6 +87,26 @@ class Reconciler:
         price = position.avg_entry_price if position is not None else ZERO
         added = self._desk.ledger.adopt_position(symbol, quantity, price, reason, as_of=as_of)
         self._desk.note("position.adopted", f"{symbol}: {added} shares adopted: {reason}", symbol)
+        return await self.run("adopt")
+
+    async def adopt_cash(self, reason: str) -> ReconcileReport:
+        """Take the broker's cash into the ledger by a named entry, once the shares agree.
+
+        It is no flow: an execution that was taken back and that nobody heard of left it.
+
+        Raises:
+            StateError: shares or executions differ, which will explain the cash or come first.
+            BrokerUnavailable, AuthRefused: the account could not be read.
+        """
+        report = await self.run("adopt", is_deep=True)
+        if any(found.kind not in _BESIDE_CASH for found in report.breaks):
+            raise StateError("shares or orders differ as well; cash is adopted when they agree")
+        if not report.cash_residual:
+            return report
+        as_of = (await self._desk.broker.clock()).now
+        account = usable(await self._desk.broker.account())
+        added = self._desk.ledger.adopt_cash(account.cash, reason, as_of=as_of)
+        self._desk.note("cash.adopted", f"{added} USD adopted: {reason}")
         return await self.run("adopt")
 
     async def _run(self, reason: str, *, is_deep: bool) -> ReconcileReport:

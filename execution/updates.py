@@ -157,3 +157,5 @@ class Updates:
             # Not ours to guess what it changed: exits only until the positions agree.
             self._desk.lock(symbol, f"{update.event} of an execution that is not booked")
             self._wants_reconcile = True
+            return
+        self._books.check_unplanned(symbol, update.order.filled_avg_price)

@@ -11,11 +11,13 @@ from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from state.store import Store
 
+_REASON = "adopted by the operator"
 
-def reconcile(options: Options, *, adopt: bool) -> None:
+
+def reconcile(options: Options, *, adopt: bool, adopt_cash: bool) -> None:
     """Print every break, or that there is none."""
     config = load(options.config)
-    report = event_loop.run(config, _reconcile(config, adopt=adopt), speed=1)
+    report = event_loop.run(config, _reconcile(config, adopt=adopt, adopt_cash=adopt_cash), speed=1)
     if options.json:
         print_json(report.as_json())
         return
@@ -26,7 +28,7 @@ def reconcile(options: Options, *, adopt: bool) -> None:
         console().print("Take the broker's holdings with: openbell reconcile --adopt")
 
 
-async def _reconcile(config: Config, *, adopt: bool) -> ReconcileReport:
+async def _reconcile(config: Config, *, adopt: bool, adopt_cash: bool) -> ReconcileReport:
     async with connect(config) as connection:
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
@@ -35,7 +37,9 @@ async def _reconcile(config: Config, *, adopt: bool) -> ReconcileReport:
             report = await reconciler.run("operator", is_deep=True)
             for symbol in sorted({found.symbol for found in report.breaks if found.symbol}):
                 if adopt:
-                    report = await reconciler.adopt(symbol, "adopted by the operator")
+                    report = await reconciler.adopt(symbol, _REASON)
+            if adopt_cash and report.cash_residual:
+                report = await reconciler.adopt_cash(_REASON)
             return report
         finally:
             store.close()

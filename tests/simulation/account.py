@@ -50,6 +50,8 @@ class Account:
         self.hand_trades: list[tuple[float, Symbol]] = []
         self.unexplained: set[Symbol] = set()
         self.halted: Symbol | None = None
+        self.split_number: dict[Symbol, int] = {}
+        """By symbol, the number that its last split has among executions."""
         self.clock_told: dict[str, list[ClockAnswer]] = defaultdict(list)
         """By program, what the broker's clock told it, oldest first."""
         self.is_suspended = False
@@ -154,6 +156,7 @@ class Account:
     def split(self, symbol: Symbol, ratio: int) -> None:
         """Give ``ratio`` shares for each."""
         self.market.divisors[symbol] *= ratio
+        self.split_number[symbol] = self._numbers
         held = self.positions.get(symbol, _ZERO)
         if not held:
             return

@@ -41,6 +41,31 @@ class Execution:
     at: dt.datetime
 
 
+@dataclass(slots=True, kw_only=True)
+class Amendment:
+    """One execution that is not what it was."""
+
+    was: Execution
+    now: Execution | None
+    """None where it never happened."""
+    told: list[float] = field(default_factory=list)
+    """When a program that was up heard of it."""
+    is_paid: bool = False
+    """True once a person took the broker's cash into the books, and its cash with it."""
+
+    @property
+    def shares(self) -> Decimal:
+        """Signed shares that the position changed by."""
+        after = self.now.quantity if self.now is not None else _ZERO
+        return (after - self.was.quantity) * self.was.side.sign
+
+    @property
+    def cash(self) -> Decimal:
+        """USD that cash changed by."""
+        after = self.now.quantity * self.now.price if self.now is not None else _ZERO
+        return (self.was.quantity * self.was.price - after) * self.was.side.sign
+
+
 @dataclass(slots=True)
 class Order:
     """One order at the broker."""

@@ -1,5 +1,7 @@
 """What a person does beside a stopped daemon: count shares, and take them into the books."""
 
+import contextlib
+
 from domain.errors import OpenbellError
 from domain.ids import Symbol
 from execution.orders import OrderPath
@@ -8,6 +10,8 @@ from state.store import Store
 from tests.simulation.daemon_life import Machine
 from tests.simulation.port import SimBroker
 from tests.simulation.processes import Process, enter
+
+CASH_REASON = "a person compared the cash"
 
 
 async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
@@ -25,6 +29,9 @@ async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
             except OpenbellError:
                 continue
             adopted.add(symbol)
+        if machine.truth.amendments:
+            with contextlib.suppress(OpenbellError):
+                await reconciler.adopt_cash(CASH_REASON)
     finally:
         if not process.is_dead:
             store.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.account import ActivityKind
 from domain.market import Session
+from tests.simulation.busts import Busts
 from tests.simulation.daemon_life import second_daemon_is_refused
 from tests.simulation.judge import Judge
 from tests.simulation.lives import Lives
@@ -20,7 +21,9 @@ from tests.simulation.world import World
 
 _FIRST_TRADES = dt.timedelta(hours=5, minutes=30)
 # What needs the market open, or shares to move.
-_IN_SESSION = frozenset({"hand.trade", "operator.flatten", "operator.adopt"})
+_IN_SESSION = frozenset(
+    {"hand.trade", "operator.flatten", "operator.adopt", "fill.busted", "fill.corrected"}
+)
 # How often a break is in what is held, and how often shares of it went rather than came.
 _OF_HELD, _LOST = 0.7, 0.5
 
@@ -37,6 +40,7 @@ class DayPlan:
         self._person = person
         self._faults = world.faults
         self._truth = world.truth
+        self._busts = Busts(world.truth)
 
     def night(self, session: Session) -> None:
         """Let happen what happens while the market is closed."""
@@ -90,6 +94,8 @@ class DayPlan:
             ("broker.down", "down", 1, self._down),
             ("account.blocked", "blocked", 1, self._block),
             ("hand.trade", "hand", 3, person.trade),
+            ("fill.busted", "bust", 2, self._busts.bust),
+            ("fill.corrected", "bust", 2, self._busts.correct),
             ("process.stop", "stop", 1, self._lives.stop),
             ("process.second", "second", 1, self._second),
             ("clock.jumped", "clock", 1, self._jump),

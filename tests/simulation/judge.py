@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from domain.errors import StateError
-from domain.orders import OrderRequest, Side
+from domain.orders import OrderRequest, Side, TradeUpdate
 from execution.kill import KillReport
 from reports.model import EndOfDayReport
 from state.store import Store
 from tests.simulation.account import ACCOUNT
 from tests.simulation.checkers import (
     after_close,
+    amendments,
     books,
     errors,
     exposure,
@@ -63,6 +64,7 @@ class Judge:
         self._latch_seen = False
         self._must_be_engaged = False
         self._is_resuming = 0
+        world.truth.heard = self._heard
 
     # As it happens
 
@@ -168,6 +170,10 @@ class Judge:
 
         self._world.loop.call_later(1.0, judge)
 
+    def _heard(self, update: TradeUpdate) -> None:
+        with reading(self._directory) as db:
+            amendments.hear(self._truth, db, update)
+
     def report_seen(self, report: EndOfDayReport) -> None:
         """Judge a report as it is built."""
         self._world.outcome.reports += 1
@@ -241,6 +247,7 @@ class Judge:
         truth, blame, limits = self._truth, self._world.blame, self._world.machine.limits
         with reading(self._directory) as db:
             blame(books.every_fill_once(truth, db))
+            blame(amendments.told_is_booked(truth, db, self._lives.spans))
             blame(books.same_holdings(truth, db))
             blame(books.same_cash(truth, db))
             blame(orders.settled(db))

@@ -9,8 +9,8 @@ from domain.ids import Symbol
 from domain.orders import Side
 from state.pause import Pause
 from tests.simulation.broker_orders import Refused
-from tests.simulation.care import run_adopt
-from tests.simulation.checkers import books, latch
+from tests.simulation.care import CASH_REASON, run_adopt
+from tests.simulation.checkers import amendments, books, latch
 from tests.simulation.checkers.evidence import reading
 from tests.simulation.daemon_life import run_kill, run_resume
 from tests.simulation.judge import Judge
@@ -138,13 +138,21 @@ class Person:
     async def adopt(self) -> None:
         """Count what came or went without a word, and take it into the books by name."""
         truth = self._truth
-        if not (self._world.has_books and truth.unexplained):
+        if not (self._world.has_books and (truth.unexplained or truth.amendments)):
             return
         async with self._lives.away():
             process, counted = Process("adopt", self._faults), set[Symbol]()
+            before = self._cash_adoptions()
             with contextlib.suppress(OpenbellError, Crash):
                 counted = await asyncio.create_task(run_adopt(self._world.machine, process))
             # Also where it was cut off: what the books hold by name now is explained.
             with reading(self._world.directory) as db:
                 self._world.blame(books.counted_agree(truth, db, counted))
                 truth.unexplained -= books.agreeing(truth, db)
+            if self._cash_adoptions() > before:
+                for one in truth.amendments:
+                    one.is_paid = True
+
+    def _cash_adoptions(self) -> int:
+        with reading(self._world.directory) as db:
+            return amendments.cash_adoptions(db, CASH_REASON)

@@ -383,5 +383,7 @@ class SimStream:
     def _hand(self, connection: int, what: str, item: Any) -> None:
         is_same = connection == self._connection and self._lost is not None
         if is_same and not self._process.is_dead:
+            if what == "update" and item.previous_execution_id is not None:
+                self._truth.heard(item)
             self._truth.operated(self._process, False)
             self._calls[what](item)

@@ -35,8 +35,8 @@ def test_a_run_ends_at_the_first_violation_when_told_to() -> None:
         is_quiet=True,
     )
 
-    assert [outcome.seed for outcome in bad] == [1003]
-    assert tally.seeds == tally.bad == 1
+    assert len(bad) == tally.bad == 1
+    assert tally.seeds == SEEDS.index(bad[0].seed) + 1
 
 
 def test_no_seed_begins_after_the_time_is_over() -> None:

@@ -11,7 +11,7 @@ from domain.account import Activity, ActivityKind
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import Fill, Side, TradeUpdate
 from tests.simulation.account import Account
-from tests.simulation.broker_orders import Execution, Order, Refused
+from tests.simulation.broker_orders import Amendment, Execution, Order, Refused
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
@@ -30,9 +30,12 @@ class Truth(Account):
         self.orders: dict[str, Order] = {}
         self.executions: list[Execution] = []
         self.overfilled: set[str] = set()
+        self.amendments: list[Amendment] = []
         self.answered: set[tuple[str, str]] = set()
         self.is_down = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
+        self.heard: Callable[[TradeUpdate], None] = lambda _update: None
+        """Called when a program that is up takes an event of the stream."""
         self.reacher: Reacher | None = None
         self.operated: Callable[[Process, bool], None] = lambda _process, _is_error: None
         """Told of each operation of the order path, and whether it surely failed."""
@@ -275,6 +278,9 @@ class Truth(Account):
                 cumulative_quantity=execution.cumulative,
                 at=execution.at,
             )
-        update = TradeUpdate(event=event, order=order.shown(), fill=fill, at=self.now())
+        self.tell(TradeUpdate(event=event, order=order.shown(), fill=fill, at=self.now()))
+
+    def tell(self, update: TradeUpdate) -> None:
+        """Let everybody hear who is connected."""
         for listener in tuple(self.listeners):
             listener(update)

@@ -9,7 +9,7 @@ from typing import Any
 from domain.ids import Symbol
 from domain.orders import Side
 from tests.simulation.account import START_CASH
-from tests.simulation.broker_orders import Execution
+from tests.simulation.checkers import amendments
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.checkers.exposure import is_too_large
 from tests.simulation.truth import Truth
@@ -22,19 +22,12 @@ _UNBOOKED = dt.timedelta(minutes=25)
 def every_fill_once(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I03: the ledger's executions are the broker's, each once."""
 
-    def of_broker(one: Execution) -> tuple[Any, ...]:
-        return (one.broker_id, one.cumulative.normalize(), one.quantity.normalize(), one.price)
-
-    theirs = Counter(of_broker(one) for one in truth.executions)
-    ours = Counter(
-        (
-            row["broker_order_id"],
-            Decimal(row["cumulative_quantity"]).normalize(),
-            Decimal(row["quantity"]).normalize(),
-            Decimal(row["price"]),
-        )
-        for row in db.execute("SELECT * FROM fills WHERE reversed_seq IS NULL")
-    )
+    theirs = Counter(amendments.key(one) for one in truth.executions)
+    for one in amendments.unknown(truth, db):
+        theirs[amendments.key(one.was)] += 1
+        if one.now is not None:
+            theirs[amendments.key(one.now)] -= 1
+    ours = Counter(amendments.standing(db))
     found = [("I03", f"the ledger lacks {one}") for one in (theirs - ours)]
     return found + [("I03", f"the ledger invented {one}") for one in (ours - theirs)]
 
@@ -47,18 +40,19 @@ def never_invented(truth: Truth, db: sqlite3.Connection) -> Violations:
 def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I04: share for share; where shares came without a word the symbol is locked."""
     locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
-    unlocked = sorted(truth.unexplained - locked)
+    unexplained = truth.unexplained | disputed(truth, db)
+    unlocked = sorted(unexplained - locked)
     if unlocked:
         return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]
     ours = {
         row["symbol"]: Decimal(row["quantity"])
         for row in db.execute("SELECT symbol, quantity FROM positions")
-        if Decimal(row["quantity"]) and row["symbol"] not in truth.unexplained
+        if Decimal(row["quantity"]) and row["symbol"] not in unexplained
     }
     theirs = {
         str(symbol): quantity
         for symbol, quantity in truth.positions.items()
-        if quantity and symbol not in truth.unexplained
+        if quantity and symbol not in unexplained
     }
     if ours == theirs:
         return []
@@ -67,6 +61,12 @@ def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
 
 def _told(holdings: dict[str, Decimal]) -> str:
     return ", ".join(f"{symbol} {holdings[symbol]}" for symbol in sorted(holdings)) or "nothing"
+
+
+def disputed(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
+    """Return the symbols that differ since the books never heard of an amendment."""
+    amended = {one.was.symbol for one in amendments.unknown(truth, db) if one.shares}
+    return amended - agreeing(truth, db) if amended else amended
 
 
 def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
@@ -78,10 +78,12 @@ def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
 
 def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
     """I16: once the books agree, no symbol stays locked, but one of which too much is held."""
+    # Also adopted shares leave a total of an order that fell, and nobody said why.
+    excused = truth.unexplained | {one.was.symbol for one in amendments.unknown(truth, db)}
     return [
         ("I16", f"{row['symbol']} is still locked: {row['reason']}")
         for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
-        if row["symbol"] not in truth.unexplained
+        if row["symbol"] not in excused
         and not (row["reason"].startswith("limit:") and is_too_large(truth, row["symbol"], limits))
     ]
 
@@ -89,7 +91,9 @@ def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violation
 def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
     """I08: what a person bought beyond a limit is not added to."""
     locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
-    last = {one.symbol: one for one in truth.executions}
+    # Of what was taken back since, no execution is left that could be judged.
+    amended = {one.was.symbol for one in truth.amendments}
+    last = {one.symbol: one for one in truth.executions if one.symbol not in amended}
     return [
         ("I08", f"{symbol} is beyond its limit since a trade by hand, and not locked")
         for symbol in sorted(_costs_too_much(db, limits) - locked)
@@ -129,7 +133,8 @@ def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I05: to the cent."""
     row = db.execute("SELECT amount FROM balances WHERE name = 'cash'").fetchone()
     ours = Decimal(row["amount"]) if row else ZERO
-    if ours == truth.cash:
+    unheard = sum((one.cash for one in amendments.unknown(truth, db) if not one.is_paid), ZERO)
+    if ours + unheard == truth.cash:
         return []
     return [("I05", f"the ledger has {ours} in cash, the broker {truth.cash}")]
 

@@ -38,7 +38,7 @@ class StopWatch:
     """I09: what a daemon sees at its stop, look after look, it sells.
 
     Left out are holdings that the broker's log alone does not explain: shares that came or
-    went without a word, splits, trades by hand.
+    went without a word, splits, trades by hand, executions that were taken back.
     """
 
     def __init__(self, truth: Truth, sessions: Sequence[Session]) -> None:
@@ -105,9 +105,10 @@ class StopWatch:
         truth, executions = self._truth, self._executions(symbol)
         strange = {e[2] for e in truth.log if e[1] == "slipped in"}
         split = {e[3] for e in truth.log if e[1] == "split"}
+        amended = {one.was.symbol for one in truth.amendments}
         return (
             bool(executions)
-            and symbol not in strange | split | {truth.halted}
+            and symbol not in strange | split | amended | {truth.halted}
             and all(one.client_id.startswith("ob-") for one in executions)
             and not any(one.client_id in truth.overfilled for one in executions)
             and truth.loop.moment - truth.clock.loop_time(executions[-1].at) > _BOOKED

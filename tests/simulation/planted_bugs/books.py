@@ -89,7 +89,7 @@ BUGS = (
     ),
     bug(
         "regression-believed",
-        (_MATCHING, "    if order.filled_quantity < record.filled_quantity:\n", "    if False:\n"),
+        (_MATCHING, "    if order.filled_quantity < standing:\n", "    if False:\n"),
         (
             _MATCHING,
             "    if record.state.is_terminal and not order.state.is_terminal:\n",
@@ -99,7 +99,7 @@ BUGS = (
     ),
     bug(
         "filled-quantity-may-fall",
-        (_MATCHING, "    if order.filled_quantity < record.filled_quantity:\n", "    if False:\n"),
+        (_MATCHING, "    if order.filled_quantity < standing:\n", "    if False:\n"),
         (
             _JOURNAL,
             '    is_newer = order.filled_quantity >= decimal(row["filled_quantity"])\n',

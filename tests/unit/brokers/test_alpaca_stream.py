@@ -119,6 +119,7 @@ async def test_c05_unknown_events_and_statuses_are_handed_over_and_the_stream_go
         assert (odd.event, odd.order.state) == ("reorged", OrderState.LIVE)
         assert odd.order.raw_status == "half_alive"
         assert (bust.event, bust.fill) == ("trade_bust", None)
+        assert (odd.previous_execution_id, bust.previous_execution_id) == (None, "x")
         assert filled.order.state is OrderState.FILLED
         assert heard.unreadable == []
         assert heard.lost == []

@@ -1,0 +1,75 @@
+"""Executions that were taken back or corrected: which of it the books know, and must know."""
+
+import sqlite3
+from collections.abc import Sequence
+from decimal import Decimal
+
+from domain.orders import TradeUpdate
+from tests.simulation.broker_orders import Amendment, Execution
+from tests.simulation.checkers.evidence import Violations
+from tests.simulation.truth import Truth
+
+Key = tuple[str, Decimal, Decimal, Decimal]
+# Seconds in which who heard of it has booked it.
+_BOOKED = 60.0
+_BOOKED_AS = (
+    "SELECT f.symbol, f.seq FROM fills f WHERE f.reversed_seq IS NULL AND f.execution_id IN"
+    " (SELECT ?1 UNION SELECT booked_as FROM execution_aliases WHERE execution_id = ?1)"
+)
+
+
+def key(one: Execution) -> Key:
+    """Return what an execution is told from all others by, whatever its ids."""
+    return (one.broker_id, one.cumulative.normalize(), one.quantity.normalize(), one.price)
+
+
+def standing(db: sqlite3.Connection) -> list[Key]:
+    """Return the executions that the books hold for true."""
+    return [
+        (
+            row["broker_order_id"],
+            Decimal(row["cumulative_quantity"]).normalize(),
+            Decimal(row["quantity"]).normalize(),
+            Decimal(row["price"]),
+        )
+        for row in db.execute("SELECT * FROM fills WHERE reversed_seq IS NULL")
+    ]
+
+
+def unknown(truth: Truth, db: sqlite3.Connection) -> list[Amendment]:
+    """Return what was amended and stands in the books as it was: nobody was there to hear."""
+    if not truth.amendments:
+        return []
+    booked = set(standing(db))
+    return [one for one in truth.amendments if key(one.was) in booked]
+
+
+def hear(truth: Truth, db: sqlite3.Connection, update: TradeUpdate) -> None:
+    """Remember that a daemon heard of what it could take back by name."""
+    row = db.execute(_BOOKED_AS, (update.previous_execution_id,)).fetchone()
+    if row is None:
+        return
+    split = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind = 'split' AND entry_id > ?"
+    if db.execute(split, (row["symbol"], row["seq"])).fetchone():
+        return
+    for one in truth.amendments:
+        if truth.execution_id(one.was, channel="stream") == update.previous_execution_id:
+            one.told.append(truth.loop.moment)
+
+
+def cash_adoptions(db: sqlite3.Connection, reason: str) -> int:
+    """Return how often a person took the broker's cash into the books."""
+    query = "SELECT count(*) FROM ledger_entries WHERE kind = 'cash_adoption' AND description = ?"
+    found: int = db.execute(query, (reason,)).fetchone()[0]
+    return found
+
+
+def told_is_booked(
+    truth: Truth, db: sqlite3.Connection, spans: Sequence[tuple[float, float]]
+) -> Violations:
+    """I03: what a daemon heard of, and lived on, does not stand any more."""
+    return [
+        ("I03", f"execution {one.was.number} was taken back, told, and stands")
+        for one in unknown(truth, db)
+        if any(begun <= at and at + _BOOKED < ended for at in one.told for begun, ended in spans)
+    ]
