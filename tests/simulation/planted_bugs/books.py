@@ -86,6 +86,12 @@ BUGS = (
             "    overlap_seconds: float = 900.0\n",
             "    overlap_seconds: float = 0.0\n",
         ),
+        # A break makes it look back further: that alone finds what the overlap would have.
+        (
+            _RECONCILE,
+            "        self._looked_back_at = now\n        return True\n",
+            "        return False\n",
+        ),
     ),
     bug(
         "regression-believed",
