@@ -46,10 +46,13 @@ def reports_made(db: sqlite3.Connection, directory: Path) -> Violations:
 def backups_hold(db: sqlite3.Connection, directory: Path) -> Violations:
     """I17: a backup that is called done lies there, and ends with an event of the log."""
     done = [row["session_date"] for row in _runs(db, "backup") if row["state"] == "DONE"]
+    # One that was copied, and whose run was cut off before it was called done, counts too.
+    there = sorted(path.stem for path in (directory / "backups").glob("*.db"))
+    oldest = there[-BACKUPS] if len(there) >= BACKUPS else ""
     return [
         ("I17", f"the backup of {day} is called done and is none")
         for day in done[-BACKUPS:]
-        if not _is_backup(db, directory / "backups" / f"{day}.db")
+        if day >= oldest and not _is_backup(db, directory / "backups" / f"{day}.db")
     ]
 
 
