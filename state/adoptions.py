@@ -60,13 +60,13 @@ def give_back(
 
 def give_back_cash(store: Store, cash: Decimal, *, at: dt.datetime, came_by: str) -> bool:
     """Do the same for signed ``cash`` of an execution, which moves it at once, told or not."""
-    adoption = store.row(_FIRST_CASH_AFTER, (stamp(at),))
-    if adoption is None:
+    opening = store.row(_FIRST_CASH_AFTER, (stamp(at),))
+    if opening is None:
         return False
     entry = entry_columns(
         "cash_adoption",
         Change(cash=-cash),
-        at=adoption["at"],
+        at=opening["at"],
         description=f"given back: {came_by} was in it already",
     )
     store.append_within("ledger.booked", entry)

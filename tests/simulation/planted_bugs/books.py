@@ -205,6 +205,14 @@ BUGS = (
         ),
     ),
     bug(
+        "adopted-split-booked-on-top",
+        (
+            "state/adoptions.py",
+            "    if adoption is None or not shares:\n",
+            "    if adoption is None or shares:\n",
+        ),
+    ),
+    bug(
         "adoption-adds-the-holding",
         (
             _LEDGER,
