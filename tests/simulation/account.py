@@ -84,6 +84,10 @@ class Account:
         """Return the price of now."""
         return self.market.price(symbol, self.now())
 
+    def is_untradable(self, symbol: Symbol) -> bool:
+        """Tell whether nothing trades in a symbol, today or ever."""
+        return symbol == self.halted or symbol in self.market.ended
+
     def equity(self) -> Decimal:
         """Return what the account is worth now."""
         worth = sum((q * self.price(s) for s, q in sorted(self.positions.items())), _ZERO)
@@ -155,6 +159,8 @@ class Account:
 
     def split(self, symbol: Symbol, ratio: int) -> None:
         """Give ``ratio`` shares for each."""
+        if symbol in self.market.ended:
+            return
         self.market.divisors[symbol] *= ratio
         self.split_number[symbol] = self._numbers
         held = self.positions.get(symbol, _ZERO)

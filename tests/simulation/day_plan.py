@@ -12,6 +12,7 @@ from domain.market import Session
 from tests.simulation.busts import Busts
 from tests.simulation.daemon_life import second_daemon_is_refused
 from tests.simulation.judge import Judge
+from tests.simulation.listing import end_one
 from tests.simulation.lives import Lives
 from tests.simulation.market import SYMBOLS
 from tests.simulation.messages import MESSAGES
@@ -54,6 +55,9 @@ class DayPlan:
                 truth.pay(ActivityKind.DIVIDEND, held * Decimal("0.13"), symbol)
         is_halted = faults.strikes("asset.halted")
         truth.halted = faults.pick("asset.halted", list(SYMBOLS)) if is_halted else None
+        # Beside one that ended there must be enough symbols left to trade.
+        if not truth.market.ended and faults.strikes("asset.ended"):
+            end_one(truth)
         if faults.strikes("books.broken"):
             self._break_books()
         if faults.strikes("money.fee"):

@@ -88,6 +88,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "data.stale": (0.05, 0.3),  # G04
     "data.down": (0.05, 0.3),  # G12
     "asset.halted": (0.1, 0.5),  # G07 G09, a chance per day: nothing trades in one symbol
+    "asset.ended": (0.05, 0.4),  # G08, a chance per night: delisted, bought out or renamed
     "forecast.down": (0.05, 0.5),  # H01 H09
     "forecast.degraded": (0.1, 0.6),  # H01
     "data.hole": (0.05, 0.3),  # G01: a session is missing where only the long view looks
@@ -147,6 +148,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"corporate.split", "money.dividend", "money.fee", "money.transfer"},
             {"fill.over", "stream.missing"},
             {"fill.busted", "fill.corrected", "operator.adopt"},
+            {"asset.ended", "operator.adopt", "operator.flatten"},
             {"books.broken", "operator.adopt", "hand.trade"},
             {"send.rate_limited", "send.absurd_wait", "send.slow"},
             {"fill.slow", "fill.while_canceling", "fill.after_cancel", "cancel.stuck"},

@@ -52,6 +52,8 @@ class Judge:
         self.events = EventLog()
         self.paused_at = 0.0
         """When somebody last said that no entry may leave."""
+        self.killed_at = 0.0
+        """When a kill last ended, as it may with orders that nobody had filled yet."""
         self._world = world
         self._lives = lives
         self._truth = world.truth
@@ -256,7 +258,9 @@ class Judge:
             blame(books.too_large_is_locked(truth, db, limits))
             blame(books.flows_named(truth, db))
         blame(orders.entries_ended(truth))
-        blame(latch.kill_completed(self._directory))
+        if self._lives.restarted_at > self.killed_at:
+            since = self._lives.restarted_at
+            blame(latch.kill_completed(self._truth, self._directory, since))
         if not self._lives.is_running:
             blame([("I16", "the daemon does not run")])
 

@@ -41,6 +41,9 @@ class Market:
         self.sessions = sessions
         before = _calendar.sessions(sessions[0].date - dt.timedelta(days=220), sessions[0].date)
         self._old = [s for s in before if s.date < sessions[0].date][-HISTORY_SESSIONS:]
+        self.ended: set[Symbol] = set()
+        self.former: dict[Symbol, Symbol] = {}
+        """By new name, the symbol that something had before."""
         self.divisors: dict[Symbol, int] = dict.fromkeys(SYMBOLS, 1)
         self._nodes: dict[tuple[Symbol, dt.date], list[float]] = {}
         self._begun: list[Session] = []
@@ -76,6 +79,8 @@ class Market:
         swinging = self._faults.pick("market.swing", list(SYMBOLS)) if is_swing else None
         self._begun.append(session)
         for symbol in SYMBOLS:
+            if symbol in self.ended:
+                continue
             draw = random.Random(f"{self._seed}:path:{symbol}:{session.date}")
             level = list(self._closes[symbol].values())[-1]
             drift = -0.025 if is_slump else 0.0
@@ -92,16 +97,20 @@ class Market:
 
     def price(self, symbol: Symbol, at: dt.datetime) -> Decimal:
         """Return the price at a moment: of the running session, or the last close."""
+        symbol = self.former.get(symbol, symbol)
         for session in reversed(self._begun):
             if at < session.open:
                 continue
-            nodes = self._nodes[symbol, session.date]
+            nodes = self._nodes.get((symbol, session.date))
+            if nodes is None:
+                continue
             share = (at - session.open) / (session.close - session.open)
             return self._split(symbol, nodes[min(int(share * _NODES), _NODES - 1)])
         return self._split(symbol, self._closes[symbol][self._old[-1].date])
 
     def close_before(self, symbol: Symbol, date: dt.date) -> Decimal:
         """Return the last close before a date, on today's share count."""
+        symbol = self.former.get(symbol, symbol)
         closes = [value for day, value in self._closes[symbol].items() if day < date]
         return self._split(symbol, closes[-1])
 

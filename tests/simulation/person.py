@@ -84,6 +84,7 @@ class Person:
                 continue
             finally:
                 self._world.outcome.kill_steps += process.steps
+                self._judge.killed_at = self._world.loop.moment
             self._judge.look_at_latch()
             if report.verified:
                 self._judge.kill_ended(report, process)

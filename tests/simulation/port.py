@@ -106,13 +106,17 @@ class SimBroker:
         return {
             symbol: Asset(
                 symbol=symbol,
-                is_tradable=symbol != self._truth.halted,
+                is_tradable=not self._truth.is_untradable(symbol),
                 is_shortable=symbol != UNSHORTABLE,
                 is_fractionable=False,
             )
             for symbol in symbols
-            if symbol in SYMBOLS
+            if symbol in SYMBOLS and not self._is_unlisted(symbol)
         }
+
+    def _is_unlisted(self, symbol: Symbol) -> bool:
+        """Some brokers forget what has ended, others keep it as not tradable."""
+        return symbol in self._truth.market.ended and self._faults.seed % 2 == 0
 
     async def positions(self) -> Sequence[Position]:
         await self._read()
@@ -125,7 +129,7 @@ class SimBroker:
                 symbol=symbol,
                 quantity=quantity,
                 avg_entry_price=abs(truth.cost[symbol] / quantity).quantize(Decimal("0.0001")),
-                market_price=truth.price(symbol),
+                market_price=None if self._is_unlisted(symbol) else truth.price(symbol),
             )
             for symbol, quantity in sorted(truth.positions.items())
             if quantity

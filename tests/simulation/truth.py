@@ -98,6 +98,8 @@ class Truth(Account):
             raise Refused(403, "new orders are suspended by the user")
         if self.is_blocked:
             raise Refused(403, "the account is blocked")
+        if symbol in self.market.ended:
+            raise Refused(422, f"asset {symbol} is not tradable")
         if side is Side.BUY and quantity * self.price(symbol) > 2 * max(self.equity(), _ZERO):
             raise Refused(403, "insufficient buying power")
         if self.is_shorting_forbidden and side is Side.SELL and quantity > self._free(symbol):
@@ -113,7 +115,7 @@ class Truth(Account):
 
     def _reject(self, order: Order) -> None:
         if order.is_open and not order.filled:
-            self._end(order, "rejected")
+            self.end(order, "rejected")
 
     def _match(self, order: Order) -> None:
         if not order.is_open:
@@ -131,7 +133,7 @@ class Truth(Account):
         is_crossed = order.limit is None or (
             price <= order.limit if order.side is Side.BUY else price >= order.limit
         )
-        is_held_up = not is_crossed or order.symbol == self.halted
+        is_held_up = not is_crossed or self.is_untradable(order.symbol)
         if is_held_up or self.faults.strikes("fill.slow"):
             self._later("match", 60, 240, self._match, order)
             return
@@ -208,7 +210,8 @@ class Truth(Account):
         prefix = "e" if channel == "log" and self.faults.has("fill.other_ids") else "x"
         return f"{prefix}{execution.number:06d}"
 
-    def _end(self, order: Order, status: str) -> None:
+    def end(self, order: Order, status: str) -> None:
+        """End an order for good."""
         order.older = order.shown()
         order.status, order.word = status, None
         order.updated_at = self.now()
@@ -243,13 +246,13 @@ class Truth(Account):
     def _cancel(self, order: Order) -> None:
         if not order.is_open:
             return
-        self._end(order, "canceled")
+        self.end(order, "canceled")
         if self.is_market_open() and self.faults.strikes("fill.after_cancel"):
             self._later("fill.after_cancel", 1, 900, self._fill_late, order)
 
     def _fill_late(self, order: Order) -> None:
         price = order.limit or self.price(order.symbol)
-        if order.left >= 1:
+        if order.left >= 1 and order.symbol not in self.market.ended:
             self.execute(order, Decimal(1), price)
 
     def match_all(self) -> None:
@@ -260,7 +263,7 @@ class Truth(Account):
     def expire_all(self) -> None:
         """End every day order at the close."""
         for order in self.open_orders():
-            self._end(order, "expired")
+            self.end(order, "expired")
 
     # The stream
 

@@ -40,7 +40,8 @@ def never_invented(truth: Truth, db: sqlite3.Connection) -> Violations:
 def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I04: share for share; where shares came without a word the symbol is locked."""
     locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
-    unexplained = truth.unexplained | disputed(truth, db)
+    # What came and went again without a word is no break.
+    unexplained = (truth.unexplained | disputed(truth, db)) - agreeing(truth, db)
     unlocked = sorted(unexplained - locked)
     if unlocked:
         return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]

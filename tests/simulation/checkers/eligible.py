@@ -13,7 +13,7 @@ def may_be_opened(truth: Truth, request: OrderRequest, limits: RiskLimits) -> Vi
     """I10: nothing is opened in what is halted, cannot be borrowed, reports, or is about to end."""
     order_id, symbol, market = request.client_order_id, request.symbol, truth.market
     found: Violations = []
-    if symbol == truth.halted:
+    if truth.is_untradable(symbol):
         found.append(("I10", f"{order_id} opens a position in a halted symbol"))
     if request.side is Side.SELL and symbol == UNSHORTABLE:
         found.append(("I10", f"{order_id} sells short what cannot be borrowed"))

@@ -26,8 +26,14 @@ def kill_is_pending(directory: Path) -> bool:
     return _record(directory).get("pending") is not None
 
 
-def kill_completed(directory: Path) -> Violations:
-    """I07: what a kill left undone is done by the next start."""
+def kill_completed(truth: Truth, directory: Path, started: float) -> Violations:
+    """I07: what a kill left undone the next start does, once its closing orders are at an end.
+
+    What nobody buys any more it cannot do.
+    """
+    is_late = any(e[0] > started and "-flatten-" in str(e[3]) for e in truth.log if len(e) > 3)
+    if is_late or any(truth.positions.get(symbol) for symbol in truth.market.ended):
+        return []
     return [("I07", "a kill is still not completed")] if kill_is_pending(directory) else []
 
 

@@ -108,7 +108,8 @@ class StopWatch:
         amended = {one.was.symbol for one in truth.amendments}
         return (
             bool(executions)
-            and symbol not in strange | split | amended | {truth.halted}
+            and not truth.is_untradable(symbol)
+            and symbol not in strange | split | amended
             and all(one.client_id.startswith("ob-") for one in executions)
             and not any(one.client_id in truth.overfilled for one in executions)
             and truth.loop.moment - truth.clock.loop_time(executions[-1].at) > _BOOKED
