@@ -232,10 +232,9 @@ class OrderPath:
                 return True
             self.books.unwanted[client_order_id] = reason
             return False
+        self._want_gone(client_order_id, reason)
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
-        # Asked for again at every follow-up, until it is read as terminal.
-        self.books.to_cancel[record.broker_order_id] = reason
         return await self.cancels.cancel(record.broker_order_id)
 
     async def cancel_working(self, reason: str) -> bool:
@@ -248,12 +247,22 @@ class OrderPath:
     async def cancel_many(self, ids: Sequence[ClientOrderId], reason: str) -> bool:
         """Cancel some orders, a few at a time; True when all were read as terminal."""
         ended: list[bool] = []
+        for order_id in ids:
+            # All of them first: a disk that refuses at one ends the rest of this call.
+            self._want_gone(order_id, reason)
 
         async def one(order_id: ClientOrderId) -> None:
             ended.append(await self.cancel(order_id, reason))
 
         await each(ids, one, at_most=self._desk.settings.sends_at_once)
         return all(ended)
+
+    def _want_gone(self, client_order_id: ClientOrderId, reason: str) -> None:
+        """Have the cancel asked for at every follow-up, until the order is read as terminal."""
+        record = self._desk.journal.get(client_order_id)
+        if record is None or record.broker_order_id is None or record.state.is_terminal:
+            return
+        self.books.to_cancel[record.broker_order_id] = reason
 
     async def _read_wanted(self) -> None:
         async def read(broker_order_id: BrokerOrderId) -> None:

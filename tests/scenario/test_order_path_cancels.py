@@ -4,11 +4,15 @@ import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from domain.errors import (
     BrokerUnavailable,
     OutcomeUnknown,
     RateLimited,
+    StorageError,
 )
+from domain.ids import ClientOrderId
 from domain.orders import OrderState
 from tests.support.fake_broker import (
     delivered_late,
@@ -44,6 +48,29 @@ async def test_cancel_of_a_resting_order_ends_when_it_is_read_as_canceled(tmp_pa
 
     assert scene.state_of(wanted) is OrderState.CANCELED
     assert scene.state_of(other) is OrderState.CANCELED
+
+
+@virtual
+async def test_orders_are_canceled_although_the_disk_refused_to_note_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Found by refusing each operation of a day's disk: the run at the cut-off failed, nobody
+    # asked again, and the entry stayed open until the close.
+    scene = Scene(tmp_path)
+    wanted, other = request("AAPL"), request("MSFT")
+    await scene.send(wanted, other)
+
+    def refuse(_client_order_id: ClientOrderId) -> bool:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(scene.journal, "mark_canceling", refuse)
+        with pytest.raises(StorageError):
+            await scene.path.cancel_working("past the entry cut-off")
+    await scene.path.follow_up()
+    await scene.clock.sleep(5)
+
+    assert scene.broker.working() == []
 
 
 @virtual
