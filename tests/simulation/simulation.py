@@ -56,7 +56,7 @@ def simulate(
                 branches.moved = simulation.lives.moved
                 simulation.lives.explorer = explore(branches, simulation)
             try:
-                with shims(world.disk), simulation.judge.events.listening():
+                with shims(world.disk), simulation.judge.events.listening(world.directory):
                     loop.run_until_complete(simulation.main())
             except Stuck as exc:
                 world.blame([("X02", str(exc))])

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 from state.mark import Mark
@@ -22,12 +23,14 @@ class EventLog:
         self._promised[sequence] = digest
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear every move of the high-water mark outside the database."""
+    def listening(self, directory: Path) -> Iterator[None]:
+        """Hear every move of the mark beside the database of ``directory``."""
         plain = Mark.write
 
         def heard(mark: Mark, sequence: int, digest: str) -> None:
-            self.promise(sequence, digest)
+            # A backup is opened to try it, and has a mark and a log of its own.
+            if mark._path.parent == directory:
+                self.promise(sequence, digest)
             plain(mark, sequence, digest)
 
         with mock.patch.object(Mark, "write", heard):
