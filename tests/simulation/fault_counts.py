@@ -10,7 +10,7 @@ GOAL = 100
 NO_FAULT = frozenset(
     {
         *("operator.pause", "setup.short", "setup.stops", "setup.limits", "setup.strategies"),
-        *("setup.odd_prices", "setup.nights", "forecast.undecided", "market.swing"),
+        *("setup.odd_prices", "setup.nights", "setup.losses", "forecast.undecided", "market.swing"),
     }
 )
 _FAULTS = Path(__file__).with_name("faults.py")

@@ -99,7 +99,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "events.down": (0.02, 0.2),  # G12
     "forecast.odd": (0.05, 0.4),  # H03 H04: absent, absurd, or no number
     "forecast.undecided": (1.0, 1.0),  # views near one half, so that holdings are kept
-    "market.swing": (0.3, 1.0),  # a chance per session: one symbol climbs, then falls
+    "market.swing": (0.3, 1.0),  # a chance per session: half of it climbs, and falls the next
     "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
@@ -120,6 +120,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "setup.short": (1.0, 1.0),
     "setup.stops": (1.0, 1.0),
     "setup.limits": (1.0, 1.0),
+    "setup.losses": (1.0, 1.0),
     "setup.strategies": (1.0, 1.0),
     "setup.odd_prices": (1.0, 1.0),
     "setup.nights": (1.0, 1.0),  # backup and retention
@@ -136,12 +137,14 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"operator.flatten", "order.hidden", "broker.forgets_ids"},
             {"fill.late_activity", "stream.missing", "fill.partial"},
             {"process.at_cutoff", "send.slow", "send.lost_before"},
+            {"broker.down", "send.lost_before"},
             {"operator.pause"},
             {"operator.kill_in_send", "send.slow"},
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
-            {"market.slump"},
-            {"market.swing", "process.crash"},
+            {"market.slump", "setup.losses"},
+            {"market.slump", "books.broken"},
+            {"market.swing", "process.crash", "process.stop"},
             {"send.lost_before", "send.lost_after", "send.crossed"},
             {"market.closed", "market.hours", "market.halted", "clock.skewed"},
             {"books.broken"},

@@ -19,8 +19,8 @@ VOLUME = 4e6
 UNSHORTABLE = SYMBOLS[4]
 _NODES = 8
 _CENT = Decimal("0.01")
-# Of a symbol that swings: up to a node of its day by so much each, down from there.
-_PEAK, _CLIMB, _FALL = 4, 0.015, -0.03
+# What swings gains so much by each node of one session, and loses so much in the next.
+_CLIMB, _FALL = 0.012, -0.03
 _SUB_DOLLAR_TICK = Decimal("0.0001")
 # Below a dollar, about a dollar where the grid of prices changes, and a share that is a fortune.
 _ODD_LEVELS = {"AAA": (0.3, 0.9), "BBB": (0.95, 1.1), "CCC": (2_000, 9_000), "DDD": (0.06, 0.2)}
@@ -47,6 +47,7 @@ class Market:
         self.divisors: dict[Symbol, int] = dict.fromkeys(SYMBOLS, 1)
         self._nodes: dict[tuple[Symbol, dt.date], list[float]] = {}
         self._begun: list[Session] = []
+        self._high: tuple[Symbol, ...] = ()
         self._closes: dict[Symbol, dict[dt.date, float]] = {s: {} for s in SYMBOLS}
         self.volumes: dict[Symbol, float | None] = {}
         if faults.has("data.odd_volume"):
@@ -75,25 +76,32 @@ class Market:
     def begin(self, session: Session) -> None:
         """Draw the path of a session before it opens."""
         is_slump = self._faults.strikes("market.slump")
-        is_swing = self._faults.strikes("market.swing")
-        swinging = self._faults.pick("market.swing", list(SYMBOLS)) if is_swing else None
+        swing = self._swing()
         self._begun.append(session)
         for symbol in SYMBOLS:
             if symbol in self.ended:
                 continue
             draw = random.Random(f"{self._seed}:path:{symbol}:{session.date}")
             level = list(self._closes[symbol].values())[-1]
-            drift = -0.025 if is_slump else 0.0
+            drift = swing.get(symbol, -0.025 if is_slump else 0.0)
             nodes = []
             for node in range(_NODES):
-                if symbol == swinging:
-                    drift = _CLIMB if node <= _PEAK else _FALL
                 # Some openings jump beyond every limit price, so that orders rest.
                 width = 0.018 if node == 0 else 0.006
                 level = max(self._least, level * math.exp(draw.gauss(drift, width)))
                 nodes.append(_on_grid(level))
             self._nodes[symbol, session.date] = nodes
             self._closes[symbol][session.date] = nodes[-1]
+
+    def _swing(self) -> dict[Symbol, float]:
+        """Return the drift of what climbs in this session, or of what climbed in the last."""
+        high, self._high = self._high, ()
+        if high:
+            return dict.fromkeys(high, _FALL)
+        if self._faults.strikes("market.swing"):
+            dice = self._faults.dice("market.swing:which")
+            self._high = tuple(dice.sample(SYMBOLS, len(SYMBOLS) // 2))
+        return dict.fromkeys(self._high, _CLIMB)
 
     def price(self, symbol: Symbol, at: dt.datetime) -> Decimal:
         """Return the price at a moment: of the running session, or the last close."""

@@ -34,6 +34,12 @@ _STOPS: tuple[Mapping[str, Any], ...] = (
     {"stop_loss_pct": Decimal("0.4"), "trailing_stop_pct": Decimal("0.8")},
     {"stop_loss_pct": Decimal(100), "trailing_stop_pct": Decimal(100)},
 )
+# What a bad day reaches although protective stops sell.
+_LOSSES: Mapping[str, Any] = {
+    "reduce_at_daily_loss_pct": Decimal("0.2"),
+    "max_daily_loss_pct": Decimal("0.4"),
+    "max_drawdown_pct": Decimal("0.8"),
+}
 # Each binds in a way of its own; a seed has two of them.
 _BINDING: tuple[Mapping[str, Any], ...] = (
     {"max_adv_pct": Decimal("0.001")},
@@ -117,6 +123,8 @@ def _limits(faults: Faults) -> RiskLimits:
         changes["allow_short"] = True
     if faults.has("setup.stops"):
         changes.update(faults.pick("setup.stops", list(_STOPS)))
+    if faults.has("setup.losses"):
+        changes.update(_LOSSES)
     if faults.has("setup.limits"):
         for _ in range(2):
             changes.update(faults.pick("setup.limits", list(_BINDING)))

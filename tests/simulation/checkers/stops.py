@@ -87,7 +87,7 @@ class StopWatch:
         for at in reads:
             if at > bought + _BOOKED and self._is_open(at):
                 seen.setdefault(self._price(symbol, at), []).append(at)
-        return max((price for price, at in seen.items() if len(at) > 2 * _READS), default=ZERO)
+        return max((price for price, at in seen.items() if len(at) > _READS), default=ZERO)
 
     def _price(self, symbol: Symbol, at: float) -> Decimal:
         moment = self._truth.now() - dt.timedelta(seconds=self._truth.loop.moment - at)
