@@ -12,6 +12,10 @@ from domain.ids import Symbol
 from domain.money import CENT, ZERO, text
 from state.rows import OrderRecord
 
+_HUNDRED = Decimal(100)
+# Cash and prices are read one after the other.
+_MOST_APART_PCT = Decimal(1)
+
 
 @unique
 class BreakKind(StrEnum):
@@ -78,9 +82,13 @@ class ReconcileReport:
 
     @property
     def unnamed_cash(self) -> Decimal:
-        """The broker's cash less ours where nothing but cash differs: executions move it too."""
+        """The broker's cash less ours where nothing but cash differs: executions move it too.
+
+        None of it where the broker's own figures do not add up: one of them is wrong.
+        """
         is_seen = not is_doubtful(by_symbol(self.held), self.account)
-        return self.cash_residual if self.is_equal and is_seen else ZERO
+        is_sound = is_seen and _adds_up(self.account, self.held)
+        return self.cash_residual if self.is_equal and is_sound else ZERO
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values for JSON."""
@@ -97,6 +105,13 @@ class ReconcileReport:
             "open_orders": self.open_orders,
             "cash_residual": text(self.cash_residual),
         }
+
+
+def _adds_up(account: Account, held: Sequence[Position]) -> bool:
+    """Tell whether cash and holdings make the equity, but for prices that moved meanwhile."""
+    worth = sum((position.market_value for position in held), account.cash)
+    apart = abs(worth - account.equity)
+    return apart.is_finite() and apart * _HUNDRED <= _MOST_APART_PCT * abs(account.equity)
 
 
 def by_symbol(positions: Sequence[Position]) -> dict[Symbol, Decimal]:

@@ -21,7 +21,6 @@ from domain.account import Position
 from domain.clock import Clock
 from domain.errors import (
     AuthRefused,
-    BrokerError,
     BrokerUnavailable,
     DuplicateOrder,
     NotSent,
@@ -245,7 +244,7 @@ class Flattener:
             self._note_refused(attempt)
         except DuplicateOrder:
             attempt.unknown_since = self._clock.monotonic()
-        except BrokerError as exc:
+        except Exception as exc:  # noqa: BLE001 - a bug at one order must not orphan the others
             attempt.unknown_since = self._clock.monotonic()
             self._tell(f"{request.symbol}: no clear answer, looking it up: {exc}")
         else:

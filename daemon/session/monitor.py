@@ -13,6 +13,7 @@ from domain.market import Session
 from domain.money import ZERO
 from domain.trading_state import TradingState
 from execution.broker_lock import BrokerLock
+from execution.broker_view import usable
 from execution.comparing import ReconcileReport
 from execution.desk import Desk
 from risk.drawdown import RiskAssessment, assess, named_equity
@@ -103,7 +104,7 @@ class Monitor:
     async def _read(self, session: Session) -> None:
         now = self._desk.clock.now()
         try:
-            account = await self._desk.broker.account()
+            account = usable(await self._desk.broker.account())
         except AuthRefused as exc:
             self._desk.halt(f"auth: {exc}")
         except BrokerUnavailable as exc:

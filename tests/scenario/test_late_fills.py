@@ -1,5 +1,6 @@
 """Fills that nobody expected: booked in any case, and a limit that they break locks at once."""
 
+import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
@@ -117,6 +118,29 @@ async def test_b09_an_order_by_hand_that_breaks_a_limit_locks_too(tmp_path: Path
     scene.merge_stream()
 
     assert scene.ledger.locks()[AAPL].startswith("limit: position is 12.00 %")
+
+
+@virtual
+async def test_a32_b09_a_break_that_ends_does_not_lift_what_a_limit_locked(tmp_path: Path) -> None:
+    # Found as seeds 3006 and 3009: the reason of the break replaced that of the limit.
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    order = scene.broker.place_by_hand("AAPL", Side.BUY, 120, coid="by-hand")
+    scene.broker.fill(order, 120)
+    scene.merge_stream()
+    await scene.reconcile_calmly()
+    filled = scene.broker.order(order.client_order_id)
+    old = [dataclasses.replace(filled, state=OrderState.LIVE, filled_quantity=Decimal(0))]
+    scene.broker.read_faults["orders_since"].extend([old] * 2)
+
+    await scene.reconciler.run("periodic")
+    lock = scene.ledger.locks()[AAPL]
+    assert lock.startswith("limit: position is 12.00 %")
+    assert "; also by-hand: filled quantity fell from 120 to 0" in lock
+    for _ in range(3):
+        await scene.reconcile_calmly()
+
+    assert AAPL in scene.ledger.locks()
 
 
 @virtual

@@ -1,5 +1,6 @@
 """Losses against their limits while equity comes and goes, and while it flaps."""
 
+import dataclasses
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from domain.errors import BrokerUnavailable
 from domain.trading_state import TradingState
 from risk.settings import RiskLimits
 from state.risk_state import RiskState
-from tests.support.account_scene import Watched
+from tests.support.account_scene import TODAY, Watched
+from tests.support.order_scene import hold
 from tests.support.virtual_time import virtual
 
 
@@ -69,6 +71,43 @@ async def test_k10_a_deposit_booked_while_equity_cannot_be_read_is_no_loss(
     assert scene.standing is TradingState.REDUCING
     await scene.look("107500")
     assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
+async def test_k11_a_cash_that_does_not_fit_the_equity_is_no_money_on_its_way(
+    tmp_path: Path,
+) -> None:
+    # Found as seeds 3001, 3039 and 3052: what the books had more than a garbled cash of 0 was
+    # added to the equity, the mark rose to twice of it, and the next look engaged the latch.
+    scene = Watched(tmp_path)
+    await hold(scene, "AAPL", 10)
+    await scene.reconcile_calmly()
+    await scene.look()
+    mark = RiskState(scene.store).high_water_mark()
+    garbled = dataclasses.replace(await scene.broker.account(), cash=Decimal(0))
+    scene.broker.read_faults["account"].extend([garbled] * 2)
+
+    seen = await scene.reconciler.run("periodic")
+    await scene.monitor.check(TODAY, seen=seen)
+    await scene.look()
+
+    assert seen.cash_residual < 0
+    assert RiskState(scene.store).high_water_mark() == mark
+    assert not scene.latch.read().is_engaged
+
+
+@virtual
+async def test_k11_a_cash_that_is_no_number_is_read_again(tmp_path: Path) -> None:
+    # Found as seed 3034: the daemon ended by it.
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    garbled = dataclasses.replace(await scene.broker.account(), cash=Decimal("NaN"))
+    scene.broker.read_faults["account"].append(garbled)
+
+    judged = await scene.monitor.check(TODAY, snapshot=True)
+
+    assert judged.account is not None
+    assert judged.account.cash == 100_000
 
 
 @virtual

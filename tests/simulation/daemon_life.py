@@ -1,10 +1,13 @@
 """One life of the real daemon, and of the commands beside it, on simulated ports."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
@@ -13,7 +16,7 @@ from daemon.session.monitor import Monitor
 from daemon.session.stops import Stops
 from daemon.session.trading_day import Trade
 from daemon.session.watch import Watch
-from domain.errors import StateError
+from domain.errors import BrokerError, StateError
 from execution.cycle import CycleSettings, TradingCycle
 from execution.desk import Desk, OrderSettings
 from execution.gathering import Sources
@@ -40,6 +43,8 @@ from state.runs import Runs
 from state.store import Store
 from tests.simulation.account import ACCOUNT
 from tests.simulation.after_hours import night_of, report_of
+from tests.simulation.checkers.evidence import Violations
+from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.messages import Receiver
@@ -233,29 +238,44 @@ async def run_kill(machine: Machine, process: Process, *, flatten: bool, reason:
     )
 
 
-async def run_resume(machine: Machine, process: Process) -> None:
-    """Run the resume command, with the daemon stopped; a person first adopts what is locked."""
+async def run_resume(machine: Machine, process: Process) -> Violations:
+    """Run the resume command, with the daemon stopped; at times with wrong words first."""
     enter(process)
     broker = SimBroker(machine.truth, process, machine.on_wire)
     latch = Latch(machine.directory)
     seen = latch.read()
     store = Store.open(machine.directory, clock=machine.clock)
+    found: Violations = []
     try:
         desk = machine.desk(store, broker, (await broker.account()).equity)
-        reconciler = Reconciler(desk, OrderPath(desk))
-        await resume(
+        try_to = partial(
+            resume,
             broker,
             latch,
             clock=machine.clock,
-            reason="looked at it",
-            confirm=ACCOUNT[-4:],
-            expected_sequence=seen.sequence,
-            check=books_agree(desk, reconciler),
+            check=books_agree(desk, Reconciler(desk, OrderPath(desk))),
         )
+        words: dict[str, Any] = {
+            "reason": "looked at it",
+            "confirm": ACCOUNT[-4:],
+            "expected_sequence": seen.sequence,
+        }
+        for wrong in _mistakes(machine.truth.faults, seen.sequence):
+            with contextlib.suppress(StateError, BrokerError):
+                await try_to(**{**words, **wrong})
+                found.append(("I06", f"resumed with {wrong}"))
+        await try_to(**words)
         store.sync_latch(latch)
     finally:
         if not process.is_dead:
             store.close()
+    return found
+
+
+def _mistakes(faults: Faults, sequence: int) -> list[dict[str, Any]]:
+    if not faults.strikes("operator.mistaken"):
+        return []
+    return [{"reason": " "}, {"confirm": "0000"}, {"expected_sequence": sequence - 1}]
 
 
 def second_daemon_is_refused(machine: Machine) -> bool:

@@ -23,8 +23,9 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "send.rate_limited": (0.05, 0.50),  # A07 A08
     "send.absurd_wait": (0.2, 0.8),  # A09
     "send.rejected": (0.05, 0.30),  # A13 A15
-    "send.auth_refused": (0.002, 0.02),  # A12
+    "send.auth_refused": (0.01, 0.06),  # A12
     "send.crossed": (0.2, 0.8),  # A24
+    "send.unexpected": (0.05, 0.3),  # A17: the reader of the answer breaks
     "broker.forgets_ids": (1.0, 1.0),  # A05 (ii): ids are unique among working orders only
     "broker.down": (0.1, 0.6),  # A31, a chance per day
     "read.unavailable": (0.002, 0.08),  # A17 A20
@@ -33,6 +34,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "read.regressed": (0.002, 0.05),  # A32
     "read.auth_refused": (0.0001, 0.001),  # A12
     "account.odd_equity": (0.002, 0.05),  # K11
+    "account.odd_figure": (0.002, 0.05),  # K11: cash or buying power
+    "read.mixed_up": (0.0005, 0.01),  # A24: an order is listed with a field of another
     "account.blocked": (0.05, 0.3),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
     "cancel.lost_before": (0.05, 0.40),  # A20 K02
@@ -66,6 +69,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "stream.reordered": (0.05, 0.6),  # C04
     "stream.unreadable": (0.1, 0.6),  # C05 C06
     "stream.missing": (0.05, 0.5),  # C08
+    "stream.absurd": (0.05, 0.4),  # C06: an execution for nothing
+    "stream.contradicts": (0.02, 0.2),  # B05: an execution is told again at another price
     "stream.silent": (0.05, 0.3),  # C07
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
@@ -75,6 +80,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
     "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
+    "disk.kill_refused": (0.02, 0.2),  # K06: a chance for each write of a kill
     "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day
     # F: the clock
     "clock.jumped": (0.05, 0.3),  # F01 F02 F08, a chance per day
@@ -114,6 +120,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "mqtt.replayed": (0.2, 0.8),  # M06 M07
     "mqtt.skewed": (0.1, 0.6),  # M08
     "mqtt.garbage": (0.1, 0.6),  # M10
+    "operator.kill_when_down": (0.3, 1.0),  # K02, a chance for each time the broker goes away
+    "operator.mistaken": (0.3, 1.0),  # a chance for each resume
     "operator.adopt": (0.3, 1.0),  # B10 B13, a chance per morning with a break
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
     # What openbell is set up as: in a seed or not.

@@ -42,6 +42,9 @@ class Person:
         pause = Pause(self._world.directory)
         with contextlib.suppress(StateError):
             pause.set("looking at something")
+            if self._faults.dice("operator.pause:how").random() < 0.3:
+                # Written by hand, and in no language: it pauses all the same.
+                pause.path.write_bytes(b"\xff\xfe")
             self._judge.paused_at = self._world.loop.moment
             await asyncio.sleep(self._faults.span("operator.pause", 60, 7200))
             pause.clear()
@@ -128,7 +131,7 @@ class Person:
         self._lives.attach(process)
         is_noted = latch.notes_shorting_ban(self._world.directory)
         try:
-            await asyncio.create_task(run_resume(self._world.machine, process))
+            self._world.blame(await asyncio.create_task(run_resume(self._world.machine, process)))
         except (OpenbellError, Crash):
             return
         self._world.outcome.resumes += 1

@@ -23,6 +23,7 @@ from domain.errors import (
 from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest, TradeUpdate
+from tests.simulation import garbled
 from tests.simulation.account import ACCOUNT, ClockAnswer
 from tests.simulation.broker_orders import Order, Refused
 from tests.simulation.market import SYMBOLS, UNSHORTABLE
@@ -74,7 +75,7 @@ class SimBroker:
             equity = self._faults.pick("account.odd_equity", odd)
         else:
             truth.write("equity", str(equity))
-        return Account(
+        shown = Account(
             account_number=ACCOUNT,
             status="ACTIVE",
             equity=equity,
@@ -84,6 +85,7 @@ class SimBroker:
             is_trading_blocked=truth.is_blocked,
             is_suspended_by_user=truth.is_suspended,
         )
+        return garbled.account(self._faults, shown)
 
     async def clock(self) -> MarketClock:
         truth, asked = self._truth, self._truth.loop.moment
@@ -141,7 +143,7 @@ class SimBroker:
     def _show(self, order: Order) -> BrokerOrder:
         if order.older is not None and self._faults.strikes("read.regressed"):
             return order.older
-        return order.shown()
+        return garbled.order(self._faults, order.shown())
 
     async def open_orders(self) -> Sequence[BrokerOrder]:
         await self._read()
@@ -215,6 +217,9 @@ class SimBroker:
             raise RateLimited("429", retry_after_seconds=wait)
         if faults.strikes("send.rejected"):
             raise OrderRejected("refused at random", code=422)
+        if faults.strikes("send.unexpected"):
+            self._truth.loop.call_later(0.1, self._deliver, request, None)
+            raise ValueError("an answer that no reader was written for")
         if faults.strikes("send.auth_refused"):
             raise AuthRefused("401")
         answer: asyncio.Future[BrokerOrder] = self._truth.loop.create_future()
@@ -377,7 +382,10 @@ class SimStream:
             frames = [f"<html>{update.order.broker_order_id}</html>", "\x00\xff", "{"]
             self._at(delay, "unreadable", faults.pick("stream.unreadable", frames))
             return
-        self._at(delay, "update", update)
+        told = garbled.update(faults, update)
+        self._at(delay, "update", told)
+        if told is update and (wrong := garbled.contradiction(faults, update)) is not None:
+            self._at(delay + 1, "update", wrong)
         if faults.strikes("stream.duplicate"):
             self._at(delay + faults.span("stream.duplicate", 0, 60), "update", update)
 

@@ -20,6 +20,7 @@ from domain.orders import OrderState, Side
 from execution.kill import Proof
 from state.latch import KillAction
 from tests.support.fake_broker import (
+    SubmitFault,
     delivered_late,
     lost_after,
     lost_before,
@@ -39,6 +40,24 @@ async def test_kill_leaves_positions_alone_when_flatten_was_not_asked_for(tmp_pa
     assert report.proof is Proof.CANCELED
     assert report.positions == 1
     assert scene.broker.posts == []
+
+
+@virtual
+async def test_a_bug_at_one_closing_order_does_not_keep_the_others_from_being_closed(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 3038: the start that completed a kill ended by it, and each one after it.
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.quantities.update({AAPL: Decimal(7), Symbol("TSLA"): Decimal(3)})
+    scene.broker.submit_faults.append(
+        SubmitFault(is_accepted=True, error=ValueError("an answer that no reader was written for"))
+    )
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert sorted(o.symbol for o in scene.broker.orders.values()) == ["AAPL", "TSLA"]
 
 
 @virtual
