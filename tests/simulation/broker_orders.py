@@ -8,12 +8,13 @@ from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.orders import BrokerOrder, OrderState, Side
 
 _ZERO = Decimal(0)
-_ENDED = frozenset({"filled", "canceled", "expired", "rejected"})
+_ENDED = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 _WORDS = {
     "filled": OrderState.FILLED,
     "canceled": OrderState.CANCELED,
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
+    "replaced": OrderState.REPLACED,
     "pending_cancel": OrderState.CANCELING,
 }
 

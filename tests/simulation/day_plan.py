@@ -98,6 +98,7 @@ class DayPlan:
             ("broker.down", "down", 1, self._down),
             ("account.blocked", "blocked", 1, self._block),
             ("hand.trade", "hand", 3, person.trade),
+            ("hand.replaced", "replaced", 2, person.replace),
             ("fill.busted", "bust", 2, self._busts.bust),
             ("fill.corrected", "bust", 2, self._busts.correct),
             ("process.stop", "stop", 1, self._lives.stop),

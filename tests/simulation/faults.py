@@ -57,6 +57,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "activity.hours_late": (0.05, 0.6),  # B12 B13 B14: posted long after it happened
     "order.rejected_later": (0.05, 0.3),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
+    "hand.replaced": (0.05, 0.3),  # B09, twice a day at most: an open order, ours or not
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
     "books.broken": (0.3, 1.0),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.2, 0.7),  # B13, a chance per night

@@ -108,6 +108,28 @@ class Person:
                 f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
             )
 
+    async def replace(self) -> None:
+        """Change an open order, the daemon's or not: it ends, and another takes its place."""
+        truth = self._truth
+        fit = [
+            one for one in truth.open_orders() if one.left > 1 and "-flatten-" not in one.client_id
+        ]
+        if not fit:
+            return
+        order = self._faults.pick("hand.replaced", fit)
+        fewer = Decimal(self._faults.dice("hand.replaced:size").randint(0, int(order.left) - 1))
+        truth.hand_trades.append((self._world.loop.moment, order.symbol))
+        with contextlib.suppress(Refused):
+            truth.accept(
+                f"hand-{truth.number()}",
+                order.symbol,
+                order.side,
+                order.left - fewer,
+                kind=order.kind,
+                limit=order.limit,
+            )
+            truth.end(order, "replaced")
+
     # In the morning
 
     async def come_in(self) -> None:
@@ -152,7 +174,7 @@ class Person:
             # Also where it was cut off: what the books hold by name now is explained.
             with reading(self._world.directory) as db:
                 self._world.blame(books.counted_agree(truth, db, counted))
-                truth.unexplained -= books.agreeing(truth, db)
+                truth.unexplained -= books.explained(truth, db)
             if self._cash_adoptions() > before:
                 for one in truth.amendments:
                     one.is_paid = True

@@ -41,7 +41,7 @@ def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I04: share for share; where shares came without a word the symbol is locked."""
     locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
     # What came and went again without a word is no break.
-    unexplained = (truth.unexplained | disputed(truth, db)) - agreeing(truth, db)
+    unexplained = (truth.unexplained | disputed(truth, db)) - explained(truth, db)
     unlocked = sorted(unexplained - locked)
     if unlocked:
         return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]
@@ -75,6 +75,13 @@ def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
     rows = db.execute("SELECT symbol, quantity FROM positions")
     ours = {row["symbol"]: Decimal(row["quantity"]) for row in rows}
     return {symbol for symbol, held in truth.positions.items() if ours.get(symbol, ZERO) == held}
+
+
+def explained(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
+    """Return the symbols that agree, and not by chance before an execution is booked."""
+    booked = set(amendments.standing(db))
+    lacking = {one.symbol for one in truth.executions if amendments.key(one) not in booked}
+    return agreeing(truth, db) - lacking
 
 
 def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
