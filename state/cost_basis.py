@@ -60,13 +60,6 @@ def adopt(holding: Holding, quantity: Decimal, price: Decimal) -> Change:
         )
 
 
-def split_quantity(quantity: Decimal, new_rate: Decimal, old_rate: Decimal) -> Decimal:
-    """Return the shares after a split; a fraction below the grid is paid in cash, so dropped."""
-    with localcontext(_ROUNDING):
-        exact = quantity * new_rate / old_rate
-        return exact.quantize(SHARE_GRID, rounding="ROUND_DOWN").normalize()
-
-
 def exact_sum(values: Iterable[Decimal]) -> Decimal:
     """Add without rounding, whatever the context of the caller."""
     with localcontext(_EXACT):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from domain.account import Position
 from domain.money import decimal, text
-from state.rows import known_moment, stamp
+from state.rows import stamp
 from state.store import Store
 
 
@@ -57,13 +57,3 @@ class EquityCurve:
         """Return the newest equity; None before the first point."""
         row = self._store.row("SELECT equity FROM equity ORDER BY at DESC LIMIT 1")
         return decimal(row["equity"]) if row is not None else None
-
-    def between(
-        self, start: dt.datetime, end: dt.datetime
-    ) -> tuple[tuple[dt.datetime, Decimal], ...]:
-        """Return the points of ``[start, end)``, oldest first."""
-        rows = self._store.rows(
-            "SELECT at, equity FROM equity WHERE at >= ? AND at < ? ORDER BY at",
-            (stamp(start), stamp(end)),
-        )
-        return tuple((known_moment(row["at"]), decimal(row["equity"])) for row in rows)

@@ -116,10 +116,6 @@ class Journal:
             if client_order_ids:
                 self._store.append_within("orders.sending", {"client_order_ids": client_order_ids})
 
-    def mark_live(self, order: BrokerOrder) -> ApplyOutcome:
-        """Record the broker's acceptance; the same as ``apply_order``."""
-        return self.apply_order(order)
-
     def mark_unknown(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """SENDING has no clear answer; False when better evidence is there already."""
         return self._move(client_order_id, OrderState.UNKNOWN, reason, {OrderState.SENDING})

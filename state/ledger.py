@@ -8,11 +8,11 @@ from decimal import Decimal
 from domain.account import Activity, ActivityKind
 from domain.errors import DataError
 from domain.ids import ClientOrderId, ExecutionId, Symbol
-from domain.money import ZERO, decimal, text
+from domain.money import ZERO, decimal
 from domain.orders import Fill, Side
 from state.adoptions import give_back
 from state.booking import entry_columns
-from state.cost_basis import Change, adopt, exact_sum, split_quantity
+from state.cost_basis import Change, adopt, exact_sum
 from state.fill_book import FillBook, FillOutcome
 from state.holdings import LedgerPosition, position_of, position_row, standing_of
 from state.locks import SymbolLocks
@@ -117,33 +117,6 @@ class Ledger:
             False when nothing stands by ``execution_id``, so nothing was done.
         """
         return self._fill_book.correct(execution_id, corrected, reason=reason)
-
-    def apply_split(
-        self,
-        symbol: Symbol,
-        *,
-        new_rate: Decimal,
-        old_rate: Decimal,
-        activity_id: str,
-        at: dt.datetime,
-    ) -> bool:
-        """Turn ``old_rate`` shares into ``new_rate`` at unchanged total cost, once.
-
-        For a split that is known by its rates; do not also book its activity.
-        """
-        if not (new_rate > 0 and old_rate > 0):
-            raise DataError(f"{symbol}: split {new_rate}:{old_rate} needs rates above 0")
-        with self._store.transaction():
-            held = self.position(symbol).quantity
-            added = exact_sum((split_quantity(held, new_rate, old_rate), -held))
-            return self._book_activity(
-                "split",
-                Change(quantity=added),
-                activity_id,
-                at=at,
-                symbol=symbol,
-                description=f"{text(new_rate)}:{text(old_rate)}",
-            )
 
     def adopt_position(
         self,

@@ -65,13 +65,6 @@ class Reports:
         )
         return _record(row) if row is not None else None
 
-    def newest(self) -> ReportRecord | None:
-        """Return the last issue for the newest session that has one."""
-        row = self._store.row(
-            "SELECT * FROM reports ORDER BY session_date DESC, revision DESC LIMIT 1"
-        )
-        return _record(row) if row is not None else None
-
 
 def _record(row: sqlite3.Row) -> ReportRecord:
     return ReportRecord(

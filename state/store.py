@@ -264,13 +264,6 @@ class Store:
         with self.transaction() as connection:
             return rebuild_tables(connection)
 
-    def compact(self) -> None:
-        """Rewrite the file without its free pages, and refresh the planner's statistics."""
-        if self._depth:
-            raise StateError("the database cannot be compacted inside a transaction: end it first")
-        for statement in ("VACUUM", "ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            self.rows(statement)
-
     def checkpoint(self) -> None:
         """Move the WAL into the database, at a quiet moment."""
         self.rows("PRAGMA wal_checkpoint(PASSIVE)")

@@ -73,7 +73,7 @@ def begin(journal: Journal, made: list[list[Fill]]) -> None:
         }
         journal.record_plan([approved(first.client_order_id, **request)], "run")
         journal.mark_sending(first.client_order_id)
-        journal.mark_live(
+        journal.apply_order(
             a_broker_order(first.client_order_id, broker_order_id=first.broker_order_id, **request)
         )
 

@@ -153,12 +153,15 @@ class Books(RuleBasedStateMachine):
 
     @rule(symbol=symbols, rate=st.integers(2, 4), number=st.integers(1, 3))
     def split(self, symbol: Symbol, rate: int, number: int) -> None:
-        self.ledger.apply_split(
-            symbol,
-            new_rate=Decimal(rate),
-            old_rate=Decimal(1),
-            activity_id=f"s-{number}",
-            at=START,
+        self.ledger.apply_activity(
+            Activity(
+                activity_id=f"s-{number}",
+                kind=ActivityKind.SPLIT,
+                at=START,
+                net_amount=Decimal(0),
+                symbol=symbol,
+                quantity=self.ledger.position(symbol).quantity * (rate - 1),
+            )
         )
 
     @rule(symbol=symbols, quantity=st.integers(-100, 100).map(Decimal), price=cents)

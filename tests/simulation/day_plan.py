@@ -162,11 +162,15 @@ class DayPlan:
         self._truth.is_down = True
         if self._lives.life is not None:
             self._lives.life.stream.drop()
-        if self._faults.strikes("operator.kill_when_down"):
-            is_flatten = self._faults.dice("operator.kill_when_down:how").random() < 0.5
+        # Who kills in vain does it again as soon as the broker is back.
+        is_struck = self._faults.strikes("operator.kill_when_down")
+        is_flatten = self._faults.dice("operator.kill_when_down:how").random() < 0.5
+        if is_struck:
             self._world.beside(self._person.kill(flatten=is_flatten))
         await asyncio.sleep(self._faults.span("broker.down", 30, 9000))
         self._truth.is_down = False
+        if is_struck:
+            await self._person.kill(flatten=is_flatten)
 
     async def _block(self) -> None:
         self._truth.is_blocked = True

@@ -32,7 +32,8 @@ def kill_completed(truth: Truth, directory: Path, started: float) -> Violations:
     What nobody buys any more it cannot do.
     """
     is_late = any(e[0] > started and "-flatten-" in str(e[3]) for e in truth.log if len(e) > 3)
-    if is_late or any(truth.positions.get(symbol) for symbol in truth.market.ended):
+    stuck = {*truth.market.ended, *filter(None, [truth.halted])}
+    if is_late or any(truth.positions.get(symbol) for symbol in stuck):
         return []
     return [("I07", "a kill is still not completed")] if kill_is_pending(directory) else []
 

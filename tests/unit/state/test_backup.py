@@ -229,5 +229,4 @@ def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
     assert store.rows("SELECT count(*) FROM forecasts")[0][0] == 0
     assert store.rows("SELECT count(*) FROM events")[0][0] == events
     assert Ledger(store).position(AAPL).quantity == 100
-    store.compact()
     assert Costs(store).spent(None, START, START + dt.timedelta(days=2000)) == 1

@@ -41,7 +41,7 @@ def sent(planned: Journal) -> Journal:
 
 @pytest.fixture
 def live(sent: Journal) -> Journal:
-    sent.mark_live(a_broker_order())
+    sent.apply_order(a_broker_order())
     return sent
 
 

@@ -9,7 +9,7 @@ from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import OrderState, Side
 from state.booking import Match, compare
 from state.checks import differing_tables
-from state.cost_basis import Holding, average, split_quantity, trade
+from state.cost_basis import Holding, average, trade
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
 from state.store import Store
@@ -23,7 +23,7 @@ DAY = (START - dt.timedelta(hours=13), START + dt.timedelta(hours=11))
 def live(journal: Journal) -> Journal:
     journal.record_plan([approved("ob-1")], "run")
     journal.mark_sending(OB1)
-    journal.mark_live(a_broker_order())
+    journal.apply_order(a_broker_order())
     return journal
 
 
@@ -269,27 +269,20 @@ def test_cash_is_adopted_by_its_difference(ledger: Ledger) -> None:
     assert ledger.summary(*DAY).adjustments == Decimal("50000.10")
 
 
+def four_for_one(ledger: Ledger) -> None:
+    added = 3 * ledger.position(AAPL).quantity
+    split = an_activity(ActivityKind.SPLIT, symbol=AAPL, quantity=added, activity_id="s-1")
+    ledger.apply_activity(split)
+
+
 def test_b13_split_changes_shares_and_not_cost(ledger: Ledger) -> None:
     ledger.apply_fill(a_fill(quantity="150", price="150"), origin="stream")
 
     for _ in range(2):
-        ledger.apply_split(
-            AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START
-        )
+        four_for_one(ledger)
 
     held = ledger.position(AAPL)
     assert (held.quantity, held.total_cost, held.realized_pnl) == (600, 22500, 0)
-
-
-def test_reverse_split_drops_the_fraction_that_is_paid_in_cash() -> None:
-    assert split_quantity(Decimal(100), Decimal(1), Decimal(3)) == Decimal("33.333333333")
-
-
-def test_split_without_rates_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(DataError, match="rates above 0"):
-        ledger.apply_split(
-            AAPL, new_rate=Decimal(4), old_rate=Decimal(0), activity_id="s-1", at=START
-        )
 
 
 def test_split_activity_adds_its_shares_at_unchanged_cost(ledger: Ledger) -> None:
@@ -467,7 +460,7 @@ def test_correction_under_the_same_id_is_kept_apart(live: Journal, ledger: Ledge
 
 def test_bust_of_an_execution_from_after_a_split_keeps_the_split(ledger: Ledger) -> None:
     ledger.apply_fill(a_fill("x-1", "10", "10", cumulative="10"), origin="stream")
-    ledger.apply_split(AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START)
+    four_for_one(ledger)
     ledger.apply_fill(a_fill("x-2", "5", "3", cumulative="15"), origin="stream")
 
     assert ledger.bust_fill(ExecutionId("x-2"), at=START, reason="bust")
@@ -476,7 +469,7 @@ def test_bust_of_an_execution_from_after_a_split_keeps_the_split(ledger: Ledger)
 
 def test_bust_of_an_execution_from_before_a_split_locks_the_symbol(ledger: Ledger) -> None:
     ledger.apply_fill(a_fill("x-1", "10", "10"), origin="stream")
-    ledger.apply_split(AAPL, new_rate=Decimal(4), old_rate=Decimal(1), activity_id="s-1", at=START)
+    four_for_one(ledger)
 
     assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
     assert "after a split" in ledger.locks()[AAPL]

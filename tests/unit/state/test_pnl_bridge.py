@@ -27,12 +27,16 @@ def opening(day: dict[str, Any]) -> dt.datetime:
 def play(ledger: Ledger, day: dict[str, Any], fees: list[str]) -> None:
     at = opening(day)
     for symbol, new_rate, old_rate in day.get("splits", ()):
-        ledger.apply_split(
-            Symbol(symbol),
-            new_rate=Decimal(new_rate),
-            old_rate=Decimal(old_rate),
-            activity_id=f"{day['date']}-split-{symbol}",
-            at=at,
+        held = ledger.position(Symbol(symbol)).quantity
+        ledger.apply_activity(
+            Activity(
+                activity_id=f"{day['date']}-split-{symbol}",
+                kind=ActivityKind.SPLIT,
+                at=at,
+                net_amount=Decimal(0),
+                symbol=Symbol(symbol),
+                quantity=held * Decimal(new_rate) / Decimal(old_rate) - held,
+            )
         )
     filled: dict[str, Decimal] = {}
     for number, (symbol, side, quantity, price, order) in enumerate(day.get("fills", ())):

@@ -105,7 +105,7 @@ def a_day(store: Store) -> None:
         run_id,
     )
     journal.mark_sending(ClientOrderId("ob-1"), ClientOrderId("ob-3"))
-    journal.mark_live(a_broker_order())
+    journal.apply_order(a_broker_order())
     journal.mark_unknown(ClientOrderId("ob-3"), "timeout")
     ledger.apply_fill(a_fill(quantity="60", price="143"), origin="stream")
     ledger.lock(Symbol("MSFT"), "ledger 0, broker 3")

@@ -576,12 +576,3 @@ def test_rebuild_gives_the_same_tables(store: Store) -> None:
 
     assert store.rebuild() == 3
     assert differing_tables(store._connected()) == []
-
-
-def test_compacting_keeps_everything(store: Store) -> None:
-    store.bind_account("PA1")
-    store.compact()
-
-    assert store.account() == "PA1"
-    with store.transaction(), pytest.raises(StateError, match="inside a transaction"):
-        store.compact()
