@@ -187,8 +187,11 @@ class Reconciler:
             self._desk.disputed[found.symbol] = reading.theirs.get(found.symbol, ZERO)
             if found.kind is BreakKind.REGRESSION:
                 self._clean_runs_needed[found.symbol] = _CLEAN_RUNS_AFTER_REGRESSION
+        locked = self._desk.ledger.locks()
         for symbol, texts in details.items():
-            self._desk.lock(symbol, "; ".join(texts))
+            # A deeper look shows more than the next one: what was told once is no news.
+            if not all(text in locked.get(symbol, "") for text in texts):
+                self._desk.lock(symbol, "; ".join(texts))
 
     def _unlock(self, locked: Mapping[Symbol, str], breaks: Sequence[Break]) -> tuple[Symbol, ...]:
         broken = {found.symbol for found in breaks}

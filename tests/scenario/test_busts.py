@@ -107,3 +107,22 @@ async def test_a18_cash_is_not_compared_beside_an_empty_list_of_positions(tmp_pa
     assert report.held == ()
     assert report.cash_residual == -1000
     assert report.unnamed_cash == 0
+
+
+@virtual
+async def test_b08_break_that_only_a_deep_look_explains_further_is_told_once_more_only(
+    tmp_path: Path,
+) -> None:
+    # Found by seeds with a bust that nobody heard of: every look told the lock in other words.
+    scene = Scene(tmp_path)
+    order, fill = await bought(scene)
+    await scene.clock.sleep(7200)
+    take_back(scene, order, fill, is_told=False)
+    await scene.reconciler.run("periodic")
+
+    for _ in range(3):
+        await scene.reconciler.run("periodic", is_deep=True)
+        await scene.reconciler.run("periodic")
+
+    assert "filled quantity fell" in scene.ledger.locks()[AAPL]
+    assert scene.alert_kinds()["symbol.locked"] <= 2

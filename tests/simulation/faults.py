@@ -49,8 +49,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "fill.after_cancel": (0.2, 0.8),  # B03 B04
     "fill.twins": (0.1, 0.5),  # B11
     "fill.over": (0.05, 0.4),  # B05 B15: two shares more than were asked for
-    "fill.busted": (0.1, 0.5),  # B08, twice a day at most: it never happened
-    "fill.corrected": (0.1, 0.5),  # B08, twice a day at most: other price, fewer shares
+    "fill.busted": (0.05, 0.3),  # B08, twice a day at most: it never happened
+    "fill.corrected": (0.05, 0.3),  # B08, twice a day at most: other price, fewer shares
     "fill.bust_keeps_total": (1.0, 1.0),  # B08: the order's filled total does not fall by it
     "fill.late_activity": (0.1, 0.8),  # B12
     "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's
