@@ -7,6 +7,7 @@ from brokers.base import Broker
 from domain.clock import Clock
 from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateError
 from execution.account_switches import allow_shorting
+from execution.comparing import by_symbol, is_doubtful
 from execution.desk import LIMIT_LOCK, Desk
 from execution.reconcile import Reconciler
 from state.latch import Latch, LatchState
@@ -69,6 +70,10 @@ def books_agree(desk: Desk, reconciler: Reconciler) -> Check:
 
     async def check() -> None:
         report = await reconciler.run("resume", is_deep=True)
+        if is_doubtful(by_symbol(report.held), report.account):
+            raise StateError(
+                "the broker lists no position, yet its equity holds shares; resume when it does"
+            )
         # A holding that is too large agrees all the same, and only orders can make it smaller.
         locks = {
             symbol: why

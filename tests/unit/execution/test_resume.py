@@ -149,6 +149,22 @@ async def test_resume_refuses_while_positions_are_not_reconciled(tmp_path: Path)
 
 
 @virtual
+async def test_a18_resume_refuses_upon_an_empty_list_that_the_equity_contradicts(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 110066: shares had come without a word, the one list was empty,
+    # and so were the books.
+    scene = await killed(tmp_path)
+    scene.broker.quantities[Symbol("AAPL")] = Decimal(5)
+    scene.broker.read_faults["positions"].append([])
+
+    with pytest.raises(StateError, match="equity holds shares"):
+        await try_resume(scene)
+
+    assert scene.latch.read().is_engaged
+
+
+@virtual
 async def test_resume_refuses_while_the_broker_cannot_be_read(tmp_path: Path) -> None:
     scene = await killed(tmp_path)
     scene.broker.read_faults["positions"].append(BrokerUnavailable("down"))
