@@ -48,10 +48,11 @@ from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock
 from tests.simulation.market import SYMBOLS, Market, calendar
 from tests.simulation.messages import Receiver
-from tests.simulation.port import OnWire, SimBroker, SimStream
+from tests.simulation.port import OnWire, SimBroker
 from tests.simulation.processes import Process, enter
 from tests.simulation.setups import Setup
 from tests.simulation.sources import SimBars, SimEvents, SimForecaster, SimNews, SimScorer
+from tests.simulation.stream import SimStream
 from tests.simulation.truth import Truth
 
 SCHEDULE = Schedule()

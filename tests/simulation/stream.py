@@ -1,0 +1,97 @@
+"""The trade stream of one process, with everything that the wire does to it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from domain.orders import TradeUpdate
+from tests.simulation import garbled
+from tests.simulation.processes import Process
+from tests.simulation.truth import Truth
+
+
+class SimStream:
+    """A TradeStream that loses, repeats, shuffles and garbles."""
+
+    def __init__(self, truth: Truth, process: Process) -> None:
+        self._truth = truth
+        self._faults = truth.faults
+        self._process = process
+        self._connection = 0
+        self._lost: asyncio.Event | None = None
+        self._is_silent = False
+        self._calls: dict[str, Callable[[Any], None]] = {}
+
+    async def run(
+        self,
+        *,
+        on_ready: Callable[[], None],
+        on_update: Callable[[TradeUpdate], None],
+        on_unreadable: Callable[[str], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._calls = {"update": on_update, "unreadable": on_unreadable}
+        self._truth.listeners.append(self._push)
+        try:
+            while True:
+                await asyncio.sleep(self._faults.span("stream.connect", 0.05, 2))
+                if self._truth.is_down:
+                    await asyncio.sleep(5)
+                    continue
+                self._connection += 1
+                self._lost, self._is_silent = asyncio.Event(), False
+                on_ready()
+                await self._lost.wait()
+                on_lost("the connection broke")
+                self._lost = None
+                if self._faults.is_on:
+                    await asyncio.sleep(self._faults.span("stream.away", 0.5, 600))
+        finally:
+            self._truth.listeners.remove(self._push)
+
+    def drop(self) -> None:
+        """Break the connection."""
+        if self._lost is not None:
+            self._lost.set()
+
+    def heal(self) -> None:
+        """End a silence."""
+        if self._is_silent:
+            self.drop()
+
+    def _push(self, update: TradeUpdate) -> None:
+        faults = self._faults
+        if self._lost is None or self._lost.is_set() or self._is_silent:
+            return
+        if faults.strikes("stream.dropped"):
+            self.drop()
+            return
+        if faults.strikes("stream.silent"):
+            self._is_silent = True
+            return
+        if faults.strikes("stream.missing"):
+            return
+        delay = faults.span("stream", 0.01, 0.2)
+        if faults.strikes("stream.reordered"):
+            delay += faults.span("stream.reordered", 0.1, 20)
+        if faults.strikes("stream.unreadable"):
+            frames = [f"<html>{update.order.broker_order_id}</html>", "\x00\xff", "{"]
+            self._at(delay, "unreadable", faults.pick("stream.unreadable", frames))
+            return
+        told = garbled.update(faults, update)
+        self._at(delay, "update", told)
+        if told is update and (wrong := garbled.contradiction(faults, update)) is not None:
+            self._at(delay + 1, "update", wrong)
+        if faults.strikes("stream.duplicate"):
+            self._at(delay + faults.span("stream.duplicate", 0, 60), "update", update)
+
+    def _at(self, delay: float, what: str, item: Any) -> None:
+        self._truth.loop.call_later(delay, self._hand, self._connection, what, item)
+
+    def _hand(self, connection: int, what: str, item: Any) -> None:
+        is_same = connection == self._connection and self._lost is not None
+        if is_same and not self._process.is_dead:
+            if what == "update" and item.previous_execution_id is not None:
+                self._truth.heard(item)
+            self._truth.operated(self._process, False)
+            self._calls[what](item)
