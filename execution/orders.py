@@ -14,7 +14,7 @@ from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.ids import BrokerOrderId, ClientOrderId
 from domain.money import ZERO
-from domain.orders import OrderRequest, OrderState, TradeUpdate
+from domain.orders import OrderRequest, OrderState
 from execution.books import Books
 from execution.cancels import Cancels
 from execution.desk import Desk
@@ -90,15 +90,6 @@ class OrderPath:
             raise
         approved = {result.request.client_order_id: result.request for result in results}
         return await self._post([approved[order_id] for order_id in ids], cutoff)
-
-    async def send_staged(
-        self, ids: Sequence[ClientOrderId], *, cutoff: dt.datetime | None = None
-    ) -> SendReport:
-        """Send orders that were staged before, those still unsent."""
-        records = [self._desk.journal.get(order_id) for order_id in ids]
-        fresh = [r.request for r in records if r and r.state is OrderState.APPROVED]
-        self._desk.journal.mark_sending(*(request.client_order_id for request in fresh))
-        return await self._post(fresh, cutoff)
 
     def skip(self, ids: Iterable[ClientOrderId], reason: str) -> int:
         """Close staged orders that will not be sent; return how many."""
@@ -209,10 +200,6 @@ class OrderPath:
 
     # Following
 
-    def apply_update(self, update: TradeUpdate) -> None:
-        """Merge one trade update now; see ``updates`` for the stream's queue."""
-        self.updates.apply(update)
-
     async def follow_up(self) -> None:
         """Do what merged reports asked for: read orders, ask to cancel what must not work."""
         await self._read_wanted()
@@ -236,13 +223,6 @@ class OrderPath:
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
         return await self.cancels.cancel(record.broker_order_id)
-
-    async def cancel_working(self, reason: str) -> bool:
-        """Cancel every working order of ours; True when all were read as terminal."""
-        records = self._desk.journal.working()
-        return await self.cancel_many(
-            [record.client_order_id for record in records if not record.is_external], reason
-        )
 
     async def cancel_many(self, ids: Sequence[ClientOrderId], reason: str) -> bool:
         """Cancel some orders, a few at a time; True when all were read as terminal."""

@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from domain.errors import AuthRefused, StateError
+from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading, usable
@@ -174,6 +174,9 @@ class Reconciler:
         """Take the opening cash into new books; holdings are a person's to adopt."""
         as_of = (await self._desk.broker.clock()).now
         account = usable(await self._desk.broker.account())
+        if (await self._desk.broker.account()).cash != account.cash:
+            # Everything is counted from it: one figure that is wrong would stay for ever.
+            raise BrokerUnavailable("two readings of the opening cash differ; start again")
         self._desk.ledger.adopt_cash(account.cash, "opening balance", as_of=as_of)
         return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
 

@@ -25,7 +25,7 @@ def take_back(scene: Scene, order: BrokerOrder, fill: Fill, *, is_told: bool = T
     broker.quantities[fill.symbol] -= fill.signed_quantity
     broker.cash += fill.signed_quantity * fill.price
     if is_told:
-        scene.path.apply_update(
+        scene.path.updates.apply(
             TradeUpdate(
                 event="trade_bust",
                 order=busted,

@@ -44,7 +44,9 @@ async def test_cancel_of_a_resting_order_ends_when_it_is_read_as_canceled(tmp_pa
     wanted, other = request("AAPL"), request("MSFT")
     await scene.send(wanted, other)
 
-    assert await scene.path.cancel_working("the session ends")
+    assert await scene.path.cancel_many(
+        [wanted.client_order_id, other.client_order_id], "the session ends"
+    )
 
     assert scene.state_of(wanted) is OrderState.CANCELED
     assert scene.state_of(other) is OrderState.CANCELED
@@ -66,7 +68,9 @@ async def test_orders_are_canceled_although_the_disk_refused_to_note_it(
     with monkeypatch.context() as disk:
         disk.setattr(scene.journal, "mark_canceling", refuse)
         with pytest.raises(StorageError):
-            await scene.path.cancel_working("past the entry cut-off")
+            await scene.path.cancel_many(
+                [wanted.client_order_id, other.client_order_id], "past the entry cut-off"
+            )
     await scene.path.follow_up()
     await scene.clock.sleep(5)
 

@@ -76,7 +76,7 @@ async def recover(scene: Scene, wanted: list[OrderRequest]) -> None:
     """What the daemon does at a start, and then the run that was due."""
     left = await scene.path.recover(cutoff=CUTOFF, patience_seconds=240)
     await scene.reconciler.run("start", is_deep=True)
-    await scene.path.send_staged([r.client_order_id for r in left], cutoff=CUTOFF)
+    scene.path.skip([r.client_order_id for r in left], "left over from a former run")
     await send_plan(scene, wanted)
 
 

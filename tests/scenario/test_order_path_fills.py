@@ -122,7 +122,7 @@ async def test_b07_status_that_may_still_fill_keeps_its_reservation(
 ) -> None:
     scene = Scene(tmp_path)
     wanted, order = await live_order(scene)
-    scene.path.apply_update(
+    scene.path.updates.apply(
         TradeUpdate(
             event=status,
             order=dataclasses.replace(order, raw_status=status),
@@ -143,7 +143,7 @@ async def test_b07_restated_order_is_read_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     wanted, order = await live_order(scene)
     scene.broker.fill(order, 10, is_announced=False)
-    scene.path.apply_update(
+    scene.path.updates.apply(
         TradeUpdate(event="restated", order=order, fill=None, at=scene.clock.now())
     )
 
@@ -159,7 +159,7 @@ async def test_b08_bust_reverses_the_execution_by_name(tmp_path: Path) -> None:
     fill = scene.broker.fill(order, 10)
     scene.merge_stream()
 
-    scene.path.apply_update(
+    scene.path.updates.apply(
         TradeUpdate(
             event="trade_bust",
             order=scene.broker.orders[order.broker_order_id],
@@ -182,7 +182,7 @@ async def test_b08_correction_restates_price_and_quantity(tmp_path: Path) -> Non
     scene.merge_stream()
     cash = scene.ledger.cash()
 
-    scene.path.apply_update(
+    scene.path.updates.apply(
         TradeUpdate(
             event="trade_correct",
             order=scene.broker.orders[order.broker_order_id],
@@ -205,7 +205,7 @@ async def test_b08_bust_of_an_execution_we_do_not_have_locks_and_asks_the_broker
     scene = Scene(tmp_path)
     _, order = await live_order(scene)
 
-    scene.path.apply_update(
+    scene.path.updates.apply(
         TradeUpdate(event="trade_bust", order=order, fill=None, at=scene.clock.now())
     )
 
@@ -353,7 +353,7 @@ async def test_fill_that_contradicts_a_booked_one_locks_and_is_told(tmp_path: Pa
     scene.merge_stream()
     other = dataclasses.replace(update.fill, execution_id=ExecutionId("other"), price=Decimal("90"))
 
-    scene.path.apply_update(dataclasses.replace(update, fill=other))
+    scene.path.updates.apply(dataclasses.replace(update, fill=other))
 
     assert scene.alert_kinds()["fill.conflict"] == 1
     assert AAPL in scene.ledger.locks()

@@ -51,7 +51,7 @@ from tests.simulation.messages import Receiver
 from tests.simulation.port import OnWire, SimBroker
 from tests.simulation.processes import Process, enter
 from tests.simulation.setups import Setup
-from tests.simulation.sources import SimBars, SimEvents, SimForecaster, SimNews, SimScorer
+from tests.simulation.sources import SimBars, SimForecaster, SimNews, SimScorer, events_of
 from tests.simulation.stream import SimStream
 from tests.simulation.truth import Truth
 
@@ -196,8 +196,8 @@ class DaemonLife:
                 broker=self.broker,
                 calendar=calendar(),
                 bars=SimBars(machine.market, faults),
-                actions=SimEvents(faults, EventKind.MERGER, machine.market.mergers),
-                earnings=SimEvents(faults, EventKind.EARNINGS, machine.market.earnings),
+                actions=events_of(faults, EventKind.MERGER, machine.market.mergers),
+                earnings=events_of(faults, EventKind.EARNINGS, machine.market.earnings),
                 news=SimNews(faults),
                 forecaster=SimForecaster(faults),
                 scorer=SimScorer(faults),

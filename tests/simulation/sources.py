@@ -63,6 +63,12 @@ class SimEvents:
         return [one for one in self._events if start <= one.date <= end]
 
 
+def events_of(faults: Faults, kind: EventKind, dates: Mapping[Symbol, dt.date]) -> SimEvents | None:
+    """Return who tells of a kind of event; None in a seed that has nobody set up for it."""
+    is_set_up = "events.known" in faults.rates or "events.down" in faults.rates
+    return SimEvents(faults, kind, dates) if is_set_up else None
+
+
 class SimForecaster:
     """A Forecaster whose views are drawn, and never by the same chance for two days."""
 
