@@ -16,6 +16,7 @@ from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
+from state.pause import Pause
 from state.store import Store
 
 MANUAL_LOCK = "manual:"
@@ -94,12 +95,18 @@ class Desk:
         return self.urgent or self.broker
 
     def effective_state(self) -> TradingState:
-        """Return the strictest of the trading state, the latch file and the latch row."""
+        """Return the strictest of the trading state, a pause, the latch file and the latch row.
+
+        Each is read now: what a person sets holds for the next write, not from the next look on.
+        """
         is_engaged = (
             self.is_halted or self.latch.read().is_engaged or self.store.latch_row().is_engaged
         )
+        is_paused = Pause(self.store.directory).reason is not None
         return strictest(
-            self.trading_state(), TradingState.HALTED if is_engaged else TradingState.ACTIVE
+            self.trading_state(),
+            TradingState.REDUCING if is_paused else TradingState.ACTIVE,
+            TradingState.HALTED if is_engaged else TradingState.ACTIVE,
         )
 
     def note(self, kind: str, text: str, symbol: Symbol | None = None) -> None:

@@ -9,6 +9,7 @@ from domain.errors import RateLimited
 from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from execution.desk import OrderSettings
+from state.pause import Pause
 from tests.support.fake_broker import lost_after, refused
 from tests.support.order_scene import Scene, hold, request
 from tests.support.virtual_time import virtual
@@ -139,3 +140,21 @@ async def test_k07_missing_latch_file_stops_every_write(tmp_path: Path) -> None:
 
 def _one_at_a_time() -> OrderSettings:
     return OrderSettings(sends_at_once=1)
+
+
+@virtual
+async def test_a_pause_holds_for_the_next_write_and_not_from_the_next_look_on(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 110080: an entry that was lost on the wire went out again, six
+    # minutes after a person had paused entries and before the watch looked for the first time.
+    scene = Scene(tmp_path)
+    wanted = request("AAPL")
+    scene.broker.submit_faults.append(refused(RateLimited("wait", retry_after_seconds=5)))
+    sending = asyncio.create_task(scene.send(wanted))
+    await scene.clock.sleep(1)
+    Pause(scene.directory).set("looking at something")
+    await sending
+
+    assert scene.state_of(wanted) is OrderState.SKIPPED
+    assert scene.broker.orders == {}

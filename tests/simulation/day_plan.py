@@ -138,7 +138,6 @@ class DayPlan:
         receiver = life.commands if life is not None else None
         # With a clock that is wrong every message is stale, and rightly so.
         if receiver is not None and not self._world.clock.offset:
-            self._judge.paused_at = self._world.loop.moment
             self._world.blame(self._world.sender.deliver(receiver, kind))
             self._judge.look_at_latch()
 

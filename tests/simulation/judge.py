@@ -34,7 +34,6 @@ from tests.simulation.stories import SCHEDULE
 from tests.simulation.world import World
 
 # Seconds after a pause within which an order may have been on its way already.
-_PAUSE_TAKES = 300
 # Without an equity nothing is sold, and by other hours or a wrong clock at another time.
 _NO_STOPS = frozenset(
     {
@@ -50,7 +49,6 @@ class Judge:
 
     def __init__(self, world: World, lives: Lives) -> None:
         self.events = EventLog()
-        self.paused_at = 0.0
         """When somebody last said that no entry may leave."""
         self.killed_at = 0.0
         """When a kill last ended, as it may with orders that nobody had filled yet."""
@@ -92,8 +90,7 @@ class Judge:
             blame(wire.derived_id(request, ACCOUNT))
             blame(latch.latch_allows(self._directory, db, request))
             blame(wire.state_allows(truth, db, request))
-            if world.loop.moment - self.paused_at > _PAUSE_TAKES:
-                blame(wire.paused(self._directory, truth, request))
+            blame(wire.paused(self._directory, truth, request))
             blame(exposure.within_limits(truth, db, request, limits))
             blame(stops.stop_is_ours_to_sell(truth, db, request))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]

@@ -45,7 +45,6 @@ class Person:
             if self._faults.dice("operator.pause:how").random() < 0.3:
                 # Written by hand, and in no language: it pauses all the same.
                 pause.path.write_bytes(b"\xff\xfe")
-            self._judge.paused_at = self._world.loop.moment
             await asyncio.sleep(self._faults.span("operator.pause", 60, 7200))
             pause.clear()
 
