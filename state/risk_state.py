@@ -18,8 +18,18 @@ class RiskState:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def record_equity(self, equity: Decimal, at: dt.datetime, *, session_date: dt.date) -> None:
+    def record_equity(
+        self,
+        equity: Decimal,
+        at: dt.datetime,
+        *,
+        session_date: dt.date,
+        may_raise_mark: bool = True,
+    ) -> None:
         """Raise the high-water mark when passed; the first equity of a session is its start.
+
+        Where the mark may not be raised, since a part of equity may be a flow that is not
+        booked yet, no session is begun by it either.
 
         Raises:
             DataError: equity is not finite and above 0; nothing changes.
@@ -27,6 +37,8 @@ class RiskState:
         if not (equity.is_finite() and equity > 0):
             raise DataError(f"equity {equity} is not above 0: ask the broker again")
         mark = self.high_water_mark()
+        if mark is not None and not may_raise_mark:
+            return
         is_first = self.session_start_equity(session_date) is None
         if mark is not None and equity <= mark and not is_first:
             return

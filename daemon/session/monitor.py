@@ -113,16 +113,26 @@ class Monitor:
                 # Money moved since: the old equity beside the new mark would be a loss.
                 self._last = None
         else:
-            # Not compared: what no flow explained so far, none explains now.
-            await self._take(session, account, now, self._unnamed)
+            # Not compared: what no flow explained so far, none explains now; and more cash
+            # than the books have may be a deposit, which the mark gets when it is booked.
+            is_sure = account.cash <= self._desk.ledger.cash()
+            await self._take(session, account, now, self._unnamed, is_sure=is_sure)
 
     async def _take(
-        self, session: Session, account: Account, now: dt.datetime, unnamed: Decimal
+        self,
+        session: Session,
+        account: Account,
+        now: dt.datetime,
+        unnamed: Decimal,
+        *,
+        is_sure: bool = True,
     ) -> None:
         equity = named_equity(account.equity, unnamed, self._unnamed)
         self._unnamed = unnamed
         try:
-            self._risk_state.record_equity(equity, now, session_date=session.date)
+            self._risk_state.record_equity(
+                equity, now, session_date=session.date, may_raise_mark=is_sure
+            )
         except DataError as exc:
             # Neither a total loss nor a pass: the figure is unknown, so entries are blocked.
             self._desk.note("equity.unusable", str(exc))

@@ -137,3 +137,22 @@ async def test_cash_that_no_flow_explains_hides_no_loss(tmp_path: Path) -> None:
 
     assert scene.latch.read().reason.startswith("drawdown 7.50 %")
     assert RiskState(scene.store).high_water_mark() == 100_000
+
+
+@virtual
+async def test_a_deposit_seen_while_the_comparison_failed_moves_the_mark_once(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seeds 72057 and 72087: the account could be read and the activities
+    # could not, so the mark rose with equity, and once more when the deposit was booked.
+    scene = await holding(tmp_path)
+    move_cash(scene, 7_500)
+    scene.broker.read_faults["activities"].append(BrokerUnavailable("maintenance"))
+
+    await looks(scene)
+    then = RiskState(scene.store).high_water_mark()
+    await looks(scene, times=2)
+
+    assert then == 100_000
+    assert RiskState(scene.store).high_water_mark() == 107_500
+    assert not scene.latch.read().is_engaged
