@@ -27,6 +27,8 @@ _IN_SESSION = frozenset(
 )
 # How often a break is in what is held, and how often shares of it went rather than came.
 _OF_HELD, _LOST = 0.7, 0.5
+# How often a daemon that is stopped is stopped before the day begins.
+_DEPLOYED_EARLY = 0.5
 
 _Happening = Callable[[], Coroutine[Any, Any, None]]
 
@@ -120,6 +122,8 @@ class DayPlan:
         length = (session.close - session.open).total_seconds() / 60 - 60
         if name in {"latch", "pause", "skew"} and dice.random() < 0.7:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
+        if name == "stop" and dice.random() < _DEPLOYED_EARLY:
+            return session.open - dt.timedelta(minutes=dice.uniform(15, 80))
         if name == "flatten":
             # When there is something to close.
             return session.open + dt.timedelta(minutes=dice.uniform(20, length))

@@ -75,7 +75,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "stream.silent": (0.05, 0.3),  # C07
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
-    "process.stop": (0.05, 0.3),  # D03, a chance per day
+    "process.stop": (0.1, 0.8),  # D03, a chance per day
     "process.outage": (0.05, 0.3),  # F08: the restart takes hours instead of seconds
     "process.second": (0.1, 0.5),  # D12, a chance per day
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
@@ -106,7 +106,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "events.down": (0.02, 0.2),  # G12
     "forecast.odd": (0.05, 0.4),  # H03 H04: absent, absurd, or no number
     "forecast.undecided": (1.0, 1.0),  # views near one half, so that holdings are kept
-    "market.swing": (0.3, 1.0),  # a chance per session: half of it climbs, and falls the next
+    "market.swing": (0.3, 1.0),  # a chance per session: some climb, and fall the next
     "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day

@@ -20,7 +20,7 @@ UNSHORTABLE = SYMBOLS[4]
 _NODES = 8
 _CENT = Decimal("0.01")
 # What swings gains so much by each node of one session, and loses so much in the next.
-_CLIMB, _FALL = 0.012, -0.03
+_CLIMB, _FALL = 0.012, -0.02
 _SUB_DOLLAR_TICK = Decimal("0.0001")
 # Below a dollar, about a dollar where the grid of prices changes, and a share that is a fortune.
 _ODD_LEVELS = {"AAA": (0.3, 0.9), "BBB": (0.95, 1.1), "CCC": (2_000, 9_000), "DDD": (0.06, 0.2)}
@@ -100,7 +100,7 @@ class Market:
             return dict.fromkeys(high, _FALL)
         if self._faults.strikes("market.swing"):
             dice = self._faults.dice("market.swing:which")
-            self._high = tuple(dice.sample(SYMBOLS, len(SYMBOLS) // 2))
+            self._high = tuple(dice.sample(SYMBOLS, len(SYMBOLS) // 3))
         return dict.fromkeys(self._high, _CLIMB)
 
     def price(self, symbol: Symbol, at: dt.datetime) -> Decimal:

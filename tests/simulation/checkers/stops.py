@@ -8,7 +8,7 @@ from typing import Any
 
 from domain.ids import Symbol
 from domain.market import Session
-from domain.orders import OrderRequest
+from domain.orders import OrderRequest, Side
 from risk.settings import RiskLimits
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.truth import Truth
@@ -82,7 +82,12 @@ class StopWatch:
 
     def _best(self, symbol: Symbol, reads: Iterable[float]) -> Decimal:
         """Return the best price that was surely seen since the holding has its cost."""
-        bought = max(self._truth.clock.loop_time(one.at) for one in self._executions(symbol))
+        # A sale leaves the cost of a share as it is.
+        bought = max(
+            self._truth.clock.loop_time(one.at)
+            for one in self._executions(symbol)
+            if one.side is Side.BUY
+        )
         seen: dict[Decimal, list[float]] = {}
         for at in reads:
             if at > bought + _BOOKED and self._is_open(at):
