@@ -42,7 +42,8 @@ def same_holdings(truth: Truth, db: sqlite3.Connection) -> Violations:
     locked = {row["symbol"] for row in db.execute("SELECT symbol FROM symbol_locks")}
     # What came and went again without a word is no break.
     unexplained = (truth.unexplained | disputed(truth, db)) - explained(truth, db)
-    unlocked = sorted(unexplained - locked)
+    # Nor is what agrees, though an execution that nobody heard of, or heard otherwise, lacks.
+    unlocked = sorted(unexplained - locked - agreeing(truth, db))
     if unlocked:
         return [("I04", f"{', '.join(unlocked)}: a break that lasts and no lock")]
     ours = {
