@@ -19,7 +19,7 @@ import structlog
 from brokers.base import TradeStream
 from daemon.config import Schedule
 from daemon.schedule import NIGHT, Alarm, DueRun, RunKind, day_plan, night_plan
-from daemon.session.trading_day import Trade, TradingDay
+from daemon.session.trading_day import PAST_CUTOFF, Trade, TradingDay, open_entries
 from daemon.session.watch import Watch
 from daemon.telemetry.vitals import Vitals
 from domain.errors import OpenbellError, RunSkipped
@@ -155,6 +155,10 @@ class Daemon:
             tell=lambda line: self._log.warning("kill.stage", line=line),
         )
         self._close_old_runs()
+        if trade.clock.now() >= self._sending_ends():
+            # The cut-off was a former process's to do, and it may not have come to all.
+            for order_id in open_entries(trade.desk):
+                trade.path.want_canceled(order_id, PAST_CUTOFF)
         # Without patience: absence takes minutes to prove, and start-up has a time limit.
         left = await trade.path.recover(cutoff=self._sending_ends())
         trade.path.skip([record.client_order_id for record in left], "left over from a former run")

@@ -217,9 +217,9 @@ class OrderPath:
         if record.broker_order_id is None:
             if self._desk.journal.mark_skipped(client_order_id, reason):
                 return True
-            self.books.unwanted[client_order_id] = reason
+            self.want_canceled(client_order_id, reason)
             return False
-        self._want_gone(client_order_id, reason)
+        self.want_canceled(client_order_id, reason)
         if self._desk.journal.mark_canceling(client_order_id):
             self._desk.note("order.cancel_requested", f"{record.symbol}: {reason}", record.symbol)
         return await self.cancels.cancel(record.broker_order_id)
@@ -229,7 +229,7 @@ class OrderPath:
         ended: list[bool] = []
         for order_id in ids:
             # All of them first: a disk that refuses at one ends the rest of this call.
-            self._want_gone(order_id, reason)
+            self.want_canceled(order_id, reason)
 
         async def one(order_id: ClientOrderId) -> None:
             ended.append(await self.cancel(order_id, reason))
@@ -237,12 +237,18 @@ class OrderPath:
         await each(ids, one, at_most=self._desk.settings.sends_at_once)
         return all(ended)
 
-    def _want_gone(self, client_order_id: ClientOrderId, reason: str) -> None:
-        """Have the cancel asked for at every follow-up, until the order is read as terminal."""
+    def want_canceled(self, client_order_id: ClientOrderId, reason: str) -> None:
+        """Have the cancel asked for at every follow-up, until the order is read as terminal.
+
+        One that the broker has not shown yet is canceled as soon as it does.
+        """
         record = self._desk.journal.get(client_order_id)
-        if record is None or record.broker_order_id is None or record.state.is_terminal:
+        if record is None or record.state.is_terminal or record.state is OrderState.APPROVED:
             return
-        self.books.to_cancel[record.broker_order_id] = reason
+        if record.broker_order_id is None:
+            self.books.unwanted[client_order_id] = reason
+        else:
+            self.books.to_cancel[record.broker_order_id] = reason
 
     async def _read_wanted(self) -> None:
         async def read(broker_order_id: BrokerOrderId) -> None:

@@ -17,6 +17,7 @@ from daemon.session.standing import standing_of
 from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import RunSkipped
+from domain.ids import ClientOrderId
 from domain.market import Session
 from execution.comparing import ReconcileReport
 from execution.context import gate_context
@@ -31,6 +32,7 @@ from risk.sizing import ENTRY
 from state.facts import Facts
 
 Report = Callable[[Session], Awaitable[str]]
+PAST_CUTOFF = "past the entry cut-off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +166,8 @@ class TradingDay:
 
     async def _cutoff(self, due: DueRun, run_id: str) -> str:
         """Cancel the entries that are still open: after the cut-off nothing is opened."""
-        late = [
-            record.client_order_id
-            for record in self._trade.desk.journal.working()
-            if record.request.leg == ENTRY and not record.is_external
-        ]
-        await self._trade.path.cancel_many(late, "past the entry cut-off")
+        late = open_entries(self._trade.desk)
+        await self._trade.path.cancel_many(late, PAST_CUTOFF)
         return f"{len(late)} open entries canceled"
 
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
@@ -191,3 +189,12 @@ class TradingDay:
         # Fees and dividends are posted late: the end of the day reads the whole window.
         seen = await self._trade.reconciler.run(why, is_deep=is_deep)
         await self._trade.monitor.check(session, snapshot=True, seen=seen)
+
+
+def open_entries(desk: Desk) -> list[ClientOrderId]:
+    """Return our orders that may still open a position."""
+    return [
+        record.client_order_id
+        for record in desk.journal.working()
+        if record.request.leg == ENTRY and not record.is_external
+    ]

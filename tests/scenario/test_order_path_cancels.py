@@ -1,5 +1,6 @@
 """Cancels, orders given up as lost, and reports that go back."""
 
+import asyncio
 import dataclasses
 from decimal import Decimal
 from pathlib import Path
@@ -214,5 +215,24 @@ async def test_a20_d01_lost_cancel_is_asked_for_again_after_a_restart(tmp_path: 
 
     scene.restart()
     await scene.path.recover()
+
+    assert scene.state_of(wanted) is OrderState.CANCELED
+
+
+@virtual
+async def test_order_that_shows_up_after_what_called_it_off_is_canceled_on_sight(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.append(delivered_late(100))
+    sending = asyncio.create_task(scene.send(wanted))
+    await scene.clock.sleep(30)
+    assert scene.state_of(wanted) is OrderState.UNKNOWN
+
+    scene.path.want_canceled(wanted.client_order_id, "past the entry cut-off")
+    await sending
+    await scene.clock.sleep(200)
+    await scene.reconciler.run("periodic")
 
     assert scene.state_of(wanted) is OrderState.CANCELED

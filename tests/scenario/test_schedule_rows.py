@@ -19,8 +19,10 @@ from daemon.schedule import DueRun, RunKind, day_plan, night_plan, scheduler_ala
 from domain.clock import SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped, first_cause
 from domain.market import Session
+from domain.orders import OrderState
 from marketdata.session_calendar import LAST_DATE, new_york
 from state.runs import RunState
+from tests.support.order_scene import request
 from tests.support.schedule_scene import CALENDAR, DAY_KINDS, Days, at
 from tests.support.virtual_time import virtual
 
@@ -250,6 +252,21 @@ async def test_f08_a_run_cut_off_by_a_crash_that_can_no_longer_end_has_failed(
     assert days.states()["2022-12-14-premarket"] == "SKIPPED"
     assert "2022-12-14-submit" not in {run_id for run_id, _ in days.done}
     assert "run.failed" in days.incidents()
+
+
+@virtual
+async def test_f08_an_entry_that_outlived_its_cut_off_is_canceled_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    days = Days(tmp_path, start=at("2022-12-14T11:00:00"))
+    entry = request()
+    await days.scene.send(entry, cutoff=at("2022-12-14T12:00:00"))
+    days.runs.begin(dt.date(2022, 12, 14), "cutoff", days.wall.now())
+    days.runs.finish("2022-12-14-cutoff", RunState.DONE, "1 open entries canceled", days.wall.now())
+
+    await days.live(until=at("2022-12-14T11:05:00"))
+
+    assert days.scene.state_of(entry) is OrderState.CANCELED
 
 
 @virtual

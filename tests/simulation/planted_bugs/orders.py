@@ -42,7 +42,7 @@ BUGS = (
         "cut-off-cancels-nothing",
         (
             "daemon/session/trading_day.py",
-            "            if record.request.leg == ENTRY and not record.is_external\n",
+            "        if record.request.leg == ENTRY and not record.is_external\n",
             "            if record.request.leg == ENTRY and record.is_external\n",
         ),
     ),
