@@ -15,10 +15,11 @@ from domain.money import ZERO
 from domain.money import text as text_of
 from domain.orders import BrokerOrder, Fill, OrderState
 from domain.trading_state import TradingState
-from execution.desk import LIMIT_LOCK, Desk
+from execution.desk import Desk
 from execution.matching import mismatches
 from state.journal import ApplyOutcome
 from state.ledger import FillOutcome
+from state.locks import LIMIT_LOCK
 from state.risk_state import RiskState
 from state.rows import OrderRecord
 

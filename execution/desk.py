@@ -16,16 +16,9 @@ from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
+from state.locks import standing
 from state.pause import Pause
 from state.store import Store
-
-MANUAL_LOCK = "manual:"
-"""A lock whose reason starts with this is a person's, and only a person lifts it."""
-
-LIMIT_LOCK = "limit:"
-"""A lock whose reason starts with this ends when the holding is within its limits again."""
-
-_ALSO = "; also "
 
 OverLimit = Callable[[Symbol, Decimal | None], str]
 """Which limit a holding breaks at a price, in words; empty when none."""
@@ -117,10 +110,8 @@ class Desk:
     def lock(self, symbol: Symbol, reason: str) -> None:
         """Allow only exits in a symbol, and say so once."""
         before = self.ledger.locks().get(symbol, "")
-        if before.startswith(LIMIT_LOCK) and not reason.startswith((LIMIT_LOCK, MANUAL_LOCK)):
-            # What the limit locked is not to be lifted together with a break.
-            reason = f"{before.partition(_ALSO)[0]}{_ALSO}{reason}"
-        if before != reason and not before.startswith(MANUAL_LOCK):
+        reason = standing(before, reason)
+        if before != reason:
             self.ledger.lock(symbol, reason)
             self.note("symbol.locked", f"{symbol} is locked to exits: {reason}", symbol)
 

@@ -14,9 +14,10 @@ from domain.ids import Symbol
 from domain.money import ZERO
 from execution.broker_view import BrokerView, Reading, usable
 from execution.comparing import Break, BreakKind, ReconcileReport, by_symbol, is_doubtful
-from execution.desk import LIMIT_LOCK, MANUAL_LOCK, Desk
+from execution.desk import Desk
 from execution.orders import OrderPath
 from state.facts import Facts
+from state.locks import LIMIT_LOCK, MANUAL_LOCK
 
 _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2

@@ -8,9 +8,10 @@ from domain.clock import Clock
 from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateError
 from execution.account_switches import allow_shorting
 from execution.comparing import by_symbol, is_doubtful
-from execution.desk import LIMIT_LOCK, Desk
+from execution.desk import Desk
 from execution.reconcile import Reconciler
 from state.latch import Latch, LatchState
+from state.locks import LIMIT_LOCK
 
 CONFIRM_LENGTH = 4
 
