@@ -142,7 +142,8 @@ class Reconciler:
 
     def _since(self, now: dt.datetime, *, is_deep: bool) -> dt.datetime:
         settings = self._desk.settings
-        if is_deep or self._read_until is None:
+        # A clock that went back was ahead before: what was dated meanwhile may be unread.
+        if is_deep or self._read_until is None or now < self._read_until:
             return now - dt.timedelta(seconds=settings.backfill_seconds)
         return self._read_until - dt.timedelta(seconds=settings.overlap_seconds)
 

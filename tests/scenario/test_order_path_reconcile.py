@@ -14,6 +14,7 @@ from domain.errors import StateError
 from domain.ids import Symbol
 from domain.orders import OrderState, Side
 from tests.support.order_scene import Scene, live_order, request
+from tests.support.schedule_scene import WallClock
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
@@ -379,4 +380,26 @@ async def test_b12_execution_told_after_the_books_were_opened_is_in_the_opening_
 
     assert report.is_equal
     assert report.cash_residual == 0
+    scene.assert_books_equal()
+
+
+@virtual
+async def test_f01_what_was_dated_while_our_clock_was_ahead_is_read_once_it_is_right(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.desk.clock = wall = WallClock(scene.clock, scene.clock.now())
+    await scene.reconciler.run("start")
+    wall.jump(dt.timedelta(hours=2))
+    await scene.reconciler.run("periodic")
+    # Bought and sold at one price: neither shares nor cash tell that anything is missing.
+    for side in (Side.BUY, Side.SELL):
+        order = scene.broker.place_by_hand("AAPL", side, 9, coid=f"web-{side.value}")
+        scene.broker.fill(order, 9)
+    scene.stream.clear()
+    await scene.clock.sleep(1800)
+
+    wall.jump(dt.timedelta(hours=-2))
+    await scene.reconciler.run("periodic")
+
     scene.assert_books_equal()
