@@ -53,8 +53,17 @@ def hear(truth: Truth, db: sqlite3.Connection, update: TradeUpdate) -> None:
     if db.execute(split, (row["symbol"], row["seq"])).fetchone():
         return
     for one in truth.amendments:
-        if truth.execution_id(one.was, channel="stream") == update.previous_execution_id:
+        is_meant = truth.execution_id(one.was, channel="stream") == update.previous_execution_id
+        if is_meant and _is_whole(update, one):
             one.told.append(truth.loop.moment)
+
+
+def _is_whole(update: TradeUpdate, amendment: Amendment) -> bool:
+    """Tell whether the wire left the figures alone: a correction to nothing is none."""
+    fill, now = update.fill, amendment.now
+    if fill is None or now is None:
+        return fill is None and now is None
+    return (fill.quantity, fill.price) == (now.quantity, now.price)
 
 
 def cash_adoptions(db: sqlite3.Connection, reason: str) -> int:
