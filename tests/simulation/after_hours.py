@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,6 +13,7 @@ from daemon.after_close.nightly import NightJob, Nightly
 from daemon.config import RetentionConfig
 from daemon.schedule import RunKind
 from daemon.session.trading_day import Report
+from domain.errors import StorageError
 from reports.model import EndOfDayReport, RollUp, Yardsticks
 from reports.write import write
 from state.store import Store
@@ -63,8 +63,13 @@ def shims(check: Callable[[str], Any]) -> Iterator[None]:
             raise trouble.of_sqlite()
         plain(path, target)
 
+    def write_one(state: Path, report: EndOfDayReport | RollUp) -> tuple[Path, ...]:
+        if (trouble := check("report")) is not None:
+            raise StorageError("the report could not be written") from trouble.of_system()
+        return write(state, report, formats=("json",))
+
     with (
-        mock.patch.object(reporting, "write", partial(write, formats=("json",))),
+        mock.patch.object(reporting, "write", write_one),
         mock.patch.object(state.backup, "_copy", copy),
     ):
         yield

@@ -81,6 +81,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
     "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
+    "disk.evening_refused": (0.1, 0.6),  # E01: a chance for each report and each backup
     "disk.kill_refused": (0.02, 0.2),  # K06: a chance for each write of a kill
     "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day
     # F: the clock

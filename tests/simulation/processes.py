@@ -66,6 +66,8 @@ class Process:
         """Return how an operation of the disk fails, and for how long; None when it does not."""
         if self._faults.strikes("disk.refused"):
             return self._faults.pick("disk.refused", list(among)), 0.0
+        if what in {"copy", "report"} and self._faults.strikes("disk.evening_refused"):
+            return self._faults.pick("disk.evening_refused", list(among)), 0.0
         if self.name.startswith("kill") and self._faults.strikes("disk.kill_refused"):
             return self._faults.pick("disk.kill_refused", list(among)), 0.0
         if self.watcher is not None:

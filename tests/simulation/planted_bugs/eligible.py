@@ -1,9 +1,8 @@
-"""What may not be opened, and what the end of a day may not forget."""
+"""What may not be opened, and which figures may not be believed."""
 
 from tests.simulation.planted_bugs.bug import bug
 
 _LIMITS = "risk/limits.py"
-_REPORTING = "daemon/after_close/reporting.py"
 
 BUGS = (
     bug(
@@ -41,22 +40,6 @@ BUGS = (
             "risk/sizing.py",
             "    return whole_shares(volume * book.limits.max_adv_pct / HUNDRED)\n",
             '    return Decimal("Infinity")\n',
-        ),
-    ),
-    bug(
-        "failed-report-forgotten",
-        (
-            _REPORTING,
-            "        return run is not None and run.state is RunState.FAILED\n",
-            "        return False\n",
-        ),
-    ),
-    bug(
-        "opening-cash-read-once",
-        (
-            "execution/reconcile.py",
-            "        if (await self._desk.broker.account()).cash != account.cash:\n",
-            "        if account.cash is None:\n",
         ),
     ),
     bug(
