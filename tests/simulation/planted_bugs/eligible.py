@@ -1,4 +1,4 @@
-"""What may not be opened, and which figures may not be believed."""
+"""What may not be opened, whatever is forecast."""
 
 from tests.simulation.planted_bugs.bug import bug
 
@@ -40,14 +40,6 @@ BUGS = (
             "risk/sizing.py",
             "    return whole_shares(volume * book.limits.max_adv_pct / HUNDRED)\n",
             '    return Decimal("Infinity")\n',
-        ),
-    ),
-    bug(
-        "cash-that-does-not-fit-believed",
-        (
-            "execution/comparing.py",
-            "        is_sound = is_seen and _adds_up(self.account, self.held)\n",
-            "        is_sound = is_seen\n",
         ),
     ),
 )
