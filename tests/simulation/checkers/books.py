@@ -89,11 +89,16 @@ def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violation
     """I16: once the books agree, no symbol stays locked, but one of which too much is held."""
     # Also adopted shares leave a total of an order that fell, and nobody said why.
     excused = truth.unexplained | {one.was.symbol for one in amendments.unknown(truth, db)}
+    # A sale that is taken back leaves the books the old cost, and the truth that of the sale.
+    costly = _costs_too_much(db, limits, times=Decimal(1))
     return [
         ("I16", f"{row['symbol']} is still locked: {row['reason']}")
         for row in db.execute("SELECT * FROM symbol_locks ORDER BY symbol")
         if row["symbol"] not in excused
-        and not (row["reason"].startswith("limit:") and is_too_large(truth, row["symbol"], limits))
+        and not (
+            row["reason"].startswith("limit:")
+            and (row["symbol"] in costly or is_too_large(truth, row["symbol"], limits))
+        )
     ]
 
 
@@ -105,7 +110,7 @@ def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Vi
     last = {one.symbol: one for one in truth.executions if one.symbol not in amended}
     return [
         ("I08", f"{symbol} is beyond its limit since a trade by hand, and not locked")
-        for symbol in sorted(_costs_too_much(db, limits) - locked)
+        for symbol in sorted(_costs_too_much(db, limits, times=_SURELY) - locked)
         if symbol in last
         and last[symbol].client_id.startswith("hand-")
         and last[symbol].side is Side.BUY
@@ -114,12 +119,12 @@ def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Vi
     ]
 
 
-def _costs_too_much(db: sqlite3.Connection, limits: Any) -> set[Symbol]:
-    """Return the symbols that cost clearly more than a position may be."""
+def _costs_too_much(db: sqlite3.Connection, limits: Any, *, times: Decimal) -> set[Symbol]:
+    """Return the symbols that cost more than so many times what a position may be."""
     row = db.execute("SELECT equity FROM equity ORDER BY at DESC LIMIT 1").fetchone()
     equity = Decimal(row["equity"]) if row is not None else START_CASH
     rows = db.execute("SELECT symbol, total_cost FROM positions WHERE quantity <> '0'")
-    most = equity * limits.max_position_pct / 100 * _SURELY
+    most = equity * limits.max_position_pct / 100 * times
     return {Symbol(one["symbol"]) for one in rows if Decimal(one["total_cost"]) > most}
 
 
