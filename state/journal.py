@@ -34,7 +34,8 @@ _STATES = (
 _LEFT = (
     "SELECT client_order_id FROM orders"
     " WHERE client_order_id IN (SELECT value FROM json_each(?))"
-    " AND (sent_at IS NOT NULL OR broker_order_id IS NOT NULL OR booked_quantity <> '0')"
+    " AND (sent_at IS NOT NULL AND state <> 'skipped'"
+    " OR broker_order_id IS NOT NULL OR booked_quantity <> '0')"
 )
 _PLAN_COLUMNS = (*REQUEST_COLUMNS, "state", "state_reason", "checks")
 # One event for many orders is cheaper; a short one is quicker to read a check out of.
@@ -73,8 +74,8 @@ class Journal:
     def record_plan(self, results: Sequence[GateResult], run_id: str) -> tuple[ClientOrderId, ...]:
         """Store every answer of the gate, APPROVED or DENIED, with all its checks.
 
-        An order that was sent before keeps what it has; one that never left is planned
-        anew.
+        An order that was sent before keeps what it has; one that never left, or was skipped
+        since the broker had not taken it, is planned anew.
 
         Returns:
             The ids that this plan approved, in order: only these may be sent.

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.session.monitor import Judged
 from daemon.session.stops import Stops
+from domain.errors import RateLimited
 from domain.ids import BrokerOrderId, Symbol
 from domain.market import Bar, Session
 from domain.orders import BrokerOrder, OrderState, Side
@@ -18,6 +19,7 @@ from marketdata.session_calendar import NyseCalendar
 from marketdata.ticks import Trade, TradingStatus
 from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
+from tests.support.fake_broker import refused
 from tests.support.order_scene import SESSION, Scene, posted, request
 from tests.support.virtual_time import OPENING, virtual
 
@@ -88,6 +90,24 @@ async def test_a_holding_below_its_stop_is_sold_once_through_the_order_path(tmp_
     (sale,) = sales(scene)
     assert (sale.quantity, sale.limit_price) == (Decimal(10), Decimal("84.55"))
     assert scene.alert_kinds()["stop.reached"] == 1
+
+
+@virtual
+async def test_a_sale_that_the_broker_never_took_leaves_the_stop_free_to_sell(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 140007: an exit that had waited past its cut-off was skipped, and
+    # nothing could sell the holding any more that day.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    not_now = refused(RateLimited("wait", retry_after_seconds=1))
+    scene.broker.submit_faults.extend([not_now] * scene.desk.settings.most_posts)
+    await look(scene)
+    assert sales(scene) == []
+
+    await look(scene)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
 
 
 @virtual
