@@ -77,8 +77,12 @@ class Judge:
         if request.leg == "flatten":
             # A kill's own closing orders, also where the next start completes it.
             held = abs(truth.positions.get(request.symbol, Decimal(0)))
-            # While short sales are forbidden the truth itself refuses a sale of too much.
-            is_guarded = truth.is_shorting_forbidden and request.side is Side.SELL
+            # The truth itself refuses a sale of too much while short sales are forbidden, and
+            # an id that it has, unless it forgets them.
+            is_known = bool(truth.of_client(request.client_order_id))
+            is_guarded = (truth.is_shorting_forbidden and request.side is Side.SELL) or (
+                is_known and "broker.forgets_ids" not in world.faults.rates
+            )
             is_over = request.quantity > held and not is_guarded
             if is_over and not hand_traded(truth, request.symbol):
                 blame([("I06", f"{request.client_order_id} closes more than is held")])
