@@ -174,10 +174,11 @@ class Daemon:
         return next(due.latest for due in plan if due.kind is RunKind.SUBMIT)
 
     def _close_old_runs(self) -> None:
-        """Runs of this session are taken up again where a crash left them; older ones failed."""
-        today = self._next_session().date
+        """Runs that a crash left are taken up again, today's and late work; others failed."""
+        today, latest = self._next_session().date, self._life.runs.last_session()
         for run in self._life.runs.unfinished():
-            if run.session_date != today:
+            is_late_work = run.session_date == latest and run.kind in _DONE_LATE
+            if run.session_date != today and not is_late_work:
                 self._finish(run.run_id, RunState.FAILED, _ENDED_WITHIN)
 
     def _next_session(self) -> Session:

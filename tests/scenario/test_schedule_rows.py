@@ -255,6 +255,21 @@ async def test_f08_a_run_cut_off_by_a_crash_that_can_no_longer_end_has_failed(
 
 
 @virtual
+async def test_f08_an_end_of_day_cut_off_by_a_crash_is_done_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 200097: the run was called failed a second after it had begun, and
+    # the day had no report until the end of the next one.
+    days = Days(tmp_path, start=at("2022-12-14T16:06:00"))
+    days.runs.begin(dt.date(2022, 12, 14), "eod", at("2022-12-14T16:05:00"))
+
+    await days.live(until=at("2022-12-14T16:10:00"))
+
+    assert days.states()["2022-12-14-eod"] == "DONE"
+    assert "2022-12-14-eod" in {run_id for run_id, _ in days.done}
+
+
+@virtual
 async def test_f08_an_entry_that_outlived_its_cut_off_is_canceled_at_the_next_start(
     tmp_path: Path,
 ) -> None:
