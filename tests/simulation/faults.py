@@ -156,7 +156,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"market.slump", "setup.losses"},
             {"market.slump", "books.broken", "setup.stops"},
             {"market.swing", "process.crash", "process.stop", "setup.stops"},
-            {"corporate.split", "activity.hours_late", "operator.adopt"},
+            {"corporate.split", "activity.hours_late", "operator.adopt", "books.broken"},
             {"send.lost_before", "send.lost_after", "send.crossed"},
             {"market.closed", "market.hours", "market.halted", "clock.skewed"},
             {"books.broken"},

@@ -185,11 +185,16 @@ class Judge:
         if not {"account.odd_equity", "clock.jumped"} & self._world.faults.rates.keys():
             self._world.blame(runs.equity_of_the_close(self._truth, report))
 
-    def kill_ended(self, report: KillReport, process: Process) -> None:
+    def kill_ended(self, report: KillReport, process: Process, *, is_alone: bool) -> None:
         """Judge what a kill that calls itself verified says."""
-        is_excused = bool(process.disk_faults)
         self._world.blame(
-            latch.kill_is_true(self._truth, self._directory, report, has_disk_faults=is_excused)
+            latch.kill_is_true(
+                self._truth,
+                self._directory,
+                report,
+                has_disk_faults=bool(process.disk_faults),
+                is_alone=is_alone,
+            )
         )
 
     # At any moment

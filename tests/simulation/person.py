@@ -89,7 +89,7 @@ class Person:
                 self._judge.killed_at = self._world.loop.moment
             self._judge.look_at_latch()
             if report.verified:
-                self._judge.kill_ended(report, process)
+                self._judge.kill_ended(report, process, is_alone=self._kills == 1)
                 if report.latched:
                     break
             await asyncio.sleep(120)

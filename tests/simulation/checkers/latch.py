@@ -95,9 +95,17 @@ def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest)
 
 
 def kill_is_true(
-    truth: Truth, directory: Path, report: KillReport, *, has_disk_faults: bool
+    truth: Truth,
+    directory: Path,
+    report: KillReport,
+    *,
+    has_disk_faults: bool,
+    is_alone: bool,
 ) -> Violations:
-    """I06, I07: what a verified kill said is so."""
+    """I06, I07: what a verified kill said is so.
+
+    Another kill beside it, one that flattens, opens the broker's lock to close.
+    """
     found: Violations = []
     # What the broker does not show to anybody yet, nobody can have canceled.
     shown = [o for o in truth.open_orders() if o.visible_at <= truth.loop.moment - 2]
@@ -105,7 +113,7 @@ def kill_is_true(
     recent = [o for o in left if not o.startswith("hand-")]
     if recent:
         found.append(("I07", f"the kill was verified and {recent} are open"))
-    if report.suspended and not truth.is_suspended:
+    if report.suspended and is_alone and not truth.is_suspended:
         found.append(("I07", "the kill said that the broker's lock is set; it is not"))
     # A disk that takes nothing may leave it armed; then the kill says so.
     is_excused = not report.latched and has_disk_faults
