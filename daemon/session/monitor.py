@@ -128,6 +128,8 @@ class Monitor:
         is_sure: bool = True,
     ) -> None:
         equity = named_equity(account.equity, unnamed, self._unnamed)
+        # One list that was wrong can look equal, and its cash as if money had moved.
+        is_sure = is_sure and unnamed in {ZERO, self._unnamed}
         self._unnamed = unnamed
         try:
             self._risk_state.record_equity(

@@ -133,7 +133,7 @@ async def test_cash_that_no_flow_explains_hides_no_loss(tmp_path: Path) -> None:
     scene.broker.cash += 7_500
     scene.broker.prices[AAPL] = Decimal(85)
 
-    await looks(scene)
+    await looks(scene, times=2)
 
     assert scene.latch.read().reason.startswith("drawdown 7.50 %")
     assert RiskState(scene.store).high_water_mark() == 100_000
@@ -156,3 +156,22 @@ async def test_a_deposit_seen_while_the_comparison_failed_moves_the_mark_once(
     assert then == 100_000
     assert RiskState(scene.store).high_water_mark() == 107_500
     assert not scene.latch.read().is_engaged
+
+
+@virtual
+async def test_one_list_that_is_wrong_and_looks_equal_moves_no_mark_and_is_no_loss(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 200238: shares had gone unheard, one list still showed them, and
+    # what they had been sold for looked like a deposit; a "loss" of 9 % engaged the latch.
+    scene = await holding(tmp_path)
+    stale = await scene.broker.positions()
+    scene.broker.quantities[AAPL] = Decimal(400)
+    scene.broker.cash += 10_000
+    await looks(scene)
+    scene.broker.read_faults["positions"].append(stale)
+
+    await looks(scene)
+
+    assert not scene.latch.read().is_engaged
+    assert RiskState(scene.store).high_water_mark() == 100_000

@@ -147,8 +147,10 @@ def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) 
     ("unnamed", "before", "named"),
     [
         ("0", "0", "1000"),
-        ("75", "0", "925"),
+        ("75", "0", "1000"),
+        ("75", "40", "960"),
         ("75", "75", "925"),
+        ("75", "-40", "1000"),
         ("-75", "0", "1075"),
         ("-75", "-75", "1000"),
         ("-90", "-15", "1075"),
@@ -156,7 +158,7 @@ def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) 
         ("-75", "40", "1075"),
     ],
 )
-def test_unnamed_cash_is_no_gain_and_a_loss_only_when_it_is_missed_twice(
+def test_unnamed_cash_is_no_gain_and_a_loss_once_a_second_look_shows_it(
     unnamed: str, before: str, named: str
 ) -> None:
     assert named_equity(Decimal(1000), Decimal(unnamed), Decimal(before)) == Decimal(named)
