@@ -28,6 +28,7 @@ async def resume(
     confirm: str,
     expected_sequence: int,
     check: Check,
+    row: LatchState | None = None,
 ) -> LatchState:
     """Release the broker-side lock and the latch, and allow short sales that a kill forbade.
 
@@ -39,6 +40,7 @@ async def resume(
         confirm: last four characters of the account number, typed by a person.
         expected_sequence: the latch as that person saw it; any change since refuses.
         check: the comparison with the broker that must pass, such as ``books_agree``.
+        row: the latch as the database remembers it, which the release has to follow.
 
     Raises:
         StateError: not confirmed, not reconciled, a kill not completed, or the latch
@@ -57,7 +59,12 @@ async def resume(
     if account.is_suspended_by_user:
         await _unlock(broker)
     try:
-        return latch.release(reason, clock.now(), expected_sequence=expected_sequence)
+        return latch.release(
+            reason,
+            clock.now(),
+            expected_sequence=expected_sequence,
+            above=row.sequence if row is not None else 0,
+        )
     except StateError:
         if is_banned:
             # A kill that came meanwhile may have found the ban in force, and relies on it.

@@ -141,16 +141,31 @@ class Latch:
         )
 
     def release(
-        self, reason: str, at: dt.datetime, *, expected_sequence: int | None = None
+        self,
+        reason: str,
+        at: dt.datetime,
+        *,
+        expected_sequence: int | None = None,
+        above: int = 0,
     ) -> LatchState:
         """Arm again, unless the latch changed since ``expected_sequence`` was read.
+
+        Args:
+            reason: why it is safe; kept.
+            at: when.
+            expected_sequence: the latch as it was seen.
+            above: the number that the database remembers; a file that was lost begins at 0
+                again, and only a later release than that of the database is one.
 
         Raises:
             StateError: it was engaged anew meanwhile; it stays engaged.
             StorageError: the disk refused; it stays engaged.
         """
         armed = LatchState(
-            is_engaged=False, reason=reason, at=at, sequence=self._last_sequence() + 1
+            is_engaged=False,
+            reason=reason,
+            at=at,
+            sequence=max(self._last_sequence(), above) + 1,
         )
         try:
             self._take_aside(expected_sequence)

@@ -127,6 +127,7 @@ async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
                 confirm=confirm,
                 expected_sequence=seen.sequence,
                 check=books_agree(desk, reconciler),
+                row=store.latch_row(),
             )
             return store.sync_latch(latch).is_engaged
         finally:
@@ -134,7 +135,7 @@ async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
 
 
 def pause(options: Options, *, is_paused: bool, reason: str) -> None:
-    """Set or clear the pause marker; a running daemon sees it at its next look."""
+    """Set or clear the pause marker; a running daemon sees it before its next order."""
     marker = Pause(state_directory(load(options.config)))
     if is_paused:
         marker.set(reason)

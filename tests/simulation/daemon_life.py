@@ -255,6 +255,7 @@ async def run_resume(machine: Machine, process: Process) -> Violations:
             latch,
             clock=machine.clock,
             check=books_agree(desk, Reconciler(desk, OrderPath(desk))),
+            row=store.latch_row(),
         )
         words: dict[str, Any] = {
             "reason": "looked at it",

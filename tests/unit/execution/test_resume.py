@@ -8,6 +8,7 @@ import pytest
 from domain.errors import BrokerError, BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.orders import OrderState
+from domain.trading_state import TradingState
 from execution.kill import kill
 from execution.resume import books_agree, resume
 from state.latch import KillAction, LatchState
@@ -47,6 +48,7 @@ async def try_resume(
         confirm=confirm,
         expected_sequence=seen,
         check=books_agree(scene.desk, scene.reconciler),
+        row=scene.store.latch_row(),
     )
 
 
@@ -162,6 +164,24 @@ async def test_a18_resume_refuses_upon_an_empty_list_that_the_equity_contradicts
         await try_resume(scene)
 
     assert scene.latch.read().is_engaged
+
+
+@virtual
+async def test_k07_resume_after_the_latch_was_lost_releases_the_database_too(
+    tmp_path: Path,
+) -> None:
+    # Found by simulation seed 200520: the file began anew at the number that the row had, and a
+    # release that is not later than the row is none: all stayed halted until a second resume.
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    scene.store.sync_latch(scene.latch)
+    scene.latch.path.unlink()
+    assert scene.store.sync_latch(scene.latch).is_engaged
+
+    await try_resume(scene)
+
+    assert not scene.store.sync_latch(scene.latch).is_engaged
+    assert scene.desk.effective_state() is TradingState.ACTIVE
 
 
 @virtual
