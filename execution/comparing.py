@@ -81,13 +81,17 @@ class ReconcileReport:
         return not any(found.kind is not BreakKind.CASH for found in self.breaks)
 
     @property
+    def is_list_doubtful(self) -> bool:
+        """True when the list of positions is empty although the equity holds shares."""
+        return is_doubtful(by_symbol(self.held), self.account)
+
+    @property
     def unnamed_cash(self) -> Decimal:
         """The broker's cash less ours where nothing but cash differs: executions move it too.
 
         None of it where the broker's own figures do not add up: one of them is wrong.
         """
-        is_seen = not is_doubtful(by_symbol(self.held), self.account)
-        is_sound = is_seen and _adds_up(self.account, self.held)
+        is_sound = not self.is_list_doubtful and _adds_up(self.account, self.held)
         return self.cash_residual if self.is_equal and is_sound else ZERO
 
     def as_json(self) -> dict[str, Any]:

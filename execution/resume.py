@@ -7,7 +7,6 @@ from brokers.base import Broker
 from domain.clock import Clock
 from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateError
 from execution.account_switches import allow_shorting
-from execution.comparing import by_symbol, is_doubtful
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from state.latch import Latch, LatchState
@@ -78,7 +77,7 @@ def books_agree(desk: Desk, reconciler: Reconciler) -> Check:
 
     async def check() -> None:
         report = await reconciler.run("resume", is_deep=True)
-        if is_doubtful(by_symbol(report.held), report.account):
+        if report.is_list_doubtful:
             raise StateError(
                 "the broker lists no position, yet its equity holds shares; resume when it does"
             )
