@@ -14,7 +14,7 @@ import aiomqtt
 import structlog
 
 from daemon.telemetry.commands import Command, CommandDesk, CommandRefused, Verb
-from daemon.telemetry.mqtt_client import MqttParts, stay_connected
+from daemon.telemetry.mqtt_client import MqttParts, heed_cancellation, stay_connected
 from daemon.telemetry.nonces import Nonces
 from domain.errors import OpenbellError
 
@@ -78,6 +78,7 @@ class CommandWire:
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         await client.subscribe(self._topic, qos=1)
+        heed_cancellation()
         self.is_listening.set()
         self._log.info("mqtt.listening", topic=self._topic)
         async for _ in client.messages:

@@ -14,7 +14,13 @@ from daemon.telemetry.command_wire import CommandWire
 from daemon.telemetry.commands import Verb
 from daemon.telemetry.hub import Notice
 from daemon.telemetry.messages import TelemetryReader
-from daemon.telemetry.mqtt_client import OFFLINE, PUBLISH_SECONDS, MqttParts, stay_connected
+from daemon.telemetry.mqtt_client import (
+    OFFLINE,
+    PUBLISH_SECONDS,
+    MqttParts,
+    heed_cancellation,
+    stay_connected,
+)
 from daemon.telemetry.nonces import Nonces
 from daemon.telemetry.outbox import Message, Outbox
 from domain.errors import StateError
@@ -112,6 +118,7 @@ class MqttBridge:
                 self.outbox.give_back(key, message)
                 raise
             self._parts.meters.mqtt_sent.inc()
+            heed_cancellation()
 
     def _hear(self, notice: Notice) -> None:
         document = {

@@ -84,15 +84,25 @@ async def stay_connected(
     while True:
         try:
             async with make() as client:
+                heed_cancellation()
                 pause = _FIRST_PAUSE_SECONDS
                 await serve(client)
         except (aiomqtt.MqttError, TimeoutError) as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # A goodbye that fails comes in the place of the cancellation that led to it.
-                raise asyncio.CancelledError from exc
+            # A goodbye that fails comes in the place of the cancellation that led to it.
+            heed_cancellation()
             log.info("mqtt.away", reason=str(exc) or type(exc).__name__)
         finally:
             lost()
         await parts.clock.sleep(pause * parts.pace)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def heed_cancellation() -> None:
+    """Raise the cancellation that a call of aiomqtt may have swallowed; to be called after each.
+
+    It waits with ``asyncio.wait_for``, which on Python 3.11 returns a result that comes in the
+    same moment as a cancellation, and drops the latter: whoever goes on then never ends.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
