@@ -30,6 +30,7 @@ from reports.trades import trades, with_slippage
 from state.reader import Reader
 
 _LONGEST_LIST = 10_000
+_CLOSING = "eod"
 _BEFORE_THE_REPORT = frozenset({"premarket", "submit", "cutoff"})
 _GPU = "gpu"
 
@@ -108,6 +109,7 @@ def build(
             orders=sent,
             fills=fills,
             fees_posted=posted,
+            closing_began=_closing_began(reader, session_date.isoformat()),
         ),
         equity_curve=equity,
         position_curves=positions,
@@ -224,6 +226,11 @@ def _runs(reader: Reader, date: str) -> tuple[Row, ...]:
     # that is made again later must not know more.
     done = [row for row in rows if row["kind"] in _BEFORE_THE_REPORT]
     return tuple(sorted(done, key=lambda row: str(row["started_at"])))
+
+
+def _closing_began(reader: Reader, date: str) -> str | None:
+    rows = [row for row in reader.runs(_LONGEST_LIST) if row["session_date"] == date]
+    return next((str(row["started_at"]) for row in rows if row["kind"] == _CLOSING), None)
 
 
 def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:

@@ -8,6 +8,7 @@ from domain.errors import DataError
 from domain.fees import FeeTrade, day_fees
 from domain.money import CENT, ZERO, cents, decimal
 from domain.orders import OrderState, Side
+from reports.curves import moment
 from reports.model import Row
 
 
@@ -20,6 +21,7 @@ def doubts(
     orders: Sequence[Row],
     fills: Sequence[Row],
     fees_posted: Decimal,
+    closing_began: str | None = None,
 ) -> tuple[str, ...]:
     """Tell them, in sentences; empty when the report is final.
 
@@ -31,8 +33,9 @@ def doubts(
         orders: of the session.
         fills: of the session.
         fees_posted: fees that the broker booked, above 0.
+        closing_began: when the end-of-day run began, as stored; None where there was none.
     """
-    found = [*_open_orders(orders), *_two_readings(end, held)]
+    found = [*_open_orders(orders), *_early_end(end, closing_began), *_two_readings(end, held)]
     if mode == "live":
         found += _late_fees(session_date, fills, fees_posted)
     return tuple(found)
@@ -41,6 +44,14 @@ def doubts(
 def _open_orders(orders: Sequence[Row]) -> list[str]:
     left = sorted({str(o["symbol"]) for o in orders if not OrderState(o["state"]).is_terminal})
     return [f"Orders have not ended yet: {', '.join(left)}."] if left else []
+
+
+def _early_end(end: Row, closing_began: str | None) -> list[str]:
+    """The reading of the close may have been unusable; the day then ends with an older one."""
+    if closing_began is None or moment(end["at"]) >= moment(closing_began):
+        return []
+    told = f"the day is told as of {moment(end['at']):%H:%M} UTC"
+    return [f"The close gave no usable equity: {told}."]
 
 
 def _two_readings(end: Row, held: Sequence[Row]) -> list[str]:

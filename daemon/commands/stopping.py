@@ -9,10 +9,10 @@ from daemon.commands.output import console, print_json
 from daemon.config import Config, load, load_for_kill, state_directory
 from daemon.connection import connect
 from domain.clock import SystemClock
-from domain.errors import OpenbellError
+from domain.errors import OpenbellError, StateError
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
-from state.latch import KillAction, Latch
+from state.latch import KillAction, Latch, LatchState
 from state.pause import Pause
 
 
@@ -95,14 +95,14 @@ def _show(report: KillReport, options: Options) -> None:
 def resume(options: Options, *, reason: str, confirm: str) -> None:
     """Release the latch after a look at the broker."""
     config = load(options.config)
-    state = event_loop.run(config, _resume(config, reason=reason, confirm=confirm), speed=1)
+    event_loop.run(config, _resume(config, reason=reason, confirm=confirm), speed=1)
     if options.json:
-        print_json({"kill": {"engaged": state, "reason": reason}})
+        print_json({"kill": {"engaged": False, "reason": reason}})
     else:
         console().print("Released: the daemon may send orders again.")
 
 
-async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
+async def _resume(config: Config, *, reason: str, confirm: str) -> None:
     # Not above: the kill switch starts without all this.
     from daemon.books import open_books
     from execution.orders import OrderPath
@@ -129,9 +129,17 @@ async def _resume(config: Config, *, reason: str, confirm: str) -> bool:
                 check=books_agree(desk, reconciler),
                 row=store.latch_row(),
             )
-            return store.sync_latch(latch).is_engaged
+            _require_released(store.sync_latch(latch))
         finally:
             store.close()
+
+
+def _require_released(state: LatchState) -> None:
+    if state.is_engaged:
+        raise StateError(
+            f"released, and engaged again at once ({state.reason}); trading stays stopped: read"
+            " `openbell status`, then resume again"
+        )
 
 
 def pause(options: Options, *, is_paused: bool, reason: str) -> None:

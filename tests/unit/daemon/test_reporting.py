@@ -11,6 +11,7 @@ import pytest
 
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
 from daemon.after_close.reporting import Reporter
+from daemon.schedule import RunKind
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
 from domain.errors import StorageError
@@ -98,6 +99,19 @@ def live(tmp_path: Path) -> Iterator[Live]:
     books = Live(tmp_path)
     yield books
     books.store.close()
+
+
+async def test_a_report_says_where_the_close_gave_no_usable_equity(live: Live) -> None:
+    live.read("10000", "10000")
+    live.clock.advance(dt.timedelta(minutes=9))
+    Runs(live.store).begin(live.session.date, RunKind.END_OF_DAY.value, live.clock.now())
+
+    early = await live.write()
+    live.read("10010", "10010")
+    closed = await live.write()
+
+    assert early["doubts"] == ["The close gave no usable equity: the day is told as of 20:05 UTC."]
+    assert closed["doubts"] == []
 
 
 async def test_r01_a_late_fee_revises_the_day_and_is_in_the_bridge_of_the_next(live: Live) -> None:

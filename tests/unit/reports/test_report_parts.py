@@ -167,6 +167,7 @@ def doubts_of(**changes: Any) -> tuple[str, ...]:
     return doubts(**given_)
 
 
+EARLY = {"equity": "1000", "cash": "500", "at": "2026-06-03T19:55:00+00:00"}
 SOLD = {"side": "sell", "quantity": "200", "price": "38.55", "broker_order_id": "b"}
 
 
@@ -180,6 +181,7 @@ def test_a_settled_day_leaves_no_doubt() -> None:
     [
         ({"orders": [{"symbol": "AAA", "state": "unknown"}]}, "not ended"),
         ({"end": {"equity": "1000.02", "cash": "500"}}, "lags"),
+        ({"end": EARLY, "closing_began": "2026-06-03T20:15:00+00:00"}, "as of 19:55 UTC"),
         ({"held": [{"quantity": "5", "price": None}]}, "no price"),
         ({"fills": [SOLD]}, "0.21 USD are due"),
         ({"fills": [SOLD], "session_date": dt.date(2020, 1, 2)}, "cannot be checked"),
