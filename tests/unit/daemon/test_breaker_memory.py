@@ -31,7 +31,7 @@ def remembered(store: Store, clock: ManualClock) -> RememberedBreaker:
     return RememberedBreaker("service", SETTINGS, memory=Breakers(store), clock=clock)
 
 
-async def test_a_service_that_was_dead_is_not_called_after_a_restart(tmp_path: Path) -> None:
+async def test_h12_a_service_that_was_dead_is_not_called_after_a_restart(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     store = Store.open(tmp_path, clock=clock)
     first = remembered(store, clock)

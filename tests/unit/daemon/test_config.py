@@ -34,13 +34,13 @@ def test_the_file_in_the_repository_is_the_embedded_default() -> None:
     assert len(config.universe.symbols) == 25
 
 
-def test_a_misspelt_key_names_the_nearest_one(tmp_path: Path) -> None:
+def test_n02_a_misspelt_key_names_the_nearest_one(tmp_path: Path) -> None:
     said = refusal(tmp_path, MINIMAL + "[risk]\nmax_drawdwon_pct = 5\n")
 
     assert said == "risk.max_drawdwon_pct: unknown key; did you mean `max_drawdown_pct`?"
 
 
-def test_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
+def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
     assert "did you mean `schedule`?" in refusal(tmp_path, MINIMAL + "[shedule]\n")
 
 
@@ -58,7 +58,7 @@ def test_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ("risk = 3", "risk: must be a section"),
     ],
 )
-def test_wrong_values_name_key_value_and_what_is_allowed(
+def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
     tmp_path: Path, line: str, part: str
 ) -> None:
     text = f"{line}\n{MINIMAL}" if line.startswith("risk =") else f"{MINIMAL}{line}\n"
@@ -103,7 +103,7 @@ def test_the_environment_overrides_the_file_with_the_type_of_the_key(tmp_path: P
     assert config.clock.start == "2022-11-14T07:00:00-05:00"
 
 
-def test_a_misspelt_name_in_the_environment_is_refused_too(tmp_path: Path) -> None:
+def test_n02_a_misspelt_name_in_the_environment_is_refused_too(tmp_path: Path) -> None:
     assert "http.prot" in refusal(tmp_path, MINIMAL, OPENBELL__HTTP__PROT="1")
 
 
@@ -121,7 +121,7 @@ def test_live_mode_refuses_replay_and_the_embedded_broker(
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[universe", b"a = 1\na = 2\n"])
-def test_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, content: bytes) -> None:
+def test_n03_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(content)
 
@@ -129,7 +129,7 @@ def test_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, content:
         load(path, {})
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+def test_n03_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="openbell init"):
         load(tmp_path / "nowhere.toml", {})
 

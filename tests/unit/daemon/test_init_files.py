@@ -215,7 +215,7 @@ def test_the_units_command_tells_ready_lives_reloads_and_drains(tmp_path: Path) 
     assert '"daemon.reloaded"' in (tmp_path / "log").read_text()
 
 
-def test_a_looser_limit_is_not_reloaded(tmp_path: Path) -> None:
+def test_n08_a_looser_limit_is_not_reloaded(tmp_path: Path) -> None:
     with service(tmp_path) as (process, manager):
         heard(manager, "READY=1")
         config = tmp_path / "config.toml"

@@ -164,7 +164,7 @@ def with_risk(**changes: Any) -> Any:
     return replace(CONFIG, risk=replace(CONFIG.risk, **changes))
 
 
-def test_a_reload_may_tighten_limits() -> None:
+def test_n08_a_reload_may_tighten_limits() -> None:
     wanted = with_risk(max_drawdown_pct=Decimal(4), min_confidence=0.7)
 
     config, changes = tightened(CONFIG, wanted)
@@ -184,12 +184,12 @@ def test_a_reload_may_tighten_limits() -> None:
         {"covariance_sessions": 60},
     ],
 )
-def test_a_reload_may_loosen_nothing(changes: dict[str, Any]) -> None:
+def test_n08_a_reload_may_loosen_nothing(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="may only tighten"):
         tightened(CONFIG, with_risk(**changes))
 
 
-def test_a_reload_changes_nothing_but_risk() -> None:
+def test_n08_a_reload_changes_nothing_but_risk() -> None:
     with pytest.raises(ConfigError, match="mode, http: a reload"):
         tightened(CONFIG, replace(CONFIG, mode="live2", http=replace(CONFIG.http, port=9)))
 

@@ -116,7 +116,7 @@ async def test_without_any_source_the_reason_says_so() -> None:
         await FallbackForecaster([]).forecast({}, AS_OF)
 
 
-async def test_an_answer_after_the_deadline_is_not_used() -> None:
+async def test_h02_an_answer_after_the_deadline_is_not_used() -> None:
     scene = Scene()
     late = asyncio.Event()
 

@@ -59,7 +59,7 @@ def test_a_model_that_changed_on_its_way_is_refused() -> None:
     assert b"changed on its way" in found[3]
 
 
-def test_a_pickle_is_not_opened_as_a_model() -> None:
+def test_h11_a_pickle_is_not_opened_as_a_model() -> None:
     fake = b"\x80\x04N."
     digest = hashlib.sha256(fake).digest()
 

@@ -89,14 +89,14 @@ def test_a_missing_model_file_is_one_sentence(root: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pkl", ".pth", ".bin", ".joblib"])
-def test_a_file_that_could_carry_code_is_refused_by_its_type(root: Path, suffix: str) -> None:
+def test_h11_a_file_that_could_carry_code_is_refused_by_its_type(root: Path, suffix: str) -> None:
     (root / "lstm" / "1" / f"weights{suffix}").write_bytes(pickle.dumps({}))
 
     with pytest.raises(StateError, match="could carry code"):
         ModelStore([root]).load("lstm")
 
 
-def test_a_pickle_under_the_name_of_a_model_is_never_opened(root: Path) -> None:
+def test_h11_a_pickle_under_the_name_of_a_model_is_never_opened(root: Path) -> None:
     (root / "lstm" / "1" / "model.onnx").write_bytes(pickle.dumps({}))
 
     with pytest.raises(StateError, match="does not match its card"):

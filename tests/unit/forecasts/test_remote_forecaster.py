@@ -188,7 +188,7 @@ def replaced_symbols(*symbols: str) -> Change:
         (with_quantiles(lambda q: np.repeat(q[:1], 6, axis=0)), "it is dead"),
     ],
 )
-async def test_an_answer_to_another_question_is_refused(
+async def test_h06_h07_an_answer_to_another_question_is_refused(
     server: ScriptedServer, remote: RemoteForecaster, change: Change, reason: str
 ) -> None:
     server.on("POST", INFER, honest(change))
@@ -262,7 +262,7 @@ async def test_no_usable_answer_is_provider_unavailable(
     assert server.count("POST", INFER) == 1
 
 
-async def test_yesterdays_answer_out_of_a_cache_is_refused(
+async def test_h07_yesterdays_answer_out_of_a_cache_is_refused(
     server: ScriptedServer, remote: RemoteForecaster
 ) -> None:
     kept: list[bytes] = []
@@ -308,7 +308,7 @@ class Budget:
         self.booked.append(symbols)
 
 
-async def test_without_budget_nothing_is_sent(server: ScriptedServer) -> None:
+async def test_h08_without_budget_nothing_is_sent(server: ScriptedServer) -> None:
     budget = Budget("the daily budget of $100 is spent")
     client = BoundedClient(HttpSettings(base_url=server.url), {})
     forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
@@ -321,7 +321,7 @@ async def test_without_budget_nothing_is_sent(server: ScriptedServer) -> None:
     assert budget.booked == []
 
 
-async def test_a_call_is_booked_even_if_its_answer_is_lost(server: ScriptedServer) -> None:
+async def test_h08_a_call_is_booked_even_if_its_answer_is_lost(server: ScriptedServer) -> None:
     budget = Budget(None)
     client = BoundedClient(HttpSettings(base_url=server.url), {})
     forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)

@@ -75,7 +75,9 @@ def test_the_asked_step_is_the_forecast() -> None:
         (np.repeat(quantiles()[:1], 6, axis=0), "answered every symbol alike"),
     ],
 )
-def test_an_answer_that_cannot_be_trusted_is_refused_whole(rows: np.ndarray, words: str) -> None:
+def test_h05_an_answer_that_cannot_be_trusted_is_refused_whole(
+    rows: np.ndarray, words: str
+) -> None:
     with pytest.raises(ProviderUnavailable, match=words):
         forecasts_of(batch(), rows, ORIGIN, AS_OF)
 
@@ -98,7 +100,7 @@ def test_four_symbols_alike_may_be_chance() -> None:
     assert len(forecasts_of(batch(4), rows, ORIGIN, AS_OF)) == 4
 
 
-def test_the_last_bits_of_another_processor_change_nothing() -> None:
+def test_h13_the_last_bits_of_another_processor_change_nothing() -> None:
     rows = np.round(quantiles(), 6)
     elsewhere = rows * np.float32(1 + 3e-7)
 

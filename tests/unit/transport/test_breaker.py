@@ -47,7 +47,7 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_only_one_of_many_callers_probes() -> None:
+def test_h12_only_one_of_many_callers_probes() -> None:
     clock = ManualClock(START)
     breaker = opened(clock)
     clock.advance(seconds(10))
@@ -62,7 +62,7 @@ def test_only_one_of_many_callers_probes() -> None:
     assert [permit.is_probe for permit in permits] == [True]
 
 
-async def test_only_one_of_many_concurrent_calls_reaches_a_service_that_comes_back() -> None:
+async def test_h12_only_one_of_many_concurrent_calls_reaches_a_service_that_comes_back() -> None:
     clock = ManualClock(START)
     breaker = opened(clock)
     clock.advance(seconds(10))
@@ -188,7 +188,7 @@ async def test_an_error_that_is_our_own_mistake_does_not_open_it() -> None:
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_restart_goes_on_waiting_where_the_last_process_stopped() -> None:
+def test_h12_a_restart_goes_on_waiting_where_the_last_process_stopped() -> None:
     clock = ManualClock(START)
     stored = opened(clock).snapshot()
     clock.advance(seconds(4))
@@ -202,7 +202,7 @@ def test_a_restart_goes_on_waiting_where_the_last_process_stopped() -> None:
     assert restarted.admit().is_probe
 
 
-def test_a_stored_wait_from_a_clock_far_ahead_is_cut_to_the_longest() -> None:
+def test_h12_a_stored_wait_from_a_clock_far_ahead_is_cut_to_the_longest() -> None:
     clock = ManualClock(START + seconds(86400))
     stored = opened(clock).snapshot()
     earlier = ManualClock(START)
