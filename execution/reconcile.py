@@ -8,6 +8,7 @@ when a person adopts the broker's holding by a named entry.
 import asyncio
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.ids import Symbol
@@ -97,16 +98,15 @@ class Reconciler:
 
         Raises:
             StateError: shares or executions differ, which will explain the cash or come first.
-            BrokerUnavailable, AuthRefused: the account could not be read.
+            BrokerUnavailable, AuthRefused: the account could not be read, or two readings of
+                its cash differ.
         """
         report = await self.run("adopt", is_deep=True)
         if any(found.kind not in _BESIDE_CASH for found in report.breaks):
             raise StateError("shares or orders differ as well; cash is adopted when they agree")
         if not report.cash_residual:
             return report
-        as_of = (await self._desk.broker.clock()).now
-        account = usable(await self._desk.broker.account())
-        added = self._desk.ledger.adopt_cash(account.cash, reason, as_of=as_of)
+        added = await self._take_cash(reason)
         self._desk.note("cash.adopted", f"{added} USD adopted: {reason}")
         return await self.run("adopt")
 
@@ -174,13 +174,16 @@ class Reconciler:
 
     async def _open_books(self, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
         """Take the opening cash into new books; holdings are a person's to adopt."""
+        await self._take_cash("opening balance")
+        return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
+
+    async def _take_cash(self, reason: str) -> Decimal:
         as_of = (await self._desk.broker.clock()).now
         account = usable(await self._desk.broker.account())
         if (await self._desk.broker.account()).cash != account.cash:
             # Everything is counted from it: one figure that is wrong would stay for ever.
-            raise BrokerUnavailable("two readings of the opening cash differ; start again")
-        self._desk.ledger.adopt_cash(account.cash, "opening balance", as_of=as_of)
-        return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
+            raise BrokerUnavailable("two readings of the cash differ; try again in a minute")
+        return self._desk.ledger.adopt_cash(account.cash, reason, as_of=as_of)
 
     def _lock(self, reading: Reading, breaks: Sequence[Break]) -> None:
         self._desk.disputed.clear()

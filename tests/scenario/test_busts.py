@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import StateError
+from domain.errors import BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.orders import BrokerOrder, Fill, Side, TradeUpdate
 from execution.desk import OrderSettings
@@ -89,6 +89,27 @@ async def test_b08_bust_that_nobody_heard_of_is_adopted_with_its_cash(tmp_path: 
     assert report.cash_residual == 0
     assert scene.ledger.cash() == scene.broker.cash == Decimal(100_000)
     assert scene.alert_kinds()["cash.adopted"] == 1
+
+
+@virtual
+async def test_k11_garbled_cash_is_not_adopted(tmp_path: Path) -> None:
+    # Found as seed 810018: a garbled 0 was adopted, and the next look saw a gain of all cash.
+    scene = Scene(tmp_path)
+    order, fill = await bought(scene)
+    take_back(scene, order, fill, is_told=False)
+    await scene.reconciler.run("periodic")
+    await scene.reconciler.adopt(AAPL, "the broker is right")
+    true = await scene.broker.account()
+    garbled = dataclasses.replace(true, cash=Decimal(0))
+    scene.broker.read_faults["account"].extend([true, true, garbled, true])
+
+    with pytest.raises(BrokerUnavailable, match="try again"):
+        await scene.reconciler.adopt_cash("the broker is right")
+    await scene.reconciler.adopt_cash("the broker is right")
+
+    assert scene.ledger.cash() == scene.broker.cash == Decimal(100_000)
+    adopted = [text for kind, text in scene.alerts if kind == "cash.adopted"]
+    assert adopted == ["1000 USD adopted: the broker is right"]
 
 
 @virtual
