@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+from collections.abc import Mapping
 from decimal import Decimal
 
 from domain.ids import Symbol
@@ -132,13 +133,20 @@ def _may_fill(truth: Truth, db: sqlite3.Connection) -> list[_Working]:
     return found
 
 
-def is_too_large(truth: Truth, symbol: str, limits: RiskLimits) -> bool:
-    """Tell whether a holding, at its cost or at its price, is beyond a limit of holdings."""
+def is_too_large(
+    truth: Truth, symbol: str, limits: RiskLimits, booked: Mapping[Symbol, Decimal]
+) -> bool:
+    """Tell whether a holding, at its cost or at its price, is beyond a limit of holdings.
+
+    ``booked`` is what the books count instead of symbols of which they cannot know better.
+    """
     worth = {
         name: max(abs(truth.cost[name]), abs(held * truth.price(name)))
         for name, held in truth.positions.items()
         if held
     }
+    for name, cost in booked.items():
+        worth[name] = max(worth.get(name, ZERO), cost)
     bound = truth.equity() * Decimal("0.99") / 100
     return (
         worth.get(Symbol(symbol), ZERO) > bound * limits.max_position_pct
