@@ -7,11 +7,13 @@ before is terminal.
 An order that was never answered may still arrive, when its shares are long sold.  So the
 broker is asked to forbid short sales before the first sale: from then on it refuses what
 is too much, whichever order comes first, and each doubt and each kill takes ids of its
-own.  Where that is not to be had, and for buys, the same id is written again, late.
+own.  Where that is not to be had, and for buys, nothing is written again before what was
+written must have arrived: longer than a kill takes, so a later one does it.
 Needs the broker and a clock, no database.
 """
 
 import datetime as dt
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +34,7 @@ from domain.money import ZERO
 from domain.orders import BrokerOrder, OrderRequest, OrderType, Side, TimeInForce
 from execution.account_switches import ShortingBan
 from execution.cancel_all import Patience, Tell
+from execution.closing_notes import LOST_AFTER_SECONDS, ClosingNotes
 from execution.waiting import doubling, each, retry_after
 
 STRATEGY = "kill"
@@ -40,20 +43,23 @@ MOST_REVISIONS = 8
 MOST_CLOSINGS = 16
 _ABSENT_READS = 3
 _ABSENT_SECONDS = 15.0
-# Without the ban only time tells an order that is late from one that is lost.
-_UNGUARDED_ABSENT_SECONDS = 30.0
 _LONGEST_REFUSED_SECONDS = 8.0
 
-ForbidShorting = Callable[[], Awaitable[ShortingBan]]
+Prepare = Callable[[], Awaitable[ShortingBan]]
+"""Makes the account ready for closing orders, and asks it to forbid short sales."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlattenScope:
-    """Whose positions, for which session, whether it is open, and the broker's lock."""
+    """Whose positions, for which session, whether it is open, and the broker's lock.
+
+    ``broker_epoch`` is the broker's time at zero of our monotonic clock.
+    """
 
     account_number: str
     session_date: dt.date
     is_open: bool
+    broker_epoch: dt.datetime
     is_locked: bool = False
 
     def order_id(self, symbol: Symbol, revision: int) -> ClientOrderId:
@@ -87,20 +93,21 @@ class _Attempt:
     quiet_until: float = 0.0
 
 
-async def read_scope(broker: Broker) -> FlattenScope:
+async def read_scope(broker: Broker, clock: Clock) -> FlattenScope:
     """Ask the broker which account and session this is.
 
     Raises:
         BrokerUnavailable, AuthRefused: as for any read.
     """
     account = await broker.account()
-    clock = await broker.clock()
-    edge = clock.next_close if clock.is_open else clock.next_open
+    told = await broker.clock()
+    edge = told.next_close if told.is_open else told.next_open
     # Regular hours never cross midnight UTC, so the date of either edge is the session's.
     return FlattenScope(
         account_number=account.account_number,
         session_date=edge.astimezone(dt.UTC).date(),
-        is_open=clock.is_open,
+        is_open=told.is_open,
+        broker_epoch=told.now - dt.timedelta(seconds=clock.monotonic()),
         is_locked=account.is_suspended_by_user,
     )
 
@@ -114,7 +121,8 @@ class Flattener:
         clock: Clock,
         scope: FlattenScope,
         *,
-        forbid_shorting: ForbidShorting,
+        prepare: Prepare,
+        notes: ClosingNotes,
         patience: Patience,
         tell: Tell,
     ) -> None:
@@ -123,10 +131,23 @@ class Flattener:
         self._scope = scope
         self._patience = patience
         self._tell = tell
-        self._forbid_shorting = forbid_shorting
+        self._prepare = prepare
+        self._notes = notes
         self._ban: ShortingBan | None = None
         self._attempts: dict[Symbol, _Attempt] = {}
+        self._waiting: dict[Symbol, float] = {}
         self.problems: dict[Symbol, str] = {}
+
+    def unanswered(self) -> dict[Symbol, str]:
+        """Say of each position that was left because its closing order may still arrive."""
+        now = self._clock.monotonic()
+        return {
+            symbol: (
+                "a closing order got no answer and may still arrive; look at the account, then run"
+                f" `openbell kill --flatten` again in {max(math.ceil(until - now), 0)} s"
+            )
+            for symbol, until in sorted(self._waiting.items())
+        }
 
     async def run(self, *, until: float) -> None:
         """Try until no position is left, all are queued for the open, or ``until``.
@@ -140,11 +161,12 @@ class Flattener:
             try:
                 positions = [p for p in await self._broker.positions() if p.quantity != 0]
                 working = await self._broker.open_orders()
+                self._waiting.clear()
                 if is_done(self._scope, positions, working):
                     return
                 if self._ban is None:
                     # That takes time: what follows acts on positions of then.
-                    self._ban = await self._forbid_shorting()
+                    self._ban = await self._prepare()
                     continue
                 wait = max(wait, await self._round(positions, working, self._ban))
             except BrokerUnavailable as exc:
@@ -170,24 +192,31 @@ class Flattener:
 
     async def _see_to(self, position: Position, ban: ShortingBan) -> float:
         is_guarded = ban.is_set and position.quantity > 0
-        attempt = self._attempt(position.symbol, ban, is_guarded=is_guarded)
+        symbol = position.symbol
+        attempt = self._attempt(symbol, ban, is_guarded=is_guarded)
         if attempt.revision > attempt.last_revision:
-            self.problems.setdefault(position.symbol, f"{MOST_REVISIONS} orders did not close it")
+            self.problems.setdefault(symbol, f"{MOST_REVISIONS} orders did not close it")
             return 0.0
         if self._clock.monotonic() < attempt.quiet_until:
             return 0.0
-        order_id = self._scope.order_id(position.symbol, attempt.revision)
+        order_id = self._scope.order_id(symbol, attempt.revision)
         found = await self._broker.find_order(order_id)
         if found is not None:
             self._note_found(attempt, found, position)
             return 0.0
+        if not is_guarded and not attempt.is_taken and attempt.unknown_since is None:
+            attempt.unknown_since = self._notes.others_wrote()
         if not self._may_send(attempt, is_guarded=is_guarded):
+            if not is_guarded and attempt.unknown_since is not None:
+                self._waiting[symbol] = attempt.unknown_since + LOST_AFTER_SECONDS
             return 0.0
         if is_guarded and attempt.unknown_since is not None:
             # A twin under the same id could be taken beside one that ended before.
             attempt.revision += 1
             attempt.unknown_since = None
             return 0.0
+        if not is_guarded and (problem := self._notes.note()):
+            self.problems[symbol] = problem
         return await self._send(attempt, self._request(order_id, attempt.revision, position))
 
     def _attempt(self, symbol: Symbol, ban: ShortingBan, *, is_guarded: bool) -> _Attempt:
@@ -196,9 +225,6 @@ class Flattener:
             closing = min(ban.closing, MOST_CLOSINGS - 1) if is_guarded else 0
             first = closing * MOST_REVISIONS
             found = _Attempt(revision=first, last_revision=first + MOST_REVISIONS - 1)
-            if ban.closing and not is_guarded:
-                # An earlier kill may have written it, and it may be on its way.
-                found.unknown_since = self._clock.monotonic()
             self._attempts[symbol] = found
         return found
 
@@ -222,7 +248,8 @@ class Flattener:
             return True
         attempt.absent_reads += 1
         waited = self._clock.monotonic() - attempt.unknown_since
-        patience = _ABSENT_SECONDS if is_guarded else _UNGUARDED_ABSENT_SECONDS
+        # Without the ban only time tells an order that is late from one that is lost.
+        patience = _ABSENT_SECONDS if is_guarded else LOST_AFTER_SECONDS
         return attempt.absent_reads >= _ABSENT_READS and waited >= patience
 
     async def _send(self, attempt: _Attempt, request: OrderRequest) -> float:

@@ -46,6 +46,16 @@ class KillReport:
     suspended: bool | None
     problems: tuple[str, ...]
 
+    @property
+    def shortfall(self) -> str:
+        """What keeps it from being verified, and the next step."""
+        problems = "; ".join(self.problems) or self.proof.value
+        if "openbell kill" in problems:
+            return f"not verified: {problems}"
+        is_plain = self.proof in {Proof.CANCELED, Proof.NOT_CANCELED}
+        command = "openbell kill" if is_plain else "openbell kill --flatten"
+        return f"not verified: {problems}; run `{command}`"
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values for JSON."""
         return {

@@ -14,6 +14,7 @@ from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.orders import BrokerOrder
 from execution.account_switches import AccountSwitches, ShortingBan
 from execution.cancel_all import Tell, cancel_all
+from execution.closing_notes import ClosingNotes
 from execution.flatten import Flattener, FlattenScope, is_done, read_scope
 from execution.kill_report import KillReport, KillSettings, Proof
 from execution.waiting import doubling
@@ -24,10 +25,11 @@ _AGREEING_LOOKS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """One look at the broker."""
+    """One look at the broker; ``is_locked`` is its lock on new orders, where that was set."""
 
     orders: Sequence[BrokerOrder]
     positions: Sequence[Position]
+    is_locked: bool
 
 
 class KillStages:
@@ -53,12 +55,13 @@ class KillStages:
         self._cancel_until = self._started + settings.deadline_seconds * settings.cancel_share
         self._scope: FlattenScope | None = None
         self._problems: list[str] = []
+        self._locked: bool | None = False
+        """The broker's lock on new orders as last read back; None where it has none."""
 
     async def run(self, action: KillAction, problems: Sequence[str] = ()) -> KillReport:
         """Cancel, flatten, lock and verify; never raises for what the broker does."""
         self._problems = list(problems)
         is_flatten = action is KillAction.FLATTEN
-        locked: bool | None = False
         look: _Look | None = None
         is_proved = False
         try:
@@ -67,14 +70,14 @@ class KillStages:
             await self._cancel(until=self._cancel_until if is_flatten else self._until)
             if is_flatten:
                 await self._flatten()
-            locked = await self._lock()
+            await self._lock()
             look, is_proved = await self._verify(is_flatten=is_flatten)
         except AuthRefused as exc:
             self._note(f"the broker refused the keys: {exc}")
-        is_verified = is_proved and locked is not False
+        is_verified = is_proved and self._locked is not False
         if is_verified:
-            self._complete(action, is_broker_locked=locked is True)
-        return self._report(is_flatten, look, is_proved, is_verified, locked)
+            self._complete(action, is_broker_locked=self._locked is True)
+        return self._report(is_flatten, look, is_proved, is_verified)
 
     def _note(self, problem: str) -> None:
         self._problems.append(problem)
@@ -87,7 +90,7 @@ class KillStages:
         pauses = doubling(self._patience.first_pause_seconds, self._patience.longest_pause_seconds)
         while self._scope is None:
             try:
-                self._scope = await read_scope(self._broker)
+                self._scope = await read_scope(self._broker, self._clock)
             except BrokerUnavailable as exc:
                 self._tell(f"broker does not answer, trying again: {exc}")
                 wait = next(pauses)
@@ -117,37 +120,38 @@ class KillStages:
         if self._scope is None:
             self._note("positions were not closed: the broker does not answer")
             return
-        if self._scope.is_locked:
-            # A lock from an earlier kill would refuse the closing orders too.
-            await self._set_lock(is_locked=False)
         flattener = Flattener(
             self._broker,
             self._clock,
             self._scope,
-            forbid_shorting=self._forbid_shorting,
+            prepare=self._prepare,
+            notes=ClosingNotes(self._latch, self._clock, broker_epoch=self._scope.broker_epoch),
             patience=self._patience,
             tell=self._tell,
         )
         await flattener.run(until=self._until)
-        for symbol, problem in sorted(flattener.problems.items()):
+        for symbol, problem in sorted({**flattener.problems, **flattener.unanswered()}.items()):
             self._note(f"{symbol}: {problem}")
 
-    async def _forbid_shorting(self) -> ShortingBan:
+    async def _prepare(self) -> ShortingBan:
+        """Make ready for closing orders, once it is known that some are needed."""
         until = min(self._until, self._clock.monotonic() + self._ban_seconds)
         ban = await self._switches.forbid_shorting(until=until)
         if ban.problem:
             self._note(ban.problem)
+        if self._scope is not None and self._scope.is_locked:
+            # A lock from an earlier kill would refuse the closing orders too.
+            await self._set_lock(is_locked=False)
         return ban
 
-    async def _lock(self) -> bool | None:
-        locked = await self._set_lock(is_locked=True)
-        if locked is None:
+    async def _lock(self) -> None:
+        self._locked = await self._set_lock(is_locked=True)
+        if self._locked is None:
             self._tell("the account has no broker-side lock")
-        elif locked:
+        elif self._locked:
             self._tell("the broker's lock on new orders is set")
         else:
             self._note("the broker's lock on new orders could not be set")
-        return locked
 
     async def _set_lock(self, *, is_locked: bool) -> bool | None:
         return await self._switches.lock(is_locked=is_locked, until=self._until)
@@ -158,10 +162,7 @@ class KillStages:
         agreeing = 0
         while True:
             try:
-                look = _Look(
-                    orders=await self._broker.open_orders(),
-                    positions=[p for p in await self._broker.positions() if p.quantity != 0],
-                )
+                look = await self._look()
             except BrokerUnavailable as exc:
                 self._tell(f"broker does not answer, trying again: {exc}")
                 agreeing = 0
@@ -171,17 +172,35 @@ class KillStages:
                 return look, True
             if agreeing == 0:
                 if self._clock.monotonic() >= self._until:
+                    if self._locked and look is not None:
+                        self._locked = look.is_locked
                     return look, False
-                # An order that was on its way when the latch closed shows up only now.
-                await self._cancel_late(look)
+                await self._see_to_late(look)
             await self._clock.sleep(self._patience.settle_seconds)
 
-    async def _cancel_late(self, look: _Look | None) -> None:
-        if look is not None and any(not self._keeps(order) for order in look.orders):
+    async def _look(self) -> _Look:
+        return _Look(
+            orders=await self._broker.open_orders(),
+            positions=[p for p in await self._broker.positions() if p.quantity != 0],
+            # Last: from here to the end nothing may come between.
+            is_locked=bool(self._locked) and (await self._broker.account()).is_suspended_by_user,
+        )
+
+    async def _see_to_late(self, look: _Look | None) -> None:
+        if look is None:
+            return
+        if self._locked and not look.is_locked:
+            # Another kill that closes positions opens it, and may be dead by now.
+            self._tell("the broker's lock on new orders was cleared meanwhile")
+            await self._lock()
+        if any(not self._keeps(order) for order in look.orders):
+            # An order that was on its way when the latch closed shows up only now.
             await self._cancel(until=self._clock.monotonic())
 
     def _is_done(self, look: _Look, *, is_flatten: bool) -> bool:
         if any(not self._keeps(order) for order in look.orders):
+            return False
+        if self._locked and not look.is_locked:
             return False
         if not is_flatten:
             return True
@@ -199,7 +218,6 @@ class KillStages:
         look: _Look | None,
         is_proved: bool,
         is_verified: bool,
-        locked: bool | None,
     ) -> KillReport:
         report = KillReport(
             latched=self._latch.read().is_engaged,
@@ -208,7 +226,7 @@ class KillStages:
             verified=is_verified,
             elapsed_seconds=self._clock.monotonic() - self._started,
             proof=_proof(is_flatten, look, is_proved),
-            suspended=locked,
+            suspended=self._locked,
             problems=tuple(self._problems),
         )
         self._tell(f"{report.proof.value} after {report.elapsed_seconds:.1f} s")

@@ -40,7 +40,9 @@ class LatchState:
     ``pending`` is what a kill wanted and nobody has seen completed yet;
     ``is_broker_locked`` that a kill saw the broker's own lock on new orders set;
     ``is_shorting_forbidden`` that a kill forbade short sales at the broker, where they were
-    allowed before; ``closings`` how often a kill began to close positions.
+    allowed before; ``closings`` how often a kill began to close positions;
+    ``closing_written_at`` when, by the broker's clock, one last wrote a closing order whose
+    twin the broker may take as well.
     """
 
     is_engaged: bool
@@ -51,6 +53,7 @@ class LatchState:
     is_broker_locked: bool = False
     is_shorting_forbidden: bool = False
     closings: int = 0
+    closing_written_at: dt.datetime | None = None
 
 
 class Latch:
@@ -128,9 +131,7 @@ class Latch:
             StateError: the latch is not engaged, or cannot be read.
             StorageError: the disk refused; nothing is noted.
         """
-        before = self.read()
-        if not before.is_engaged or before.sequence == 0:
-            raise StateError(f"{self.path} is not engaged: nothing can be noted in it")
+        before = self._engaged()
         return self._update(
             dataclasses.replace(
                 before,
@@ -138,6 +139,21 @@ class Latch:
                 is_shorting_forbidden=before.is_shorting_forbidden or forbids_shorting,
                 closings=before.closings + 1,
             )
+        )
+
+    def note_closing(self, at: dt.datetime) -> LatchState:
+        """Note that a closing order is about to be written whose twin may be taken as well.
+
+        Args:
+            at: now, by the broker's clock.
+
+        Raises:
+            StateError: the latch is not engaged, or cannot be read.
+            StorageError: the disk refused; nothing is noted.
+        """
+        before = self._engaged()
+        return self._update(
+            dataclasses.replace(before, sequence=before.sequence + 1, closing_written_at=at)
         )
 
     def release(
@@ -192,6 +208,12 @@ class Latch:
             raise StorageError(f"{self.path} could not be created: {exc}") from exc
         self._set_aside_space()
         return self.read()
+
+    def _engaged(self) -> LatchState:
+        state = self.read()
+        if not state.is_engaged or state.sequence == 0:
+            raise StateError(f"{self.path} is not engaged: nothing can be noted in it")
+        return state
 
     def _update(self, state: LatchState) -> LatchState:
         try:
@@ -291,11 +313,12 @@ def _encode(state: LatchState) -> bytes:
         "state": "engaged" if state.is_engaged else "armed",
         "sequence": state.sequence,
         "reason": state.reason[:_REASON_CHARACTERS],
-        "at": state.at.isoformat() if state.at else None,
+        "at": _iso(state.at),
         "pending": state.pending.value if state.pending else None,
         "is_broker_locked": state.is_broker_locked,
         "is_shorting_forbidden": state.is_shorting_forbidden,
         "closings": state.closings,
+        "closing_written_at": _iso(state.closing_written_at),
     }
     record["checksum"] = _checksum(record)
     return json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -313,14 +336,23 @@ def _decode(line: bytes) -> LatchState:
     return LatchState(
         is_engaged=record["state"] != "armed",
         reason=str(record["reason"]),
-        at=dt.datetime.fromisoformat(record["at"]) if record["at"] else None,
+        at=_moment(record["at"]),
         sequence=int(record["sequence"]),
         pending=KillAction(record["pending"]) if record.get("pending") else None,
         is_broker_locked=record.get("is_broker_locked") is True,
         # Absent in files of earlier versions.
         is_shorting_forbidden=record.get("is_shorting_forbidden") is True,
         closings=int(record.get("closings", 0)),
+        closing_written_at=_moment(record.get("closing_written_at")),
     )
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None
 
 
 def _checksum(record: Mapping[str, object]) -> str:

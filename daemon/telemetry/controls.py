@@ -86,8 +86,7 @@ class Controls:
             self._hub.alert("kill.unfinished", str(exc))
             return
         if report is not None and not report.verified:
-            problems = "; ".join(report.problems) or report.proof.value
-            self._hub.alert("kill.unfinished", f"not verified: {problems}; run openbell kill")
+            self._hub.alert("kill.unfinished", report.shortfall)
 
 
 def tidy(reason: str) -> str:

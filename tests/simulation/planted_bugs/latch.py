@@ -48,8 +48,13 @@ BUGS = (
         "kill-forgets-the-broker-lock",
         (
             _STAGES,
-            "        locked = await self._set_lock(is_locked=True)\n",
-            "        locked = True\n",
+            "        self._locked = await self._set_lock(is_locked=True)\n",
+            "        self._locked = True\n",
+        ),
+        (
+            _STAGES,
+            "bool(self._locked) and (await self._broker.account()).is_suspended_by_user",
+            "bool(self._locked)",
         ),
     ),
     bug(

@@ -123,6 +123,21 @@ async def test_flatten_of_a_locked_account_lifts_the_lock_first_and_sets_it_agai
 
 
 @virtual
+async def test_flatten_of_a_locked_account_that_is_flat_never_lifts_the_lock(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    await strike(scene)
+    writes: list[str] = []
+    scene.broker.before_write = lambda what: writes.append(f"{what} {scene.broker.is_suspended}")
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    assert writes == ["suspend True"]
+
+
+@virtual
 async def test_k05_flatten_with_the_market_closed_queues_for_the_open(tmp_path: Path) -> None:
     scene = make(tmp_path)
     scene.broker.is_open = False

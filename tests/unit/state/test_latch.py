@@ -311,7 +311,7 @@ def test_completion_that_the_disk_refuses_leaves_the_work_pending(
 def test_latch_file_of_a_version_without_the_later_fields_is_read(latch: Latch) -> None:
     latch.engage("flatten", AT, pending=KillAction.FLATTEN)
     record = json.loads(latch.path.read_bytes())
-    for name in ("checksum", "is_shorting_forbidden", "closings"):
+    for name in ("checksum", "is_shorting_forbidden", "closings", "closing_written_at"):
         del record[name]
     record["checksum"] = latch_module._checksum(record)
     latch.path.write_text(json.dumps(record))
@@ -320,6 +320,7 @@ def test_latch_file_of_a_version_without_the_later_fields_is_read(latch: Latch) 
 
     assert (state.is_engaged, state.reason, state.pending) == (True, "flatten", KillAction.FLATTEN)
     assert (state.is_shorting_forbidden, state.closings) == (False, 0)
+    assert state.closing_written_at is None
 
 
 def test_what_a_kill_changed_at_the_broker_is_remembered_until_the_release(latch: Latch) -> None:
@@ -328,13 +329,16 @@ def test_what_a_kill_changed_at_the_broker_is_remembered_until_the_release(latch
     latch.engage("second", AT, pending=KillAction.FLATTEN)
     # Now it is forbidden there already.
     latch.begin_closing(forbids_shorting=False)
+    latch.note_closing(AT)
 
     done = latch.complete(KillAction.FLATTEN, AT, is_broker_locked=True)
     armed = latch.release("checked", AT)
 
     assert (done.is_shorting_forbidden, done.closings) == (True, 2)
+    assert done.closing_written_at == AT
     assert done.reason == "second"
     assert (armed.is_shorting_forbidden, armed.closings) == (False, 0)
+    assert armed.closing_written_at is None
 
 
 def test_armed_or_unreadable_latch_notes_no_closing(latch: Latch) -> None:
@@ -343,6 +347,8 @@ def test_armed_or_unreadable_latch_notes_no_closing(latch: Latch) -> None:
     latch.path.write_bytes(b"{")
     with pytest.raises(StateError, match="not engaged"):
         latch.begin_closing(forbids_shorting=True)
+    with pytest.raises(StateError, match="not engaged"):
+        latch.note_closing(AT)
 
     assert latch.read().sequence == 0
 
@@ -350,5 +356,6 @@ def test_armed_or_unreadable_latch_notes_no_closing(latch: Latch) -> None:
 def test_longest_reason_leaves_room_for_every_field_in_the_reserve(latch: Latch) -> None:
     latch.engage("\x00" * 1000, AT, pending=KillAction.FLATTEN)
     latch.begin_closing(forbids_shorting=True)
+    latch.note_closing(AT)
 
     assert len(latch.path.read_bytes()) <= 4096
