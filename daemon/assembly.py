@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 
 from daemon.after_close.nightly import Nightly
 from daemon.after_close.report_dates import yardsticks
@@ -12,6 +13,7 @@ from daemon.config import Config
 from daemon.connection import Connection
 from daemon.embedded import recording_end
 from daemon.lifecycle import Life
+from daemon.provenance import made_by
 from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
@@ -129,6 +131,7 @@ def _trade(
         },
         market=market,
         min_symbols_fraction=config.marketdata.min_symbols_pct / 100,
+        made_by=partial(made_by, config),
     )
 
 

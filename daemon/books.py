@@ -7,6 +7,7 @@ from brokers.base import Broker
 from daemon.config import Config, state_directory
 from daemon.connection import BROKER, Connection
 from daemon.live_mode import check_account
+from daemon.provenance import made_by
 from daemon.sources.breaker_memory import RememberedBreaker, RememberingBroker
 from daemon.telemetry.telling import Telling
 from domain.ids import Symbol
@@ -57,6 +58,7 @@ async def open_books(
             config.risk, curve=EquityCurve(store), ledger=ledger, equity=account.equity
         ).over,
         alert=telling.hub.alert if telling else _alert,
+        made_by=made_by(config),
     )
 
 

@@ -147,7 +147,11 @@ class Daemon:
 
     async def _start(self) -> None:
         trade = self._life.trade
-        self._log.info("daemon.started", latch_engaged=trade.desk.latch.read().is_engaged)
+        self._log.info(
+            "daemon.started",
+            latch_engaged=trade.desk.latch.read().is_engaged,
+            made_by=trade.desk.made_by,
+        )
         await complete_pending_kill(
             trade.desk.stopping,
             trade.desk.latch,

@@ -63,7 +63,8 @@ class Desk:
     """The shared tools.
 
     ``disputed`` holds the broker's quantity of each symbol in a break; ``is_halted`` stops
-    this process where even the latch could not be written.
+    this process where even the latch could not be written; ``made_by`` names the code and the
+    settings that this process began with.
     """
 
     broker: Broker
@@ -81,6 +82,7 @@ class Desk:
     errors: ErrorWindow = field(default_factory=_error_window)
     over_limit: OverLimit = _within_limits
     urgent: Broker | None = None
+    made_by: str = ""
 
     @property
     def stopping(self) -> Broker:

@@ -66,7 +66,7 @@ class OrderPath:
 
     def stage(self, results: Sequence[GateResult], run_id: str) -> tuple[ClientOrderId, ...]:
         """Record a plan durably, denied orders too; return the ids that may be sent."""
-        return self._desk.journal.record_plan(results, run_id)
+        return self._desk.journal.record_plan(results, run_id, made_by=self._desk.made_by)
 
     async def send(
         self, results: Sequence[GateResult], run_id: str, *, cutoff: dt.datetime | None = None

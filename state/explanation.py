@@ -26,6 +26,7 @@ _HEADLINES = (
     " AND EXISTS (SELECT 1 FROM json_each(symbols) WHERE value = ?2)"
     " ORDER BY published_at DESC, item_id"
 )
+_MADE_BY = "SELECT json_extract(payload, '$.made_by') AS made_by FROM events WHERE seq = ?"
 _DECISION_COLUMNS = ("run_id", "as_of", "view_hash", "equity")
 _SEEN_COLUMNS = ("last_bar_at", "last_close", "position", "excluded")
 
@@ -90,6 +91,7 @@ def _orders(rows: Query, symbol: str, session_date: str | None) -> list[Row]:
     return [
         {
             **order_row(row),
+            "made_by": rows(_MADE_BY, (row["planned_seq"],))[0]["made_by"],
             "checks": [
                 check_row(check)
                 for check in rows(

@@ -71,8 +71,12 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def record_plan(self, results: Sequence[GateResult], run_id: str) -> tuple[ClientOrderId, ...]:
+    def record_plan(
+        self, results: Sequence[GateResult], run_id: str, *, made_by: str = ""
+    ) -> tuple[ClientOrderId, ...]:
         """Store every answer of the gate, APPROVED or DENIED, with all its checks.
+
+        ``made_by`` names the code and the settings that decided; it stays in the log.
 
         An order that was sent before keeps what it has; one that never left, or was skipped
         since the broker had not taken it, is planned anew.
@@ -94,7 +98,13 @@ class Journal:
             for start in range(0, len(fresh), _PLANS_PER_EVENT):
                 rows = [_planned(result) for result in fresh[start : start + _PLANS_PER_EVENT]]
                 self._store.append_within(
-                    "orders.planned", {"run_id": run_id, "columns": _PLAN_COLUMNS, "orders": rows}
+                    "orders.planned",
+                    {
+                        "run_id": run_id,
+                        "made_by": made_by,
+                        "columns": _PLAN_COLUMNS,
+                        "orders": rows,
+                    },
                 )
                 approved += (ClientOrderId(row[0]) for row in rows if row[_STATE] == _APPROVED)
         return tuple(approved)

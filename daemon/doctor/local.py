@@ -11,6 +11,7 @@ from daemon.config import Config, find_path, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, CLOUDFLARE_TOKEN, Credentials
 from daemon.doctor import sources
 from daemon.doctor.finding import Finding, failed, ok, refused, warning
+from daemon.doctor.packages import packages
 from daemon.doctor.training import training
 from daemon.live_mode import check_configuration
 from domain.errors import ConfigError, OpenbellError
@@ -45,6 +46,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
         ("recorded data", _recorded),
         ("earnings", sources.earnings),
         ("finbert", sources.finbert),
+        ("packages", packages),
     )
     for name, check in checks:
         try:

@@ -16,7 +16,7 @@ from daemon.session.monitor import Monitor
 from daemon.session.standing import standing_of
 from domain.clock import Clock
 from domain.decisions import GateResult
-from domain.errors import RunSkipped
+from domain.errors import RunSkipped, StateError
 from domain.ids import ClientOrderId
 from domain.market import Session
 from execution.comparing import ReconcileReport
@@ -32,7 +32,13 @@ from risk.sizing import ENTRY
 from state.facts import Facts
 
 Report = Callable[[Session], Awaitable[str]]
+_PLAN = "plan_made_by"
 PAST_CUTOFF = "past the entry cut-off"
+
+
+def _nobody() -> str:
+    """Nobody asks which code it is."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,7 @@ class Trade:
     nightly: Mapping[RunKind, NightJob] = field(default_factory=dict)
     market: MarketCheck | None = None
     min_symbols_fraction: float = 0.8
+    made_by: Callable[[], str] = _nobody
 
 
 class TradingDay:
@@ -77,6 +84,7 @@ class TradingDay:
         await self._ask_the_market(due.session)
         await self._look(due.session, "run")
         self._require_open()
+        self._require_code_of_start()
         decision = await self._decide(due.session, run_id)
         wished = len(decision.sized.requests)
         return f"{len(decision.sized.combined)} symbols judged, {wished} orders wished"
@@ -121,6 +129,7 @@ class TradingDay:
         session = due.session
         await self._ask_the_market(session)
         self._require_open()
+        self._require_one_maker(run_id)
         decision = self._decision
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
@@ -130,6 +139,24 @@ class TradingDay:
         self._tell_denials(results)
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
         return self._outcome(results, report)
+
+    def _require_one_maker(self, run_id: str) -> None:
+        """A plan that was begun is not continued by other code or under other settings."""
+        self._require_code_of_start()
+        name, _, maker = (self._trade.facts.get(_PLAN) or "").partition(" ")
+        if name == run_id and maker != self._trade.desk.made_by:
+            raise StateError(
+                "code or settings changed after this plan was begun; its orders are followed,"
+                " and nothing is added until the next session"
+            )
+        self._trade.facts.put(**{_PLAN: f"{run_id} {self._trade.desk.made_by}"})
+
+    def _require_code_of_start(self) -> None:
+        if self._trade.made_by() != self._trade.desk.made_by:
+            raise StateError(
+                "the code on disk changed since this daemon started: restart it, so that nothing"
+                " is planned by half of each"
+            )
 
     async def _gate(
         self, decision: Decision, due: DueRun, seen: ReconcileReport

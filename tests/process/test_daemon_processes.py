@@ -19,6 +19,12 @@ QUEUED = {"start": "2022-11-14T09:20:30", "speed": 20}
 AT_THE_OPEN = {"start": "2022-11-14T09:25:00", "speed": 60}
 
 
+def ids_of(world: World) -> set[str]:
+    """Every order in the books, sent or not."""
+    with world.reader() as reader:
+        return {order["client_order_id"] for order in reader.orders()}
+
+
 def test_d12_c10_a_second_daemon_on_the_same_state_directory_refuses_to_start(
     open_world: Open,
 ) -> None:
@@ -95,6 +101,29 @@ def test_d04_a03_sigkill_with_a_request_in_flight_is_settled_by_reading_not_by_s
     with world.reader() as reader:
         states = {order["client_order_id"]: order["state"] for order in reader.orders()}
     assert states[lost] in {"live", "filled", "partially_filled"}
+
+
+def test_d11_a_plan_that_other_settings_began_is_followed_and_not_added_to(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED, faults=("lose_answer:order=1,mode=hang",))
+    world.be_impatient()
+    daemon = world.daemon()
+    wait_for("the request without an answer", world.posts)
+    daemon.kill()
+    planned = ids_of(world)
+
+    again = world.daemon(OPENBELL__RISK__MAX_ORDERS_PER_DAY="7")
+    ended = again.wait_event("run.finished", kind="submit")
+    wait_for("no doubt", lambda: world.doubts() == [])
+
+    assert ended["state"] == "FAILED"
+    assert "changed after this plan was begun" in ended["reason"]
+    assert ids_of(world) == planned
+    symbol = world.read("orders")[0]["symbol"]
+    (maker,) = {order["made_by"] for order in world.read("explain", symbol)["orders"]}
+    assert maker == daemon.wait_event("daemon.started")["made_by"]
+    assert maker != again.wait_event("daemon.started")["made_by"]
 
 
 def test_d05_c07_a_frozen_process_catches_up_with_what_filled_meanwhile(open_world: Open) -> None:

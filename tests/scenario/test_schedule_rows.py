@@ -376,3 +376,22 @@ def test_d08_a_task_that_dies_of_a_bug_ends_the_daemon_and_is_never_missed(
             assert days.states()["2022-12-14-submit"] == "RUNNING"
 
     scenario()
+
+
+@virtual
+async def test_n09_a_daemon_whose_code_was_replaced_on_disk_plans_nothing(tmp_path: Path) -> None:
+    days = Days(
+        tmp_path,
+        start=at("2022-12-14T07:00:00"),
+        kinds=(RunKind.CUTOFF, RunKind.END_OF_DAY),
+    )
+    days.code_on_disk = "a newer version"
+
+    await days.live(until=at("2022-12-14T09:30:00"))
+
+    records = days.records()
+    for kind in ("premarket", "submit"):
+        record = records[f"2022-12-14-{kind}"]
+        assert record.state is RunState.FAILED
+        assert "changed since this daemon started: restart it" in record.reason
+    assert days.incidents().count("run.failed") == 2

@@ -69,6 +69,7 @@ class Machine:
     on_wire: OnWire
     setup: Setup
     look_seconds: float = 30.0
+    version: int = 1
     command_keys: list[str] = field(default_factory=list)
     alerts: list[tuple[float, str, str]] = field(default_factory=list)
     reports: list[EndOfDayReport] = field(default_factory=list)
@@ -106,6 +107,7 @@ class Machine:
                 self.limits, curve=EquityCurve(store), ledger=ledger, equity=equity
             ).over,
             alert=self.alert,
+            made_by=f"version {self.version}",
         )
 
 
@@ -119,6 +121,8 @@ class DaemonLife:
         self.stream = SimStream(machine.truth, process)
         self.store: Store | None = None
         self.commands: Receiver | None = None
+        if machine.truth.faults.strikes("process.upgraded"):
+            machine.version += 1
 
     async def run(self) -> None:
         """Live until cancelled, crashed or refused; the store stays as death left it."""
@@ -170,6 +174,7 @@ class DaemonLife:
             market=market,
             nightly=night_of(store, clock) if machine.setup.has_nights else {},
             min_symbols_fraction=machine.setup.min_symbols_fraction,
+            made_by=lambda: desk.made_by,
         )
         return Life(
             trade=trade,

@@ -17,7 +17,7 @@ from tests.simulation.lives import Lives
 from tests.simulation.market import SYMBOLS
 from tests.simulation.messages import MESSAGES
 from tests.simulation.person import Person
-from tests.simulation.stories import SCHEDULE, away_until_cutoff
+from tests.simulation.stories import SCHEDULE, away_until_cutoff, submit_of
 from tests.simulation.world import World
 
 _FIRST_TRADES = dt.timedelta(hours=5, minutes=30)
@@ -104,6 +104,7 @@ class DayPlan:
             ("fill.busted", "bust", 2, self._busts.bust),
             ("fill.corrected", "bust", 2, self._busts.correct),
             ("process.stop", "stop", 1, self._lives.stop),
+            ("process.crash_in_send", "send", 1, self._crash_soon),
             ("process.second", "second", 1, self._second),
             ("clock.jumped", "clock", 1, self._jump),
             ("clock.skewed", "skew", 1, self._drift),
@@ -124,6 +125,8 @@ class DayPlan:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
         if name == "stop" and dice.random() < _DEPLOYED_EARLY:
             return session.open - dt.timedelta(minutes=dice.uniform(15, 80))
+        if name == "send":
+            return submit_of(session) - dt.timedelta(seconds=1)
         if name == "flatten":
             # When there is something to close.
             return session.open + dt.timedelta(minutes=dice.uniform(20, length))
@@ -187,6 +190,12 @@ class DayPlan:
                 path.unlink()
             else:
                 path.write_bytes(b"{")
+
+    async def _crash_soon(self) -> None:
+        life = self._lives.life
+        if life is not None and self._lives.is_running:
+            steps = self._faults.dice("crash_in_send").randint(1, 15)
+            life.process.crash_at = life.process.steps + steps
 
     async def _second(self) -> None:
         life = self._lives.life

@@ -75,8 +75,10 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "stream.silent": (0.05, 0.3),  # C07
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
+    "process.crash_in_send": (0.2, 0.8),  # D01 D02, a chance per day: while orders leave
     "process.stop": (0.1, 0.8),  # D03, a chance per day
     "process.outage": (0.05, 0.3),  # F08: the restart takes hours instead of seconds
+    "process.upgraded": (0.2, 0.8),  # D11, a chance per life: other code than the one before
     "process.second": (0.1, 0.5),  # D12, a chance per day
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
@@ -171,6 +173,7 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"account.odd_equity"},
             {"operator.kill", "operator.unsuspend"},
             {"process.crash", "send.lost_after", "order.hidden"},
+            {"process.crash_in_send", "process.upgraded", "setup.limits"},
             {"mqtt.command", "mqtt.replayed", "mqtt.retained", "mqtt.skewed"},
             {"mqtt.command", "mqtt.forged", "mqtt.altered", "mqtt.garbage"},
             {"setup.short", "market.slump", "setup.stops"},

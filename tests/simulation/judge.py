@@ -283,6 +283,7 @@ class Judge:
             ended = [date for date in dates if date >= first or date in lived]
             blame(runs.runs_once(db, ended))
             blame(runs.runs_end_once(db))
+            blame(runs.plans_of_one_maker(db))
             blame(after_close.failures_told(db))
             blame(after_close.reports_made(db, self._directory))
             blame(after_close.backups_hold(db, self._directory))

@@ -129,6 +129,7 @@ class Days:
         )
         self.done: list[tuple[str, dt.datetime]] = []
         self.kinds = tuple(kinds)
+        self.code_on_disk = self.scene.desk.made_by
         self._jobs = jobs or {}
 
     def life(self) -> Life:
@@ -159,6 +160,7 @@ class Days:
             clock=self.wall,
             nightly=jobs,
             market=self.market,
+            made_by=lambda: self.code_on_disk,
         )
 
     async def live(self, *, until: dt.datetime, meanwhile: Awaitable[None] | None = None) -> None:

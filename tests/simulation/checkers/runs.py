@@ -48,6 +48,20 @@ def runs_end_once(db: sqlite3.Connection) -> Violations:
     return [("I11", f"{row['run_id']} ended {row['n']} times") for row in rows]
 
 
+def plans_of_one_maker(db: sqlite3.Connection) -> Violations:
+    """I02: a plan that one version began is not continued by the next; stops may come any time."""
+    rows = db.execute(
+        "SELECT json_extract(payload, '$.run_id') AS run_id,"
+        " count(DISTINCT json_extract(payload, '$.made_by')) AS makers FROM events"
+        " WHERE kind = 'orders.planned' GROUP BY 1 HAVING makers > 1 ORDER BY 1"
+    )
+    return [
+        ("I02", f"{row['run_id']} was planned by {row['makers']} versions")
+        for row in rows
+        if not row["run_id"].endswith("-watch")
+    ]
+
+
 def attended(
     truth: Truth, sessions: Iterable[Session], spans: Iterable[tuple[float, float]]
 ) -> dict[tuple[str, str], dt.datetime]:

@@ -22,6 +22,14 @@ BUGS = (
         ),
     ),
     bug(
+        "upgrade-continues-the-plan",
+        (
+            "daemon/session/trading_day.py",
+            "        if name == run_id and maker != self._trade.desk.made_by:\n",
+            "        if False:\n",
+        ),
+    ),
+    bug(
         "slept-through-sessions-vanish",
         ("daemon/lifecycle.py", "            await self._catch_up(session)\n", ""),
     ),
