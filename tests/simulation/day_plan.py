@@ -26,7 +26,9 @@ _IN_SESSION = frozenset(
     {"hand.trade", "operator.flatten", "operator.adopt", "fill.busted", "fill.corrected"}
 )
 # How often a break is in what is held, and how often shares of it went rather than came.
-_OF_HELD, _LOST = 0.7, 0.5
+_OF_HELD, _LOST = 0.8, 0.75
+# Breaks of one night, at most.
+_MOST_BROKEN = 3
 # How often a daemon that is stopped is stopped before the day begins.
 _DEPLOYED_EARLY = 0.5
 
@@ -60,6 +62,9 @@ class DayPlan:
         # Beside one that ended there must be enough symbols left to trade.
         if not truth.market.ended and faults.strikes("asset.ended"):
             end_one(truth)
+        if faults.strikes("process.deployed"):
+            moment = dt.timedelta(hours=faults.span("process.deployed", 0.5, 8))
+            self._world.at(session.open - moment, self._lives.stop())
         if faults.strikes("books.broken"):
             self._break_books()
         if faults.strikes("money.fee"):
@@ -71,12 +76,17 @@ class DayPlan:
             self._world.at(truth.now() + moment, self._transfer(amount))
 
     def _break_books(self) -> None:
+        """Let shares of some symbols come or go, each symbol once."""
         faults, truth = self._faults, self._truth
-        held = [symbol for symbol, quantity in sorted(truth.positions.items()) if quantity > 2]
-        among = held if held and faults.dice("lost").random() < _OF_HELD else list(SYMBOLS)
-        symbol = faults.pick("broken", among)
-        is_loss = symbol in held and faults.dice("lost").random() < _LOST
-        truth.slip_in(symbol, Decimal(-2 if is_loss else 3))
+        dice, left = faults.dice("lost"), list(SYMBOLS)
+        # Before there are books, what comes is only what was there already.
+        low, high = (1, _MOST_BROKEN) if self._world.has_books else (0, 1)
+        for _ in range(dice.randint(low, high)):
+            held = [symbol for symbol in left if truth.positions.get(symbol, 0) > 2]
+            symbol = faults.pick("broken", held if held and dice.random() < _OF_HELD else left)
+            left.remove(symbol)
+            is_loss = symbol in held and dice.random() < _LOST
+            truth.slip_in(symbol, Decimal(-2 if is_loss else 3))
 
     def draw(self, session: Session) -> None:
         """Draw what happens to this day, and when."""

@@ -77,6 +77,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
     "process.crash_in_send": (0.2, 0.8),  # D01 D02, a chance per day: while orders leave
     "process.stop": (0.1, 0.8),  # D03, a chance per day
+    "process.deployed": (0.5, 1.0),  # a chance per night: another life in the morning
     "process.outage": (0.05, 0.3),  # F08: the restart takes hours instead of seconds
     "process.upgraded": (0.2, 0.8),  # D11, a chance per life: other code than the one before
     "process.second": (0.1, 0.5),  # D12, a chance per day
@@ -108,8 +109,9 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "events.known": (1.0, 1.0),  # G08: earnings, and a symbol that is about to end
     "events.down": (0.02, 0.2),  # G12
     "forecast.odd": (0.05, 0.4),  # H03 H04: absent, absurd, or no number
-    "forecast.undecided": (1.0, 1.0),  # views near one half, so that holdings are kept
-    "market.swing": (0.3, 1.0),  # a chance per session: some climb, and fall the next
+    "forecast.undecided": (1.0, 1.0),  # views near one half: little is opened or closed
+    "forecast.steady": (1.0, 1.0),  # a view lasts for all days, so that holdings are kept
+    "market.swing": (0.6, 1.0),  # a chance per session: some climb, and fall the next
     "market.slump": (0.3, 1.0),  # K10 K14, a chance per session
     # K: the operator
     "operator.kill": (0.1, 0.7),  # K01-K06, a chance per day
@@ -156,8 +158,8 @@ STORIES: tuple[frozenset[str], ...] = tuple(
             {"read.regressed", "fill.partial", "fill.after_cancel"},
             {"send.crossed"},
             {"market.slump", "setup.losses"},
-            {"market.slump", "books.broken", "setup.stops"},
-            {"market.swing", "process.crash", "process.stop", "setup.stops"},
+            {"market.swing", "books.broken", "setup.stops", "forecast.steady"},
+            {"market.swing", "process.deployed", "setup.stops", "forecast.steady"},
             {"corporate.split", "activity.hours_late", "operator.adopt", "books.broken"},
             {"send.lost_before", "send.lost_after", "send.crossed"},
             {"market.closed", "market.hours", "market.halted", "clock.skewed"},

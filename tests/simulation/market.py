@@ -19,8 +19,9 @@ VOLUME = 4e6
 UNSHORTABLE = SYMBOLS[4]
 _NODES = 8
 _CENT = Decimal("0.01")
-# What swings gains so much by each node of one session, and loses so much in the next.
-_CLIMB, _FALL = 0.012, -0.02
+# What swings gains so much by each node of one session, and loses so much in the next, whose
+# first price lies further below: who is down over the night sees neither the top nor the way.
+_CLIMB, _FALL, _GAP = 0.012, -0.02, -0.02
 _SUB_DOLLAR_TICK = Decimal("0.0001")
 # Below a dollar, about a dollar where the grid of prices changes, and a share that is a fortune.
 _ODD_LEVELS = {"AAA": (0.3, 0.9), "BBB": (0.95, 1.1), "CCC": (2_000, 9_000), "DDD": (0.06, 0.2)}
@@ -88,7 +89,8 @@ class Market:
             for node in range(_NODES):
                 # Some openings jump beyond every limit price, so that orders rest.
                 width = 0.018 if node == 0 else 0.006
-                level = max(self._least, level * math.exp(draw.gauss(drift, width)))
+                gap = _GAP if node == 0 and drift == _FALL else 0.0
+                level = max(self._least, level * math.exp(draw.gauss(drift + gap, width)))
                 nodes.append(_on_grid(level))
             self._nodes[symbol, session.date] = nodes
             self._closes[symbol][session.date] = nodes[-1]
@@ -100,7 +102,7 @@ class Market:
             return dict.fromkeys(high, _FALL)
         if self._faults.strikes("market.swing"):
             dice = self._faults.dice("market.swing:which")
-            self._high = tuple(dice.sample(SYMBOLS, len(SYMBOLS) // 3))
+            self._high = tuple(dice.sample(SYMBOLS, dice.randint(2, len(SYMBOLS))))
         return dict.fromkeys(self._high, _CLIMB)
 
     def price(self, symbol: Symbol, at: dt.datetime) -> Decimal:

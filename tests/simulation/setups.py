@@ -32,7 +32,7 @@ _STOPS: tuple[Mapping[str, Any], ...] = (
     {"stop_loss_pct": Decimal("1.5"), "trailing_stop_pct": Decimal(100)},
     {"stop_loss_pct": Decimal(100), "trailing_stop_pct": Decimal("1.5")},
     {"stop_loss_pct": Decimal("0.4"), "trailing_stop_pct": Decimal("0.8")},
-    {"stop_loss_pct": Decimal(100), "trailing_stop_pct": Decimal(100)},
+    {"stop_loss_pct": Decimal(3), "trailing_stop_pct": Decimal("2.5")},
 )
 # What a bad day reaches although protective stops sell.
 _LOSSES: Mapping[str, Any] = {
@@ -66,6 +66,7 @@ _BINDING: tuple[Mapping[str, Any], ...] = (
     {"max_order_error_pct": Decimal(100), "min_order_errors": 1_000},
     {"allow_earnings_entries": True},
     {"earnings_sessions_ahead": 0},
+    {"stop_loss_pct": Decimal(100), "trailing_stop_pct": Decimal(100)},
 )
 _STRATEGIES: tuple[Mapping[str, Mapping[str, Any]], ...] = (
     {

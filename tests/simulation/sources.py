@@ -78,6 +78,7 @@ class SimForecaster:
         self._faults = faults
         # Near one half nothing is opened, and what is held is mostly kept.
         self._views = _UNDECIDED if "forecast.undecided" in faults.rates else _SURE
+        self._is_steady = "forecast.steady" in faults.rates
 
     async def forecast(
         self, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
@@ -112,7 +113,8 @@ class SimForecaster:
         self, symbol: Symbol, bars: Sequence[Bar], as_of: dt.datetime, source: ForecastSource
     ) -> Forecast:
         # By symbol and day: a process that decides again sees the same.
-        draw = random.Random(f"{self._faults.seed}:view:{symbol}:{as_of.date()}")
+        day = "" if self._is_steady else as_of.date()
+        draw = random.Random(f"{self._faults.seed}:view:{symbol}:{day}")
         probability = draw.choice(self._views)
         mean = (probability - 0.5) * 0.1
         return Forecast(
