@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.account import Activity, ActivityKind
@@ -17,10 +16,10 @@ from state.fill_book import FillBook, FillOutcome
 from state.holdings import LedgerPosition, position_of, position_row, standing_of
 from state.locks import SymbolLocks
 from state.project_ledger import CASH
-from state.rows import fill_of, stamp
+from state.rows import stamp
 from state.store import Store
 
-__all__ = ["FillOutcome", "Ledger", "LedgerPosition", "LedgerSummary"]
+__all__ = ["FillOutcome", "Ledger", "LedgerPosition"]
 
 _CASH_KINDS = {
     ActivityKind.FEE: "fee",
@@ -29,26 +28,6 @@ _CASH_KINDS = {
     ActivityKind.TRANSFER: "transfer",
     ActivityKind.OTHER: "other",
 }
-_ADJUSTMENTS = frozenset({"adoption", "cash_adoption"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerSummary:
-    """Sums of a period, USD.
-
-    ``fees`` is above 0 when paid; the others are signed as they move equity.
-    ``adjustments`` are positions and cash that were adopted.  Together:
-    change of equity = realized + change of unrealized - fees + dividends + interest
-    + transfers + other + adjustments, exactly.
-    """
-
-    realized_pnl: Decimal
-    fees: Decimal
-    dividends: Decimal
-    interest: Decimal
-    transfers: Decimal
-    other: Decimal
-    adjustments: Decimal
 
 
 class Ledger:
@@ -179,44 +158,6 @@ class Ledger:
         """Return cash by our own books."""
         rows = self._store.rows("SELECT amount FROM balances WHERE name = ?", (CASH,))
         return decimal(rows[0]["amount"])
-
-    def fills(self, start: dt.datetime, end: dt.datetime) -> tuple[Fill, ...]:
-        """Return the executions of ``[start, end)`` that stand, oldest first."""
-        rows = self._store.rows(
-            "SELECT * FROM fills WHERE at >= ? AND at < ? AND reversed_seq IS NULL"
-            " ORDER BY at, seq",
-            (stamp(start), stamp(end)),
-        )
-        return tuple(fill_of(row) for row in rows)
-
-    def realized_pnl(self, start: dt.datetime, end: dt.datetime) -> Decimal:
-        """Return what closing positions earned in ``[start, end)``, before fees."""
-        return self.summary(start, end).realized_pnl
-
-    def summary(self, start: dt.datetime, end: dt.datetime) -> LedgerSummary:
-        """Return the sums of ``[start, end)`` for the account bridge, by the time of the event."""
-        rows = self._store.rows(
-            "SELECT kind, cash, in_kind, realized_pnl FROM ledger_entries WHERE at >= ? AND at < ?",
-            (stamp(start), stamp(end)),
-        )
-
-        def cash_of(*kinds: str) -> Decimal:
-            return exact_sum(decimal(row["cash"]) for row in rows if row["kind"] in kinds)
-
-        return LedgerSummary(
-            realized_pnl=exact_sum(decimal(row["realized_pnl"]) for row in rows),
-            fees=-cash_of("fee"),
-            dividends=cash_of("dividend"),
-            interest=cash_of("interest"),
-            transfers=cash_of("transfer"),
-            other=cash_of("other", "split"),
-            adjustments=exact_sum(
-                decimal(row[column])
-                for row in rows
-                if row["kind"] in _ADJUSTMENTS
-                for column in ("cash", "in_kind")
-            ),
-        )
 
     def lock(self, symbol: Symbol, reason: str) -> None:
         """Allow exits only in a symbol, until ``unlock``."""

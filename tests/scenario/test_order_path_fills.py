@@ -12,6 +12,7 @@ from domain.account import Activity, ActivityKind
 from domain.ids import ExecutionId, Symbol
 from domain.orders import OrderState, Side, TradeUpdate
 from execution.desk import OrderSettings
+from tests.support.booked import fills
 from tests.support.fake_broker import lost_after
 from tests.support.order_scene import Scene, live_order, request
 from tests.support.virtual_time import virtual
@@ -82,8 +83,8 @@ async def test_b04_late_fill_found_after_restart_and_day_roll_has_its_trade_date
     report = await scene.reconciler.run("start", is_deep=True)
 
     assert report.is_equal
-    (fill,) = scene.ledger.fills(executed, executed + dt.timedelta(seconds=1))
-    assert fill.quantity == 10
+    (fill,) = fills(scene.ledger)
+    assert (fill.quantity, fill.at) == (10, executed)
     scene.assert_books_equal()
 
 

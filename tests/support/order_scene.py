@@ -27,6 +27,7 @@ from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.store import Store
+from tests.support.booked import fills
 from tests.support.fake_broker import ACCOUNT_NUMBER, FakeBroker
 from tests.support.virtual_time import OPENING, loop_clock
 
@@ -109,10 +110,9 @@ class Scene:
 
     def assert_books_equal(self) -> None:
         """Every execution once, positions share for share, cash to the cent."""
-        start, end = OPENING - dt.timedelta(days=30), OPENING + dt.timedelta(days=30)
         booked = Counter(
             (f.broker_order_id, f.cumulative_quantity, f.quantity, f.price)
-            for f in self.ledger.fills(start, end)
+            for f in fills(self.ledger)
         )
         executed = Counter(
             (f.broker_order_id, f.cumulative_quantity, f.quantity, f.price)

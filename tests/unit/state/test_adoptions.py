@@ -10,10 +10,10 @@ from domain.orders import Side
 from state.checks import differing_tables
 from state.ledger import Ledger
 from state.store import Store
+from tests.support.booked import sums
 from tests.support.state_builders import AAPL, START, a_fill
 
 BEFORE = START - dt.timedelta(hours=5)
-DAY = (START - dt.timedelta(days=1), START + dt.timedelta(days=1))
 
 
 def a_split(quantity: str, *, at: dt.datetime = BEFORE, activity_id: str = "s-1") -> Activity:
@@ -34,8 +34,8 @@ def holding(ledger: Ledger) -> tuple[Decimal, Decimal, Decimal]:
 
 def identity(ledger: Ledger) -> Decimal:
     """Realized profit less what cash, cost and adoptions say it is: 0 in whole books."""
-    held, summary = ledger.position(AAPL), ledger.summary(*DAY)
-    return held.realized_pnl - (ledger.cash() + held.total_cost - summary.adjustments)
+    held, adopted = ledger.position(AAPL), sums(ledger)["adjustments"]
+    return held.realized_pnl - (ledger.cash() + held.total_cost - adopted)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_b10_sale_that_was_adopted_as_flat_realizes_its_own_profit(
 
     assert holding(hundred) == (0, 0, 2000)
     assert hundred.cash() == 2000
-    assert hundred.summary(*DAY).adjustments == 0
+    assert sums(hundred)["adjustments"] == 0
     assert differing_tables(store._connected()) == []
 
 
@@ -105,7 +105,7 @@ def test_b10_purchase_told_in_parts_gives_back_part_by_part(hundred: Ledger) -> 
         hundred.apply_fill(part, origin="activities")
 
     assert holding(hundred) == (110, 1400, 0)
-    assert hundred.summary(*DAY).adjustments == 0
+    assert sums(hundred)["adjustments"] == 0
 
 
 def test_shares_that_were_sold_since_are_given_back_by_the_price_alone(hundred: Ledger) -> None:
@@ -163,5 +163,5 @@ def test_b12_execution_from_before_the_opening_is_in_the_opening_cash(
 
     assert ledger.cash() == 94_500
     assert ledger.position(AAPL).quantity == 11
-    assert ledger.summary(*DAY).adjustments == 100_000
+    assert sums(ledger)["adjustments"] == 100_000
     assert differing_tables(store._connected()) == []

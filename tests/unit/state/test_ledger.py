@@ -13,6 +13,7 @@ from state.cost_basis import Holding, average, trade
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
 from state.store import Store
+from tests.support.booked import fills, sums
 from tests.support.state_builders import AAPL, START, a_broker_order, a_fill, approved
 
 OB1 = ClientOrderId("ob-1")
@@ -47,7 +48,7 @@ def test_fill_moves_shares_cost_and_cash(live: Journal, ledger: Ledger) -> None:
     assert (held.quantity, held.total_cost, held.avg_price) == (100, 14320, Decimal("143.20"))
     assert ledger.cash() == Decimal("35680")
     assert state_of(live) is OrderState.FILLED
-    assert ledger.fills(*DAY) == (a_fill(),)
+    assert fills(ledger) == (a_fill(),)
 
 
 def test_same_execution_again_is_a_duplicate(live: Journal, ledger: Ledger, store: Store) -> None:
@@ -65,7 +66,7 @@ def test_b12_same_execution_under_another_id_is_a_duplicate(live: Journal, ledge
     for _ in range(2):
         told_again = a_fill("activity-id", at=START + dt.timedelta(hours=3))
         assert ledger.apply_fill(told_again, origin="activities") is FillOutcome.DUPLICATE
-    assert len(ledger.fills(*DAY)) == 1
+    assert len(fills(ledger)) == 1
 
 
 def test_b11_equal_executions_with_different_ids_are_two(live: Journal, ledger: Ledger) -> None:
@@ -146,7 +147,7 @@ def test_fill_before_the_answer_to_its_order_is_counted_by_the_answer(
     record = journal.get(OB1)
     assert record is not None
     assert (record.booked_quantity, record.missing_quantity) == (40, 0)
-    assert ledger.fills(*DAY)[0].client_order_id == OB1
+    assert fills(ledger)[0].client_order_id == OB1
 
 
 def test_fill_of_a_twin_order_overfills_the_intent(live: Journal, ledger: Ledger) -> None:
@@ -227,8 +228,8 @@ def test_closing_realizes_against_the_average_cost(ledger: Ledger) -> None:
 
     held = ledger.position(AAPL)
     assert (held.quantity, held.total_cost, held.realized_pnl) == (90, 990, 60)
-    assert ledger.realized_pnl(*DAY) == 60
-    assert ledger.realized_pnl(START + dt.timedelta(days=1), START + dt.timedelta(days=2)) == 0
+    assert sums(ledger, *DAY)["realized"] == 60
+    assert sums(ledger, START + dt.timedelta(days=1))["realized"] == 0
 
 
 def test_fill_beyond_flat_closes_then_opens_the_other_side() -> None:
@@ -259,14 +260,14 @@ def test_adoption_sets_the_position_and_names_the_difference(ledger: Ledger) -> 
     held = ledger.position(AAPL)
     assert (held.quantity, held.total_cost, held.realized_pnl) == (60, 600, 80)
     assert ledger.cash() == -1000
-    assert ledger.summary(*DAY).adjustments == -480
+    assert sums(ledger)["adjustments"] == -480
     assert ledger.adopt_position(AAPL, Decimal(60), Decimal(12), "again") == 0
 
 
 def test_cash_is_adopted_by_its_difference(ledger: Ledger) -> None:
     assert ledger.adopt_cash(Decimal("50000.10"), "opening") == Decimal("50000.10")
     assert ledger.adopt_cash(Decimal("50000.10"), "opening") == 0
-    assert ledger.summary(*DAY).adjustments == Decimal("50000.10")
+    assert sums(ledger)["adjustments"] == Decimal("50000.10")
 
 
 def four_for_one(ledger: Ledger) -> None:
@@ -316,13 +317,13 @@ def test_b14_money_activities_are_booked_once_under_their_names(ledger: Ledger) 
         assert ledger.apply_activity(an_activity(kind, amount, symbol=Symbol("AAPL")))
         assert not ledger.apply_activity(an_activity(kind, amount))
 
-    summary = ledger.summary(*DAY)
-    assert (summary.fees, summary.dividends, summary.interest) == (
-        Decimal("0.17"),
-        24,
-        Decimal("-1.37"),
-    )
-    assert (summary.transfers, summary.other) == (5000, Decimal("0.05"))
+    assert {kind: str(value) for kind, value in sums(ledger, *DAY).items() if value} == {
+        "fee": "-0.17",
+        "dividend": "24",
+        "interest": "-1.37",
+        "transfer": "5000",
+        "other": "0.05",
+    }
     assert ledger.cash() == Decimal("5022.51")
 
 
@@ -346,7 +347,7 @@ def test_fill_activity_goes_through_the_same_door(live: Journal, ledger: Ledger)
     assert ledger.apply_activity(activity)
     assert ledger.apply_fill(a_fill("stream-id"), origin="stream") is FillOutcome.DUPLICATE
     assert not ledger.apply_activity(activity)
-    assert ledger.fills(*DAY)[0].client_order_id == "ob-1"
+    assert fills(ledger)[0].client_order_id == "ob-1"
 
 
 def test_short_sale_of_the_log_is_a_sell(ledger: Ledger) -> None:
@@ -383,7 +384,7 @@ def test_b08_bust_restores_what_was_before_it(live: Journal, ledger: Ledger) -> 
     record = live.get(OB1)
     assert record is not None
     assert (record.booked_quantity, record.busted_quantity, record.missing_quantity) == (60, 40, 0)
-    assert [fill.execution_id for fill in ledger.fills(*DAY)] == ["x-2"]
+    assert [fill.execution_id for fill in fills(ledger)] == ["x-2"]
 
 
 def test_busted_execution_that_is_told_again_stays_busted(live: Journal, ledger: Ledger) -> None:
@@ -455,7 +456,7 @@ def test_correction_under_the_same_id_is_kept_apart(live: Journal, ledger: Ledge
 
     assert ledger.correct_fill(ExecutionId("x-1"), a_fill("x-1", "90", "143.20"), reason="fewer")
     assert ledger.position(AAPL).quantity == 90
-    assert [fill.execution_id for fill in ledger.fills(*DAY)] == ["x-1/corrected"]
+    assert [fill.execution_id for fill in fills(ledger)] == ["x-1/corrected"]
 
 
 def test_bust_of_an_execution_from_after_a_split_keeps_the_split(ledger: Ledger) -> None:

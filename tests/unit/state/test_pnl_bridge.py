@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from domain.account import Activity, ActivityKind
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import Fill, Side
 from state.checks import differing_tables
-from state.ledger import Ledger, LedgerSummary
+from state.ledger import Ledger
 from state.store import Store
+from tests.support.booked import sums
 
 VECTOR = json.loads((Path(__file__).parents[2] / "data" / "pnl-bridge.json").read_text())
 TEN_PLACES = Decimal("0.0000000001")
@@ -76,17 +78,8 @@ def unrealized(ledger: Ledger, closes: dict[str, str]) -> Decimal:
     )
 
 
-def bridged(summary: LedgerSummary, unrealized_change: Decimal) -> Decimal:
-    return (
-        summary.realized_pnl
-        + unrealized_change
-        - summary.fees
-        + summary.dividends
-        + summary.interest
-        + summary.transfers
-        + summary.other
-        + summary.adjustments
-    )
+def bridged(parts: Mapping[str, Decimal], unrealized_change: Decimal) -> Decimal:
+    return unrealized_change + sum(parts.values(), Decimal(0))
 
 
 def test_every_figure_of_the_worked_week_comes_out(ledger: Ledger, store: Store) -> None:
@@ -97,7 +90,7 @@ def test_every_figure_of_the_worked_week_comes_out(ledger: Ledger, store: Store)
         play(ledger, day, expected["fee_parts"])
         closes.update(day["close"])
         start = opening(day).replace(hour=0, minute=0)
-        summary = ledger.summary(start, start + dt.timedelta(days=1))
+        summary = sums(ledger, start, start + dt.timedelta(days=1))
         profit_now = unrealized(ledger, closes)
         value = sum(
             (
@@ -112,11 +105,11 @@ def test_every_figure_of_the_worked_week_comes_out(ledger: Ledger, store: Store)
         assert ledger.cash().quantize(CENT) == Decimal(expected["cash"])
         assert value.quantize(CENT) == Decimal(expected["market_value"])
         assert equity_now.quantize(CENT) == Decimal(expected["equity"])
-        assert summary.fees == Decimal(expected["fees"])
-        assert summary.dividends == Decimal(expected["dividends"])
-        assert summary.interest == Decimal(expected["interest"])
-        assert summary.transfers == Decimal(expected["transfers"])
-        assert summary.realized_pnl.quantize(TEN_PLACES) == Decimal(average["realised"])
+        assert -summary["fee"] == Decimal(expected["fees"])
+        assert summary["dividend"] == Decimal(expected["dividends"])
+        assert summary["interest"] == Decimal(expected["interest"])
+        assert summary["transfer"] == Decimal(expected["transfers"])
+        assert summary["realized"].quantize(TEN_PLACES) == Decimal(average["realised"])
         assert profit_now.quantize(TEN_PLACES) == Decimal(average["unrealised"])
         assert (profit_now - open_profit).quantize(TEN_PLACES) == Decimal(
             average["unrealised_change"]
@@ -128,7 +121,7 @@ def test_every_figure_of_the_worked_week_comes_out(ledger: Ledger, store: Store)
         # The identity is exact, not to the cent.
         assert equity_now - equity == bridged(summary, profit_now - open_profit)
         equity, open_profit = equity_now, profit_now
-        realized_total += summary.realized_pnl
+        realized_total += summary["realized"]
 
     total = VECTOR["expected"]["total"]["avg"]
     assert realized_total.quantize(TEN_PLACES) == Decimal(total["realised"])
@@ -145,9 +138,7 @@ def test_bridge_holds_where_shares_are_adopted(ledger: Ledger, price: str) -> No
     held = ledger.position(symbol)
     mark = Decimal("14.05")
 
-    summary = ledger.summary(
-        dt.datetime(2022, 1, 1, tzinfo=dt.UTC), dt.datetime(2023, 1, 1, tzinfo=dt.UTC)
-    )
+    summary = sums(ledger)
 
     equity = ledger.cash() + held.quantity * mark
     change = held.quantity * mark - held.total_cost
