@@ -20,12 +20,12 @@ from brokers.base import TradeStream
 from daemon.config import Schedule
 from daemon.schedule import NIGHT, Alarm, DueRun, RunKind, day_plan, night_plan
 from daemon.session.trading_day import PAST_CUTOFF, Trade, TradingDay, open_entries
+from daemon.session.unfinished_kill import UnfinishedKill
 from daemon.session.watch import Watch
 from daemon.telemetry.vitals import Vitals
 from domain.errors import OpenbellError, RunSkipped
 from domain.market import Session
 from domain.money import text
-from execution.kill import complete_pending_kill
 from execution.stream import StreamFollower
 from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
@@ -76,6 +76,7 @@ class Daemon:
     def __init__(self, life: Life) -> None:
         self._life = life
         self._day = TradingDay(life.trade)
+        self._kill = UnfinishedKill(life.trade.desk)
         self._log = structlog.get_logger("daemon")
         self._is_busy = False
         self._is_last = False
@@ -96,6 +97,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
+            killing = group.create_task(self._kill.keep_trying())
             self._life.started()
             self._life.vitals.is_ready = True
             self._living = group.create_task(self._live_on(sessions, is_waiting=is_waiting))
@@ -107,6 +109,7 @@ class Daemon:
             self._log.info("daemon.stopping", why=ending.value)
             trade.facts.put(session_phase="stopped")
             listening.cancel()
+            killing.cancel()
         return ending
 
     def stop(self) -> None:
@@ -152,12 +155,7 @@ class Daemon:
             latch_engaged=trade.desk.latch.read().is_engaged,
             made_by=trade.desk.made_by,
         )
-        await complete_pending_kill(
-            trade.desk.stopping,
-            trade.desk.latch,
-            clock=trade.clock,
-            tell=lambda line: self._log.warning("kill.stage", line=line),
-        )
+        await self._kill.complete()
         self._close_old_runs()
         if trade.clock.now() >= self._sending_ends():
             # The cut-off was a former process's to do, and it may not have come to all.

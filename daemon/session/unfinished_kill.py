@@ -1,0 +1,54 @@
+"""A kill that was cut off is completed by the next start, and again where that was too early."""
+
+import structlog
+
+from domain.errors import OpenbellError
+from execution.closing_notes import LOST_AFTER_SECONDS
+from execution.desk import Desk
+from execution.kill import complete_pending_kill
+
+# By then what was never answered has arrived, or is lost.
+AGAIN_AFTER_SECONDS = LOST_AFTER_SECONDS + 30.0
+_MOST_TRIES = 3
+
+
+class UnfinishedKill:
+    """What the latch still asks for, done beside the daemon's own work."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._is_done = False
+        self._told = ""
+        self._log = structlog.get_logger("daemon")
+
+    async def complete(self) -> None:
+        """Try once, and tell the operator where it could not be verified.
+
+        Raises:
+            OpenbellError: the kill could not be run at all.
+        """
+        report = await complete_pending_kill(
+            self._desk.stopping,
+            self._desk.latch,
+            clock=self._desk.clock,
+            tell=lambda line: self._log.warning("kill.stage", line=line),
+        )
+        self._is_done = report is None or report.verified
+        if report is not None and not report.verified:
+            self._tell(report.shortfall)
+
+    async def keep_trying(self) -> None:
+        """Try some more times, minutes apart, until it is done."""
+        for _ in range(_MOST_TRIES):
+            if self._is_done:
+                return
+            await self._desk.clock.sleep(AGAIN_AFTER_SECONDS)
+            try:
+                await self.complete()
+            except OpenbellError as exc:
+                self._tell(f"{exc}; run `openbell kill --flatten`")
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._desk.note("kill.unfinished", text)
+            self._told = text
