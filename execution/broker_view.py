@@ -88,11 +88,16 @@ class BrokerView:
             for order in orders:
                 record = self._desk.journal.get(order.client_order_id)
                 found = _regression_break(record, order)
-                if found is not None:
-                    breaks[order.broker_order_id] = found
-                else:
+                if found is None:
                     self._path.books.merge_order(order)
+                elif not self._is_counted(order):
+                    breaks[order.broker_order_id] = found
         return list(breaks.values())
+
+    def _is_counted(self, order: BrokerOrder) -> bool:
+        """Tell whether a person adopted the holding since, with what the order lost."""
+        adopted = self._desk.ledger.adopted_at(order.symbol)
+        return order.state.is_terminal and adopted is not None and order.submitted_at <= adopted
 
     async def _read_missing(
         self, working: Sequence[BrokerOrder], recent: Sequence[BrokerOrder]

@@ -132,6 +132,12 @@ class Ledger:
                 )
         return added
 
+    def adopted_at(self, symbol: Symbol) -> dt.datetime | None:
+        """Return when a holding was last adopted, by the clock that dates executions."""
+        query = "SELECT max(at) AS at FROM ledger_entries WHERE kind = 'adoption' AND symbol = ?"
+        (row,) = self._store.rows(query, (symbol,))
+        return dt.datetime.fromisoformat(row["at"]) if row["at"] else None
+
     def adopt_cash(
         self, cash: Decimal, reason: str, *, as_of: dt.datetime | None = None
     ) -> Decimal:

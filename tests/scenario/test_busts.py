@@ -10,7 +10,7 @@ from domain.errors import BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.orders import BrokerOrder, Fill, Side, TradeUpdate
 from execution.desk import OrderSettings
-from tests.support.order_scene import Scene, live_order, request
+from tests.support.order_scene import Scene, hold, live_order, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
@@ -89,6 +89,30 @@ async def test_b08_bust_that_nobody_heard_of_is_adopted_with_its_cash(tmp_path: 
     assert report.cash_residual == 0
     assert scene.ledger.cash() == scene.broker.cash == Decimal(100_000)
     assert scene.alert_kinds()["cash.adopted"] == 1
+
+
+@virtual
+async def test_b08_bust_that_was_adopted_is_no_break_any_more(tmp_path: Path) -> None:
+    # Found behind seed 810018: each deep look locked the symbol again, and refused a resume.
+    scene = Scene(tmp_path)
+    order, fill = await bought(scene)
+    take_back(scene, order, fill, is_told=False)
+    await scene.reconciler.run("periodic")
+
+    await scene.reconciler.adopt(AAPL, "the broker is right")
+    await scene.reconciler.adopt_cash("the broker is right")
+    for _ in range(3):
+        report = await scene.reconciler.run("look", is_deep=True)
+
+    assert report.breaks == ()
+    assert not scene.ledger.locks()
+    assert scene.alert_kinds()["symbol.locked"] == 1
+
+    await hold(scene, "AAPL", 10)
+    later = list(scene.broker.orders.values())[-1]
+    take_back(scene, later, scene.broker.executions[-1], is_told=False)
+    broken = await scene.reconciler.run("look", is_deep=True)
+    assert {found.kind for found in broken.breaks} == {"regression", "position", "cash"}
 
 
 @virtual

@@ -87,8 +87,13 @@ def explained(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
 
 def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:
     """I16: once the books agree, no symbol stays locked, but one of which too much is held."""
-    # Also adopted shares leave a total of an order that fell, and nobody said why.
-    excused = truth.unexplained | {one.was.symbol for one in amendments.unknown(truth, db)}
+    # The total of an order that fell, and nobody said why, until a person counted the shares.
+    adopted, agree = _adopted(db), agreeing(truth, db)
+    excused = truth.unexplained | {
+        one.was.symbol
+        for one in amendments.unknown(truth, db)
+        if one.was.symbol not in agree or adopted.get(one.was.symbol, one.was.at) <= one.was.at
+    }
     # A sale that is taken back leaves the books the old cost, and the truth that of the sale.
     costly = _costs_too_much(db, limits, times=Decimal(1))
     # Found as seed 400609: what the books hold of a symbol that was renamed counts in the gross.
@@ -127,6 +132,13 @@ def _costs_too_much(db: sqlite3.Connection, limits: Any, *, times: Decimal) -> s
     equity = Decimal(row["equity"]) if row is not None else START_CASH
     most = equity * limits.max_position_pct / 100 * times
     return {symbol for symbol, cost in _costs(db).items() if cost > most}
+
+
+def _adopted(db: sqlite3.Connection) -> dict[Symbol, dt.datetime]:
+    query = "SELECT symbol, at FROM ledger_entries WHERE kind = 'adoption' ORDER BY at"
+    return {
+        Symbol(row["symbol"]): dt.datetime.fromisoformat(row["at"]) for row in db.execute(query)
+    }
 
 
 def _costs(db: sqlite3.Connection) -> dict[Symbol, Decimal]:
