@@ -139,10 +139,6 @@ class Journal:
         """Record that a cancel was asked for; False when the order is not working."""
         return self._move(client_order_id, OrderState.CANCELING, "", {OrderState.LIVE})
 
-    def mark_cancel_refused(self, client_order_id: ClientOrderId, reason: str) -> bool:
-        """Record that the broker refused the cancel: CANCELING is LIVE again."""
-        return self._move(client_order_id, OrderState.LIVE, reason, {OrderState.CANCELING})
-
     def mark_skipped(self, client_order_id: ClientOrderId, reason: str) -> bool:
         """APPROVED, and will not be sent; False when it was or may have been sent."""
         return self._move(client_order_id, OrderState.SKIPPED, reason, {OrderState.APPROVED})

@@ -92,10 +92,6 @@ class Lifecycle(RuleBasedStateMachine):
         self.journal.mark_canceling(ORDER)
 
     @rule()
-    def fail_to_cancel(self) -> None:
-        self.journal.mark_cancel_refused(ORDER, "not now")
-
-    @rule()
     def skip(self) -> None:
         if self.journal.mark_skipped(ORDER, "past the cut-off"):
             self.is_closed = True

@@ -30,6 +30,7 @@ from marketdata.events import EventKind
 from reports.model import EndOfDayReport
 from risk.error_rate import ErrorWindow
 from risk.settings import RiskLimits
+from sentiment.records import blotting, records
 from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.facts import Facts
@@ -206,6 +207,7 @@ class DaemonLife:
                 news=SimNews(faults),
                 forecaster=SimForecaster(faults),
                 scorer=SimScorer(faults),
+                keep=partial(records, blot=blotting(())),
             ),
             settings=CycleSettings(
                 symbols=SYMBOLS,

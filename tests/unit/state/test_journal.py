@@ -209,14 +209,11 @@ def test_abandoned_order_that_turns_up_is_live(sent: Journal) -> None:
     assert state_of(sent) is OrderState.LIVE
 
 
-def test_cancel_request_can_lose_and_be_refused(live: Journal) -> None:
+def test_report_from_before_a_cancel_request_does_not_undo_it(live: Journal) -> None:
     assert live.mark_canceling(OB1)
     assert not live.mark_canceling(OB1)
     live.apply_order(a_broker_order(raw_status="accepted"))
     assert state_of(live) is OrderState.CANCELING
-
-    assert live.mark_cancel_refused(OB1, "already filled")
-    assert state_of(live) is OrderState.LIVE
 
 
 def test_same_report_twice_changes_nothing(live: Journal, store: Store) -> None:

@@ -88,13 +88,14 @@ def test_k12_cash_flow_moves_the_mark_once(store: Store) -> None:
 
 def test_trading_state_is_remembered_with_its_reason(store: Store) -> None:
     risk = RiskState(store)
-    assert (risk.trading_state(), risk.trading_state_reason()) == (TradingState.ACTIVE, "")
+    assert risk.trading_state() is TradingState.ACTIVE
     risk.set_trading_state(TradingState.REDUCING, "daily loss 1.6 %")
     before = store.rows("SELECT max(seq) FROM events")[0][0]
     risk.set_trading_state(TradingState.REDUCING, "daily loss 1.6 %")
 
     assert risk.trading_state() is TradingState.REDUCING
-    assert risk.trading_state_reason() == "daily loss 1.6 %"
+    reason = store.rows("SELECT trading_state_reason FROM risk_state")[0][0]
+    assert reason == "daily loss 1.6 %"
     assert store.rows("SELECT max(seq) FROM events")[0][0] == before
 
 
