@@ -175,7 +175,8 @@ class Monitor:
     ) -> None:
         try:
             positions = held if held is not None else await self._desk.broker.positions()
-        except BrokerUnavailable:
+        except (BrokerUnavailable, AuthRefused):
+            # Keys that are refused halt where the account is read; the curve lacks a point.
             return
         self._curve.record(
             self._desk.clock.now(),

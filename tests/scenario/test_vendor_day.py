@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from brokers.paper_server import Keys
 from daemon.app import run_daemon
 from daemon.config import Config
 from daemon.lifecycle import Ending
@@ -326,5 +327,34 @@ def test_g08_nothing_is_opened_in_a_symbol_that_a_merger_ends(tmp_path: Path) ->
                     for row in reader.denied(START.date())
                 }
                 assert denied == {"AAPL": ["open_to_entries"]}
+
+    on_replay_loop(main())
+
+
+def test_n07_a_key_rotated_at_the_broker_halts_and_the_new_one_reads_with_the_latch_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid = [ENVIRON["APCA_API_SECRET_KEY"]]
+    monkeypatch.setattr(Keys, "match", lambda _keys, _id, secret: secret == valid[0])
+
+    async def main() -> None:
+        async with vendor_day(tmp_path) as day:
+            clock = LoopClock(START, asyncio.get_running_loop())
+            stop = asyncio.Event()
+            life = asyncio.create_task(run_daemon(day.config(), stop=stop))
+            await sleep_until(clock, START + dt.timedelta(hours=2, minutes=25))
+            valid[0] = "rotated"
+            await sleep_until(clock, START + dt.timedelta(hours=2, minutes=40))
+            stop.set()
+            await life
+            with Reader(tmp_path / "state") as reader:
+                before, orders = reader.status()["reconciled_at"], len(reader.orders())
+
+            monkeypatch.setenv("APCA_API_SECRET_KEY", valid[0])
+            with await lived_until(day, day.config(), "cutoff") as reader:
+                assert reader.status()["reconciled_at"] > before
+                assert reader.status()["kill"]["engaged"] is True
+                assert "auth" in reader.status()["kill"]["reason"]
+                assert len(reader.orders()) == orders > 0
 
     on_replay_loop(main())

@@ -108,6 +108,7 @@ class DayPlan:
         person = self._person
         return (
             ("broker.down", "down", 1, self._down),
+            ("broker.keys_rotated", "keys", 1, self._rotate_keys),
             ("account.blocked", "blocked", 1, self._block),
             ("hand.trade", "hand", 3, person.trade),
             ("hand.replaced", "replaced", 2, person.replace),
@@ -187,6 +188,15 @@ class DayPlan:
         self._truth.is_down = False
         if is_struck:
             await self._person.kill(flatten=is_flatten)
+
+    async def _rotate_keys(self) -> None:
+        self._truth.is_refusing_keys = True
+        if self._lives.life is not None:
+            self._lives.life.stream.drop()
+        await asyncio.sleep(self._faults.span("broker.keys_rotated", 60, 9000))
+        # A fresh start reads the new ones.
+        await self._lives.stop()
+        self._truth.is_refusing_keys = False
 
     async def _block(self) -> None:
         self._truth.is_blocked = True

@@ -36,6 +36,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "account.odd_equity": (0.002, 0.05),  # K11
     "account.odd_figure": (0.002, 0.05),  # K11: cash or buying power
     "read.mixed_up": (0.0005, 0.01),  # A24: an order is listed with a field of another
+    "broker.keys_rotated": (0.05, 0.3),  # N07, a chance per day: ours open nothing any more
     "account.blocked": (0.05, 0.3),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
     "cancel.lost_before": (0.05, 0.40),  # A20 K02

@@ -184,7 +184,8 @@ class Lives:
 def _may_end_by(cause: BaseException, process: Process) -> bool:
     if process.disk_faults and isinstance(cause, StorageError):
         return True
-    return isinstance(cause, ProviderUnavailable | BrokerError)
+    # A start needs the broker; a daemon that is up waits for one that is away or refuses.
+    return not process.has_recovered() and isinstance(cause, ProviderUnavailable | BrokerError)
 
 
 def _cause(exc: BaseException | None) -> BaseException | None:

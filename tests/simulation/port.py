@@ -60,7 +60,11 @@ class SimBroker:
         await self._wait(is_read=True)
         if self._truth.is_down or self._faults.strikes("read.unavailable"):
             raise BrokerUnavailable("no usable answer")
-        if self._faults.strikes("read.auth_refused"):
+        if self._truth.is_refusing_keys or self._faults.strikes("read.auth_refused"):
+            raise AuthRefused("401")
+
+    def _check_keys(self) -> None:
+        if self._truth.is_refusing_keys:
             raise AuthRefused("401")
 
     # Reads
@@ -219,7 +223,7 @@ class SimBroker:
         if faults.strikes("send.unexpected"):
             self._truth.loop.call_later(0.1, self._deliver, request, None)
             raise ValueError("an answer that no reader was written for")
-        if faults.strikes("send.auth_refused"):
+        if self._truth.is_refusing_keys or faults.strikes("send.auth_refused"):
             raise AuthRefused("401")
         answer: asyncio.Future[BrokerOrder] = self._truth.loop.create_future()
         transit = faults.span("transit", 0.001, 0.3)
@@ -275,6 +279,7 @@ class SimBroker:
         if self._truth.is_down:
             raise NotSent("connection refused")
         self._process.step("cancel written")
+        self._check_keys()
         if self._faults.strikes("cancel.lost_before"):
             await self._silence()
         if self._faults.strikes("cancel.refused"):
@@ -291,6 +296,7 @@ class SimBroker:
         if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
             raise OutcomeUnknown("no answer in time")
         self._process.step("lock written")
+        self._check_keys()
         self._truth.suspend(is_suspended=is_suspended)
         return self._truth.is_suspended
 
@@ -303,6 +309,7 @@ class SimBroker:
         if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
             raise OutcomeUnknown("no answer in time")
         self._process.step("ban on short sales written")
+        self._check_keys()
         self._truth.forbid_shorting(is_forbidden=is_forbidden)
         return self._truth.is_shorting_forbidden
 

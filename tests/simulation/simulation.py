@@ -161,7 +161,7 @@ class Simulation:
         world.disk.heal()
         self.lives.calm.set()
         world.truth.is_down = world.truth.is_blocked = False
-        world.truth.hours.is_halted = False
+        world.truth.hours.is_halted = world.truth.is_refusing_keys = False
         world.truth.post_all()
         world.clock.move(dt.timedelta())
         if self.lives.life is not None:

@@ -33,6 +33,7 @@ class Truth(Account):
         self.amendments: list[Amendment] = []
         self.answered: set[tuple[str, str]] = set()
         self.is_down = False
+        self.is_refusing_keys = False
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.heard: Callable[[TradeUpdate], None] = lambda _update: None
         """Called when a program that is up takes an event of the stream."""

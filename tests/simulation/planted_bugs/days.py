@@ -30,6 +30,14 @@ BUGS = (
         ),
     ),
     bug(
+        "refused-keys-end-the-watch",
+        (
+            "daemon/session/monitor.py",
+            "        except (BrokerUnavailable, AuthRefused):\n",
+            "        except BrokerUnavailable:\n",
+        ),
+    ),
+    bug(
         "slept-through-sessions-vanish",
         ("daemon/lifecycle.py", "            await self._catch_up(session)\n", ""),
     ),
