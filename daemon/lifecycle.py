@@ -76,7 +76,7 @@ class Daemon:
     def __init__(self, life: Life) -> None:
         self._life = life
         self._day = TradingDay(life.trade)
-        self._kill = UnfinishedKill(life.trade.desk)
+        self._kill = UnfinishedKill(life.trade.desk, life.trade.desk.note)
         self._log = structlog.get_logger("daemon")
         self._is_busy = False
         self._is_last = False

@@ -12,7 +12,6 @@ written must have arrived: longer than a kill takes, so a later one does it.
 Needs the broker and a clock, no database.
 """
 
-import datetime as dt
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -29,54 +28,27 @@ from domain.errors import (
     OrderRejected,
     RateLimited,
 )
-from domain.ids import ClientOrderId, Symbol, client_order_id
-from domain.money import ZERO
+from domain.ids import ClientOrderId, Symbol
 from domain.orders import BrokerOrder, OrderRequest, OrderType, Side, TimeInForce
 from execution.account_switches import ShortingBan
 from execution.cancel_all import Patience, Tell
 from execution.closing_notes import LOST_AFTER_SECONDS, ClosingNotes
+from execution.flatten_scope import (
+    LEG,
+    MOST_CLOSINGS,
+    MOST_REVISIONS,
+    STRATEGY,
+    FlattenScope,
+    is_done,
+)
 from execution.waiting import doubling, each, retry_after
 
-STRATEGY = "kill"
-LEG = "flatten"
-MOST_REVISIONS = 8
-MOST_CLOSINGS = 16
 _ABSENT_READS = 3
 _ABSENT_SECONDS = 15.0
 _LONGEST_REFUSED_SECONDS = 8.0
 
 Prepare = Callable[[], Awaitable[ShortingBan]]
 """Makes the account ready for closing orders, and asks it to forbid short sales."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlattenScope:
-    """Whose positions, for which session, whether it is open, and the broker's lock.
-
-    ``broker_epoch`` is the broker's time at zero of our monotonic clock.
-    """
-
-    account_number: str
-    session_date: dt.date
-    is_open: bool
-    broker_epoch: dt.datetime
-    is_locked: bool = False
-
-    def order_id(self, symbol: Symbol, revision: int) -> ClientOrderId:
-        """Derive the id of one flattening order."""
-        return client_order_id(
-            account=self.account_number,
-            strategy=STRATEGY,
-            session_date=self.session_date,
-            symbol=symbol,
-            leg=LEG,
-            revision=revision,
-        )
-
-    def is_flattening(self, order: BrokerOrder) -> bool:
-        """Tell whether an order is one of ours that closes a position in this session."""
-        revisions = range(MOST_CLOSINGS * MOST_REVISIONS)
-        return order.client_order_id in (self.order_id(order.symbol, one) for one in revisions)
 
 
 @dataclass(slots=True)
@@ -91,25 +63,6 @@ class _Attempt:
     absent_reads: int = 0
     refusals: int = 0
     quiet_until: float = 0.0
-
-
-async def read_scope(broker: Broker, clock: Clock) -> FlattenScope:
-    """Ask the broker which account and session this is.
-
-    Raises:
-        BrokerUnavailable, AuthRefused: as for any read.
-    """
-    account = await broker.account()
-    told = await broker.clock()
-    edge = told.next_close if told.is_open else told.next_open
-    # Regular hours never cross midnight UTC, so the date of either edge is the session's.
-    return FlattenScope(
-        account_number=account.account_number,
-        session_date=edge.astimezone(dt.UTC).date(),
-        is_open=told.is_open,
-        broker_epoch=told.now - dt.timedelta(seconds=clock.monotonic()),
-        is_locked=account.is_suspended_by_user,
-    )
 
 
 class Flattener:
@@ -301,28 +254,6 @@ class Flattener:
             decision_price=position.market_price or position.avg_entry_price,
             reason="kill --flatten",
         )
-
-
-def is_done(
-    scope: FlattenScope, positions: Sequence[Position], working: Sequence[BrokerOrder]
-) -> bool:
-    """Tell whether nothing is held, or, out of hours, every position has its closing order."""
-    held = [position for position in positions if position.quantity != 0]
-    if not held:
-        return True
-    return not scope.is_open and all(_is_covered(scope, p, working) for p in held)
-
-
-def _is_covered(scope: FlattenScope, position: Position, working: Sequence[BrokerOrder]) -> bool:
-    closing = sum(
-        (
-            (order.quantity - order.filled_quantity) * order.side.sign
-            for order in working
-            if order.symbol == position.symbol and scope.is_flattening(order)
-        ),
-        ZERO,
-    )
-    return position.quantity + closing == 0
 
 
 def _always() -> None:

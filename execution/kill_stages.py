@@ -15,7 +15,8 @@ from domain.orders import BrokerOrder
 from execution.account_switches import AccountSwitches, ShortingBan
 from execution.cancel_all import Tell, cancel_all
 from execution.closing_notes import ClosingNotes
-from execution.flatten import Flattener, FlattenScope, is_done, read_scope
+from execution.flatten import Flattener
+from execution.flatten_scope import FlattenScope, is_done, read_scope
 from execution.kill_report import KillReport, KillSettings, Proof
 from execution.waiting import doubling
 from state.latch import KillAction, Latch

@@ -1,4 +1,6 @@
-"""A kill that was cut off is completed by the next start, and again where that was too early."""
+"""A kill that nobody has seen completed: the daemon tries, and again where that was too early."""
+
+from collections.abc import Callable
 
 import structlog
 
@@ -13,10 +15,14 @@ _MOST_TRIES = 3
 
 
 class UnfinishedKill:
-    """What the latch still asks for, done beside the daemon's own work."""
+    """What the latch still asks for, done beside the daemon's own work.
 
-    def __init__(self, desk: Desk) -> None:
+    ``note`` takes a kind and a text for the operator.
+    """
+
+    def __init__(self, desk: Desk, note: Callable[[str, str], None]) -> None:
         self._desk = desk
+        self._note = note
         self._is_done = False
         self._told = ""
         self._log = structlog.get_logger("daemon")
@@ -46,9 +52,9 @@ class UnfinishedKill:
             try:
                 await self.complete()
             except OpenbellError as exc:
-                self._tell(f"{exc}; run `openbell kill --flatten`")
+                self._tell(f"{exc}; run the same `openbell kill` again")
 
     def _tell(self, text: str) -> None:
         if text != self._told:
-            self._desk.note("kill.unfinished", text)
+            self._note("kill.unfinished", text)
             self._told = text

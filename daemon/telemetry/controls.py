@@ -5,14 +5,11 @@ Nothing here, and so nothing over HTTP or MQTT, can raise risk.
 
 import asyncio
 
-import structlog
-
-from brokers.base import Broker
+from daemon.session.unfinished_kill import UnfinishedKill
 from daemon.telemetry.hub import Hub
 from domain.errors import OpenbellError
 from domain.trading_state import TradingState
 from execution.desk import Desk
-from execution.kill import complete_pending_kill
 from state.latch import KillAction
 from state.pause import Pause
 from state.risk_state import RiskState
@@ -23,14 +20,13 @@ _LONGEST_REASON = 200
 class Controls:
     """The risk-lowering verbs; each takes effect before it returns."""
 
-    def __init__(self, desk: Desk, hub: Hub, *, urgent: Broker | None = None) -> None:
+    def __init__(self, desk: Desk, hub: Hub) -> None:
         self._desk = desk
         self._hub = hub
-        self._broker = urgent or desk.stopping
         self._pause = Pause(desk.store.directory)
         self._risk_state = RiskState(desk.store)
         self._stopping: set[asyncio.Task[None]] = set()
-        self._log = structlog.get_logger("controls")
+        self._trying_again: asyncio.Task[None] | None = None
 
     def kill(self, reason: str) -> None:
         """Engage the latch now; open orders are canceled in the background.
@@ -70,23 +66,24 @@ class Controls:
         return self._pause.reason
 
     async def settled(self) -> None:
-        """Wait until kills under way are done."""
+        """Wait until kills under way are done; what is still to be done is the next start's."""
         await asyncio.gather(*self._stopping)
+        self._leave_off()
 
     async def _cancel_everything(self) -> None:
+        self._leave_off()
+        kill = UnfinishedKill(self._desk, self._hub.alert)
         try:
-            report = await complete_pending_kill(
-                self._broker,
-                self._desk.latch,
-                clock=self._desk.clock,
-                tell=lambda line: self._log.warning("kill.stage", line=line),
-            )
+            await kill.complete()
         except OpenbellError as exc:
             # Still pending in the latch: the next start, or `openbell kill`, completes it.
             self._hub.alert("kill.unfinished", str(exc))
-            return
-        if report is not None and not report.verified:
-            self._hub.alert("kill.unfinished", report.shortfall)
+        # Who asked from afar has no keyboard to run it again on.
+        self._trying_again = asyncio.create_task(kill.keep_trying(), name="kill again")
+
+    def _leave_off(self) -> None:
+        if self._trying_again is not None:
+            self._trying_again.cancel()
 
 
 def tidy(reason: str) -> str:

@@ -1,5 +1,6 @@
-"""A kill that was cut off, completed by the daemon that starts next."""
+"""A kill that was cut off or met a dead broker, completed by the daemon."""
 
+import asyncio
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
@@ -9,12 +10,16 @@ import pytest
 
 from brokers.base import Broker
 from daemon.session import unfinished_kill
+from daemon.session.unfinished_kill import AGAIN_AFTER_SECONDS
+from daemon.telemetry.controls import Controls
+from daemon.telemetry.hub import Hub
 from domain.errors import StorageError
 from domain.ids import Symbol
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.kill import KillReport, complete_pending_kill
 from state.latch import KillAction, Latch
 from tests.support.fake_broker import delivered_late, lost_before
+from tests.support.order_scene import Scene, live_order
 from tests.support.schedule_scene import Days, at
 from tests.support.virtual_time import virtual
 
@@ -101,3 +106,39 @@ async def test_k08_disk_that_refuses_a_later_try_is_told_and_it_is_tried_again(
     told = [text for kind, text in days.scene.alerts if kind == "kill.unfinished"]
     assert "no space" in told[1]
     assert days.scene.latch.read().pending is None
+
+
+@virtual
+async def test_k02_kill_from_afar_that_met_a_dead_broker_is_tried_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    hub = Hub(scene.clock)
+    told: list[str] = []
+    hub.listen(lambda notice: told.append(notice.kind))
+    controls = Controls(scene.desk, hub)
+    await live_order(scene)
+    scene.broker.is_down = True
+
+    controls.kill("from afar")
+    await asyncio.sleep(120)
+    scene.broker.is_down = False
+    await asyncio.sleep(AGAIN_AFTER_SECONDS)
+
+    assert told == ["kill.engaged", "kill.unfinished"]
+    assert not scene.broker.working()
+    assert scene.latch.read().pending is None
+
+
+@virtual
+async def test_k02_daemon_that_stops_does_not_wait_to_try_a_kill_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    controls = Controls(scene.desk, Hub(scene.clock))
+    scene.broker.is_down = True
+    controls.kill("from afar")
+    began = scene.clock.monotonic()
+
+    await controls.settled()
+    scene.broker.is_down = False
+    await asyncio.sleep(2 * AGAIN_AFTER_SECONDS)
+
+    assert scene.clock.monotonic() - began < 3 * AGAIN_AFTER_SECONDS
+    assert scene.latch.read().pending is KillAction.CANCEL
