@@ -80,10 +80,13 @@ class Judge:
             # The truth itself refuses a sale of too much while short sales are forbidden, and
             # an id that it has, unless it forgets them.
             is_known = bool(truth.of_client(request.client_order_id))
-            is_guarded = (truth.is_shorting_forbidden and request.side is Side.SELL) or (
+            is_forbidden = truth.is_shorting_forbidden and request.side is Side.SELL
+            is_guarded = is_forbidden or (
                 is_known and "broker.forgets_ids" not in world.faults.rates
             )
-            is_over = request.quantity > held and not is_guarded
+            is_too_much = request.quantity > held
+            world.outcome.forbidden_sales += is_too_much and is_forbidden
+            is_over = is_too_much and not is_guarded
             if is_over and not hand_traded(truth, request.symbol):
                 blame([("I06", f"{request.client_order_id} closes more than is held")])
             return

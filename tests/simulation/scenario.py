@@ -66,6 +66,8 @@ class Outcome:
     executions: int = 0
     lives: int = 0
     kills: int = 0
+    forbidden_sales: int = 0
+    """Closing sales of more than is held, written where the broker refuses short sales."""
     resumes: int = 0
     reports: int = 0
     reconciled: int = 0
