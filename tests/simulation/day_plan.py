@@ -17,7 +17,7 @@ from tests.simulation.lives import Lives
 from tests.simulation.market import SYMBOLS
 from tests.simulation.messages import MESSAGES
 from tests.simulation.person import Person
-from tests.simulation.stories import SCHEDULE, away_until_cutoff, submit_of
+from tests.simulation.stories import SCHEDULE, away_until_cutoff, before, submit_of
 from tests.simulation.world import World
 
 _FIRST_TRADES = dt.timedelta(hours=5, minutes=30)
@@ -92,6 +92,10 @@ class DayPlan:
         """Draw what happens to this day, and when."""
         if self._faults.strikes("process.at_cutoff"):
             self._world.beside(self._away_until_cutoff(session))
+        following = list(self._world.sessions[self._world.sessions.index(session) + 1 :])
+        if following and self._faults.strikes("process.away_for_days"):
+            back = self._faults.pick("process.away_for_days", following)
+            self._world.at(self._moment("away", session), self._keep_down(before(back)))
         for fault, name, times, happen in self._events():
             for _ in range(times):
                 if self._faults.strikes(fault):
@@ -109,12 +113,17 @@ class DayPlan:
         return (
             ("broker.down", "down", 1, self._down),
             ("broker.keys_rotated", "keys", 1, self._rotate_keys),
+            ("broker.part_down", "part", 1, self._part_down),
+            ("broker.slow", "slow", 1, self._slow),
             ("account.blocked", "blocked", 1, self._block),
             ("hand.trade", "hand", 3, person.trade),
+            ("hand.canceled", "hand.canceled", 2, person.cancel),
             ("hand.replaced", "replaced", 2, person.replace),
             ("fill.busted", "bust", 2, self._busts.bust),
             ("fill.corrected", "bust", 2, self._busts.correct),
             ("process.stop", "stop", 1, self._lives.stop),
+            ("process.frozen", "frozen", 1, self._freeze),
+            ("disk.full", "full", 1, self._fill_disk),
             ("process.crash_in_send", "send", 1, self._crash_soon),
             ("process.second", "second", 1, self._second),
             ("clock.jumped", "clock", 1, self._jump),
@@ -198,6 +207,17 @@ class DayPlan:
         await self._lives.stop()
         self._truth.is_refusing_keys = False
 
+    async def _part_down(self) -> None:
+        parts = ["account", "positions", "orders", "activities", "clock", "calendar", "assets"]
+        self._truth.away = self._faults.pick("broker.part_down", parts)
+        await asyncio.sleep(self._faults.span("broker.part_down", 60, 15_000))
+        self._truth.away = ""
+
+    async def _slow(self) -> None:
+        self._truth.is_slow = True
+        await asyncio.sleep(self._faults.span("broker.slow:hours", 300, 10_000))
+        self._truth.is_slow = False
+
     async def _block(self) -> None:
         self._truth.is_blocked = True
         await asyncio.sleep(self._faults.span("account.blocked", 60, 7200))
@@ -210,6 +230,12 @@ class DayPlan:
                 path.unlink()
             else:
                 path.write_bytes(b"{")
+
+    async def _freeze(self) -> None:
+        self._lives.freeze(self._faults.span("process.frozen", 20, 9000))
+
+    async def _fill_disk(self) -> None:
+        self._world.disk.fill(self._faults.span("disk.full", 60, 10_000))
 
     async def _crash_soon(self) -> None:
         life = self._lives.life

@@ -36,6 +36,10 @@ class Disk:
         self.synced: Callable[[int], None] | None = None
         """Told of each fsync, with the descriptor."""
 
+    def fill(self, seconds: float) -> None:
+        """Have no room for so long."""
+        self._lasting, self._until = Trouble.FULL, self._now() + seconds
+
     def heal(self) -> None:
         """Work again."""
         self._lasting = None

@@ -37,6 +37,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "account.odd_figure": (0.002, 0.05),  # K11: cash or buying power
     "read.mixed_up": (0.0005, 0.01),  # A24: an order is listed with a field of another
     "broker.keys_rotated": (0.05, 0.3),  # N07, a chance per day: ours open nothing any more
+    "broker.part_down": (0.05, 0.3),  # A20 A31, a chance per day: one kind of answer stays away
+    "broker.slow": (0.05, 0.3),  # A19, a chance per day: for hours
     "account.blocked": (0.05, 0.3),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
     "cancel.lost_before": (0.05, 0.40),  # A20 K02
@@ -59,6 +61,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "order.rejected_later": (0.05, 0.3),  # B06
     "order.odd_status": (0.05, 0.4),  # B07 A26
     "hand.replaced": (0.05, 0.3),  # B09, twice a day at most: an open order, ours or not
+    "hand.canceled": (0.05, 0.3),  # B09, twice a day at most: an open order, ours or not
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
     "books.broken": (0.3, 1.0),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.2, 0.7),  # B13, a chance per night
@@ -77,6 +80,8 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     # D: the process
     "process.crash": (0.3, 1.0),  # D01 D02, a chance per life
     "process.crash_in_send": (0.2, 0.8),  # D01 D02, a chance per day: while orders leave
+    "process.frozen": (0.05, 0.3),  # D05 F08 F09, a chance per day
+    "process.away_for_days": (0.02, 0.2),  # F08, a chance per day: whole sessions pass
     "process.stop": (0.1, 0.8),  # D03, a chance per day
     "process.deployed": (0.5, 1.0),  # a chance per night: another life in the morning
     "process.outage": (0.05, 0.3),  # F08: the restart takes hours instead of seconds
@@ -85,6 +90,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "process.at_cutoff": (0.2, 0.8),  # F08 F09, a chance per day: up again shortly before it
     # E: the disk
     "disk.refused": (0.0005, 0.01),  # E01 E02 E05, a chance per commit
+    "disk.full": (0.05, 0.2),  # E01, a chance per day: for minutes or hours
     "disk.evening_refused": (0.1, 0.6),  # E01: a chance for each report and each backup
     "disk.kill_refused": (0.02, 0.2),  # K06: a chance for each write of a kill
     "disk.latch_lost": (0.2, 0.7),  # K07, a chance per day

@@ -90,6 +90,15 @@ class Lives:
         await asyncio.wait([task])
         await self._stopped.wait()
 
+    def freeze(self, seconds: float) -> None:
+        """Have the daemon do nothing for a while, as when the machine is suspended."""
+        if self.life is None or not self.is_running:
+            return
+        now = self._world.loop.moment
+        self.life.process.frozen_until = now + seconds
+        self._spans.append((self.restarted_at, now))
+        self.restarted_at = now + seconds
+
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """Keep the daemon down meanwhile."""
@@ -154,7 +163,8 @@ class Lives:
             self._world.blame([("X01", f"{process.name} ended by {cause!r}")])
             # It is found; to die of it again and again only takes time.
             return _SICK
-        return 30.0
+        # A service manager gives up where the disk stays full; a person comes by later.
+        return faults.span("restart.refused", 120, 1800) if process.disk_faults else 30.0
 
     def _freeze(self, life: DaemonLife | None) -> None:
         """Keep the files exactly as they were at death: closing would tidy the WAL up."""

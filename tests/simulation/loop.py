@@ -11,6 +11,8 @@ import selectors
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from tests.simulation.processes import current
+
 # Callbacks of one moment: far more than any honest flood of work.
 _MOST_ROUNDS = 100_000
 
@@ -104,6 +106,8 @@ class SimClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
+        if (process := current()) is not None:
+            await process.thawed()
 
     def loop_time(self, moment: dt.datetime) -> float:
         """Return the loop's seconds at a true moment."""

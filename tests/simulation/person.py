@@ -107,6 +107,13 @@ class Person:
                 f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
             )
 
+    async def cancel(self) -> None:
+        """Cancel an open order, the daemon's or not."""
+        fit = [one for one in self._truth.open_orders() if "-flatten-" not in one.client_id]
+        if fit:
+            with contextlib.suppress(Refused):
+                self._truth.ask_cancel(self._faults.pick("hand.canceled", fit).broker_id)
+
     async def replace(self) -> None:
         """Change an open order, the daemon's or not: it ends, and another takes its place."""
         truth = self._truth

@@ -52,13 +52,17 @@ class SimBroker:
         self.requests[minute] += 1
         self._truth.busiest = max(self._truth.busiest, self.requests[minute])
         await asyncio.sleep(self._faults.span("wire", *WIRE_SECONDS))
+        if self._truth.is_slow:
+            await asyncio.sleep(self._faults.span("broker.slow", 1, 10))
         if is_read and self._faults.strikes("read.slow"):
             await asyncio.sleep(self._faults.span("read.slow", 1, DEADLINE_SECONDS))
+        await self._process.thawed()
         self._process.alive()
 
-    async def _read(self) -> None:
+    async def _read(self, what: str) -> None:
         await self._wait(is_read=True)
-        if self._truth.is_down or self._faults.strikes("read.unavailable"):
+        is_away = self._truth.is_down or self._truth.away == what
+        if is_away or self._faults.strikes("read.unavailable"):
             raise BrokerUnavailable("no usable answer")
         if self._truth.is_refusing_keys or self._faults.strikes("read.auth_refused"):
             raise AuthRefused("401")
@@ -70,7 +74,7 @@ class SimBroker:
     # Reads
 
     async def account(self) -> Account:
-        await self._read()
+        await self._read("account")
         truth = self._truth
         equity = truth.equity()
         if self._faults.strikes("account.odd_equity"):
@@ -92,7 +96,7 @@ class SimBroker:
 
     async def clock(self) -> MarketClock:
         truth, asked = self._truth, self._truth.loop.moment
-        await self._read()
+        await self._read("clock")
         now, before = truth.now(), truth.clock_told[self._process.name]
         doubt = truth.hours.doubt(now)
         if doubt is None:
@@ -103,11 +107,11 @@ class SimBroker:
         return truth.hours.clock(now)
 
     async def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
-        await self._read()
+        await self._read("calendar")
         return self._truth.hours.calendar(start, end)
 
     async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
-        await self._read()
+        await self._read("assets")
         return {
             symbol: Asset(
                 symbol=symbol,
@@ -124,7 +128,7 @@ class SimBroker:
         return symbol in self._truth.market.ended and self._faults.seed % 2 == 0
 
     async def positions(self) -> Sequence[Position]:
-        await self._read()
+        await self._read("positions")
         truth = self._truth
         if self._faults.strikes("read.empty_positions"):
             return []
@@ -149,16 +153,16 @@ class SimBroker:
         return garbled.order(self._faults, order.shown())
 
     async def open_orders(self) -> Sequence[BrokerOrder]:
-        await self._read()
+        await self._read("orders")
         return [self._show(order) for order in self._visible(self._truth.open_orders())]
 
     async def orders_since(self, moment: dt.datetime) -> Sequence[BrokerOrder]:
-        await self._read()
+        await self._read("orders")
         found = self._visible(self._truth.orders.values())
         return [self._show(order) for order in found if order.submitted_at >= moment]
 
     async def find_order(self, client_order_id: ClientOrderId) -> BrokerOrder | None:
-        await self._read()
+        await self._read("orders")
         found = self._visible(self._truth.of_client(client_order_id))
         if not found:
             self._truth.write("absent", self._process.name, client_order_id)
@@ -166,12 +170,12 @@ class SimBroker:
         return self._show(found[-1])
 
     async def get_order(self, broker_order_id: BrokerOrderId) -> BrokerOrder | None:
-        await self._read()
+        await self._read("orders")
         order = self._truth.orders.get(broker_order_id)
         return self._show(order) if order is not None and self._visible([order]) else None
 
     async def activities(self, since: dt.datetime) -> Sequence[Activity]:
-        await self._read()
+        await self._read("activities")
         now = self._truth.loop.moment
         return [one for at, one in self._truth.activities if at <= now and one.at >= since]
 
@@ -230,6 +234,7 @@ class SimBroker:
         # The request travels, whatever becomes of who sent it.
         self._truth.loop.call_later(transit, self._deliver, request, answer)
         order = await answer
+        await self._process.thawed()
         if faults.strikes("send.lost_after"):
             await self._silence()
         await asyncio.sleep(faults.span("wire", *WIRE_SECONDS))
@@ -252,6 +257,7 @@ class SimBroker:
 
     async def _silence(self) -> None:
         await asyncio.sleep(DEADLINE_SECONDS)
+        await self._process.thawed()
         self._process.alive()
         raise OutcomeUnknown("no answer in time")
 
@@ -301,7 +307,7 @@ class SimBroker:
         return self._truth.is_suspended
 
     async def is_shorting_forbidden(self) -> bool | None:
-        await self._read()
+        await self._read("account")
         return self._truth.is_shorting_forbidden
 
     async def set_shorting_forbidden(self, *, is_forbidden: bool) -> bool:

@@ -1,5 +1,6 @@
 """A life of a program, its durable steps, and its death at the one that was chosen."""
 
+import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Process:
         self.crash_at = crash_at
         self.watcher: Watcher | None = None
         self.is_dead = False
+        self.frozen_until = 0.0
         self.has_recovered: Callable[[], bool] = lambda: False
         """True once what a start has to set right is done."""
         self.steps = 0
@@ -46,6 +48,11 @@ class Process:
         """Raise when the process is dead: a dead one does nothing."""
         if self.is_dead:
             raise Crash(self.name)
+
+    async def thawed(self) -> None:
+        """Wait while the program is stopped: it does nothing, and time passes it by."""
+        if (left := self.frozen_until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(left)
 
     def step(self, what: str) -> None:
         """Count something that became durable or left; die here when it is the chosen one."""

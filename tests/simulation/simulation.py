@@ -162,10 +162,12 @@ class Simulation:
         self.lives.calm.set()
         world.truth.is_down = world.truth.is_blocked = False
         world.truth.hours.is_halted = world.truth.is_refusing_keys = False
+        world.truth.is_slow, world.truth.away = False, ""
         world.truth.post_all()
         world.clock.move(dt.timedelta())
         if self.lives.life is not None:
             self.lives.life.stream.heal()
+            self.lives.life.process.frozen_until = world.loop.moment
         if latch.kill_is_pending(world.directory):
             await self.lives.stop()
         # A symbol whose order went back is unlocked by the second clean look.

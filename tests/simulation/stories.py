@@ -22,6 +22,11 @@ def submit_of(session: Session) -> dt.datetime:
     return session.open - dt.timedelta(minutes=SCHEDULE.submit_minutes_before_open)
 
 
+def before(session: Session) -> dt.datetime:
+    """Return a moment of the morning, in time for all runs of a session."""
+    return session.open - dt.timedelta(hours=2)
+
+
 async def away_until_cutoff(
     faults: Faults, session: Session, *, until: Wait, keep_down: Wait
 ) -> None:

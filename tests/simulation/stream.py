@@ -89,6 +89,9 @@ class SimStream:
         self._truth.loop.call_later(delay, self._hand, self._connection, what, item)
 
     def _hand(self, connection: int, what: str, item: Any) -> None:
+        if (left := self._process.frozen_until - self._truth.loop.moment) > 0:
+            self._truth.loop.call_later(left, self._hand, connection, what, item)
+            return
         is_same = connection == self._connection and self._lost is not None
         if is_same and not self._process.is_dead:
             if what == "update" and item.previous_execution_id is not None:

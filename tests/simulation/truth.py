@@ -34,6 +34,9 @@ class Truth(Account):
         self.answered: set[tuple[str, str]] = set()
         self.is_down = False
         self.is_refusing_keys = False
+        self.is_slow = False
+        self.away = ""
+        """What of its answers stays away while the rest comes, such as ``positions``."""
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.heard: Callable[[TradeUpdate], None] = lambda _update: None
         """Called when a program that is up takes an event of the stream."""

@@ -12,6 +12,7 @@ from tests.simulation.account import START_CASH
 from tests.simulation.checkers import amendments
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.checkers.exposure import is_too_large
+from tests.simulation.market import SYMBOLS
 from tests.simulation.truth import Truth
 
 # How far beyond a limit a holding is surely beyond it, whatever equity it is measured by.
@@ -72,10 +73,14 @@ def disputed(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
 
 
 def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
-    """Return the symbols of which the books hold what the broker holds."""
+    """Return the symbols of which the books hold what the broker holds, which may be nothing."""
     rows = db.execute("SELECT symbol, quantity FROM positions")
     ours = {row["symbol"]: Decimal(row["quantity"]) for row in rows}
-    return {symbol for symbol, held in truth.positions.items() if ours.get(symbol, ZERO) == held}
+    return {
+        symbol
+        for symbol in {*SYMBOLS, *truth.positions, *ours}
+        if ours.get(symbol, ZERO) == truth.positions.get(symbol, ZERO)
+    }
 
 
 def explained(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
