@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 import structlog
 
 from brokers.base import Broker
+from domain.account import Account, Position
 from domain.clock import Clock
-from domain.errors import DataError, ProviderUnavailable, first_cause
+from domain.errors import BrokerUnavailable, DataError, ProviderUnavailable, first_cause
 from domain.forecasts import Forecast
 from domain.ids import Symbol
 from domain.market import Bar, HeadlineRecord, MarketView, NewsItem, Session
 from domain.signals import SentimentScore
+from execution.comparing import by_symbol, is_doubtful
 from forecasts.base import Forecaster
 from marketdata.base import BarSource, SessionCalendar
 from marketdata.events import CorporateEvent, EventSource, ending, explained_jumps, reporting_soon
@@ -30,6 +32,9 @@ HISTORY_DAYS = 800
 _ACTION_DAYS = 120
 # Sessions looked through for earnings, whatever the limit asks for.
 _EVENTS_AHEAD_DAYS = 40
+# Of account and positions, where the two contradict each other, and the time between.
+_MOST_READINGS = 4
+_PAUSE_SECONDS = 2.0
 
 _log = structlog.get_logger("gathering")
 
@@ -90,14 +95,14 @@ async def gather(
         earnings_sessions_ahead: how many sessions after this one count as soon.
 
     Raises:
-        BrokerUnavailable: account, positions or assets could not be read.
+        BrokerUnavailable: account, positions or assets could not be read, or the list of
+            positions is empty against the equity.
         ProviderUnavailable: no bars at all.
     """
     as_of = clock.now()
     try:
         async with asyncio.TaskGroup() as group:
-            account = group.create_task(sources.broker.account())
-            positions = group.create_task(sources.broker.positions())
+            books = group.create_task(_account_and_holdings(sources.broker, clock))
             assets = group.create_task(sources.broker.assets(symbols))
             # What is heard does not wait for what is seen: two answers in a row, not three.
             seen = group.create_task(_seen(sources, symbols, session, as_of, min_history))
@@ -106,14 +111,15 @@ async def gather(
         raise first_cause(failures) from failures
     known, validated, forecasts, missing = seen.result()
     headlines, scores, shortfalls = heard.result()
+    account, positions = books.result()
     view = MarketView(
         as_of=as_of,
         session=session,
-        account=account.result(),
+        account=account,
         history=validated.bars,
         forecasts=forecasts,
         sentiment=scores,
-        positions={position.symbol: position for position in positions.result()},
+        positions={position.symbol: position for position in positions},
         assets=assets.result(),
         excluded=validated.excluded,
         reporting=_reporting(sources, symbols, known, session, earnings_sessions_ahead),
@@ -123,6 +129,20 @@ async def gather(
         view=view,
         headlines=headlines,
         shortfalls=_unchecked(sources) + known.shortfalls + missing + shortfalls,
+    )
+
+
+async def _account_and_holdings(broker: Broker, clock: Clock) -> tuple[Account, Sequence[Position]]:
+    """Read both until an empty list is one: decided on it, what is held would be bought again."""
+    for _ in range(_MOST_READINGS):
+        async with asyncio.TaskGroup() as group:
+            account = group.create_task(broker.account())
+            positions = group.create_task(broker.positions())
+        if not is_doubtful(by_symbol(positions.result()), account.result()):
+            return account.result(), positions.result()
+        await clock.sleep(_PAUSE_SECONDS)
+    raise BrokerUnavailable(
+        "the broker lists no position, yet its equity holds shares; nothing is decided"
     )
 
 

@@ -20,6 +20,8 @@ _RECENTLY = (dt.timedelta(), dt.timedelta(minutes=5))
 # Seconds after an answer of the broker's clock in which an order may be on its way already.
 _SETTLED = 20.0
 _QUICKLY = 0.5
+# From the decision to the last moment at which one of its orders may leave.
+_DECIDED_WITHIN = dt.timedelta(hours=3)
 _MOST_SKEW = dt.timedelta(seconds=2.5)
 
 
@@ -86,6 +88,7 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
     close = truth.market.close_before(request.symbol, request.session_date)
     if request.leg == "entry":
         found += may_be_opened(truth, request, limits)
+        found += decided_on_what_is_held(truth, request)
     if request.leg == "entry" and request.decision_price != close:
         found.append(("I10", f"{order_id} was decided on {request.decision_price}, not on {close}"))
     is_entry = request.leg == "entry"
@@ -98,6 +101,20 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
     if not adverse <= collar + Decimal("0.001"):
         found.append(("I10", f"{order_id} limit {limit} is {adverse:.2f} % beyond close {close}"))
     return found
+
+
+def decided_on_what_is_held(truth: Truth, request: OrderRequest) -> Violations:
+    """I10: an entry adds to a holding or begins one; what is held the other way is exited first.
+
+    Found as seed 410072: an empty list of positions was decided on, and each limit let it pass.
+    """
+    since = truth.now() - _DECIDED_WITHIN
+    moved = any(one.symbol == request.symbol and one.at > since for one in truth.executions)
+    doubtful = truth.unexplained | {one.was.symbol for one in truth.amendments}
+    held = truth.positions.get(request.symbol, Decimal(0))
+    if held * request.side.sign >= 0 or moved or request.symbol in doubtful:
+        return []
+    return [("I10", f"{request.client_order_id} enters against {held} shares that are held")]
 
 
 def in_window(truth: Truth, request: OrderRequest, schedule: Any) -> Violations:

@@ -3,12 +3,13 @@
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from domain.clock import ManualClock
-from domain.errors import DataError, OpenbellError, ProviderUnavailable
+from domain.errors import BrokerUnavailable, DataError, OpenbellError, ProviderUnavailable
 from domain.forecasts import Forecast
 from domain.ids import Symbol
 from domain.market import Bar, NewsItem, Session
@@ -82,7 +83,7 @@ def halved(date: dt.date) -> list[Bar]:
 async def gathered(*, ahead: int = 1, **sources: Any) -> Gathered:
     vendor = MadeSource(halved(SPLIT_DAY), made_series(BB, FIRST, LAST))
     fed = Sources(
-        broker=FakeBroker(loop_clock()),
+        broker=sources.pop("broker", None) or FakeBroker(loop_clock()),
         calendar=NyseCalendar(),
         bars=sources.pop("bars", vendor),
         news=News(),
@@ -99,6 +100,28 @@ async def gathered(*, ahead: int = 1, **sources: Any) -> Gathered:
         news_look_back=dt.timedelta(days=1),
         earnings_sessions_ahead=ahead,
     )
+
+
+@virtual
+async def test_a18_empty_list_of_positions_against_the_equity_is_read_again() -> None:
+    # Found as seed 410072: on an empty list each holding was bought, or sold short, once more.
+    broker = FakeBroker(loop_clock())
+    broker.quantities[BB] = Decimal(7)
+    broker.read_faults["positions"].extend([[], []])
+
+    found = await gathered(broker=broker)
+
+    assert found.view.positions[BB].quantity == 7
+
+
+@virtual
+async def test_a18_nothing_is_decided_while_the_list_of_positions_stays_empty() -> None:
+    broker = FakeBroker(loop_clock())
+    broker.quantities[BB] = Decimal(7)
+    broker.read_faults["positions"].extend([[]] * 10)
+
+    with pytest.raises(BrokerUnavailable, match="lists no position"):
+        await gathered(broker=broker)
 
 
 @virtual
