@@ -88,6 +88,7 @@ class Person:
                 self._world.outcome.kill_steps += process.steps
                 self._judge.killed_at = self._world.loop.moment
             self._judge.look_at_latch()
+            self._world.blame(latch.kill_tells(report))
             if report.verified:
                 self._judge.kill_ended(report, process, is_alone=self._kills == 1)
                 if report.latched:

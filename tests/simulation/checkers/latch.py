@@ -94,6 +94,14 @@ def latch_allows(directory: Path, db: sqlite3.Connection, request: OrderRequest)
     return []
 
 
+def kill_tells(report: KillReport) -> Violations:
+    """I07: a kill that is not verified names the next step, in words and for programs."""
+    told = json.loads(json.dumps(report.as_json()))
+    if told["verified"] or "`openbell kill" in report.shortfall:
+        return []
+    return [("I07", f"a kill is not verified and names no next step: {report.shortfall}")]
+
+
 def kill_is_true(
     truth: Truth,
     directory: Path,
