@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no seed after these")
     parser.add_argument("--seed", type=int, help="replay one seed")
     parser.add_argument("--drop", default="", help="fault classes to leave out, with commas")
+    parser.add_argument("--only", default="", help="the only fault classes, with commas")
     parser.add_argument("--shrink", action="store_true", help="find the faults that it takes")
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     parser.add_argument("--look", type=float, help="seconds between looks at the broker")
@@ -60,6 +61,7 @@ def _scenario(options: argparse.Namespace, seed: int, dropped: Iterable[str] = (
         seed=seed,
         days=options.days,
         dropped=frozenset(dropped),
+        only=frozenset(options.only.split(",")) if options.only else None,
         look_seconds=options.look,
         is_canary=options.canary,
     )
@@ -71,6 +73,8 @@ def _command(options: argparse.Namespace, seed: int, dropped: Iterable[str] = ()
         words.append(f"--look {options.look:g}")
     if options.canary:
         words.append("--canary")
+    if options.only:
+        words.append(f"--only {options.only}")
     if dropped:
         words.append(f"--drop {','.join(sorted(dropped))}")
     return " ".join(words)
@@ -90,7 +94,8 @@ def _one(options: argparse.Namespace) -> int:
 
 def _shrink(options: argparse.Namespace, dropped: set[str], invariant: str) -> set[str]:
     """Drop one class after the other, for as long as the same invariant is violated."""
-    for name in sorted(Faults(options.seed).rates):
+    only = _scenario(options, options.seed).only
+    for name in sorted(Faults(options.seed, only=only).rates):
         if name in dropped:
             continue
         outcome = simulate(_scenario(options, options.seed, {*dropped, name}))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.planted_bugs import BUGS, Bug
+from tests.simulation.planted_bugs import BUGS, STORIES, Bug
 from tests.simulation.simulation import Scenario, simulate
 
 __all__ = ["BUGS", "ROOT", "plant", "run", "try_bug"]
@@ -57,7 +57,9 @@ def run(names: Sequence[str], *, most_seeds: int, days: int = 2) -> int:
         verdict = try_bug(bug, most_seeds=most_seeds, days=days)
         verdicts.append(verdict)
         found = f"seed {verdict.seeds}" if verdict.seeds else "NOT CAUGHT"
-        print(f"{bug.name:34} {found:12} {time.monotonic() - started:6.1f} s  {verdict.said}")
+        story = f"  [{_words(bug)} alone]" if bug.name in STORIES else ""
+        spent = time.monotonic() - started
+        print(f"{bug.name:34} {found:12} {spent:6.1f} s  {verdict.said}{story}")
         sys.stdout.flush()
     caught = sorted(verdict.seeds for verdict in verdicts if verdict.seeds)
     print(f"{len(caught)} of {len(verdicts)} planted bugs caught")
@@ -75,7 +77,7 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
         copy_tree(copy)
         plant(copy, bug)
         for first in range(1, most_seeds + 1, _SEEDS_AT_ONCE):
-            command = _command(min(_SEEDS_AT_ONCE, most_seeds - first + 1), first, days)
+            command = _command(bug, min(_SEEDS_AT_ONCE, most_seeds - first + 1), first, days)
             try:
                 done = subprocess.run(
                     command, cwd=copy, capture_output=True, text=True, timeout=900, check=False
@@ -89,7 +91,7 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
             if seeds:
                 number = int(seeds[0].removeprefix("seed ").removesuffix(":"))
                 why = next(line for line in said if line.startswith("VIOLATION"))
-                if simulate(Scenario(seed=number, days=days, look_seconds=300)).violations:
+                if simulate(_scenario(bug, number, days)).violations:
                     return Verdict(bug=bug, seeds=None, said=f"seed {number} fails without it too")
                 return Verdict(bug=bug, seeds=number, said=why[10:110])
             if done.returncode:
@@ -97,12 +99,21 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
     return Verdict(bug=bug, seeds=None, said="")
 
 
-def _command(seeds: int, first: int, days: int) -> list[str]:
+def _scenario(bug: Bug, seed: int, days: int) -> Scenario:
+    return Scenario(seed=seed, days=days, only=STORIES.get(bug.name), look_seconds=300)
+
+
+def _words(bug: Bug) -> str:
+    return ",".join(sorted(STORIES[bug.name]))
+
+
+def _command(bug: Bug, seeds: int, first: int, days: int) -> list[str]:
     return [
         sys.executable,
         "-m",
         "tests.simulation",
         *("--seeds", str(seeds), "--seed-start", str(first), "--days", str(days), "--look", "300"),
+        *(("--only", _words(bug)) if bug.name in STORIES else ()),
         "--stop",
         "--quiet",
     ]

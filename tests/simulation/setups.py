@@ -29,7 +29,7 @@ TIGHT = (
     ),
 )
 _STOPS: tuple[Mapping[str, Any], ...] = (
-    {"stop_loss_pct": Decimal("1.5"), "trailing_stop_pct": Decimal(100)},
+    {"stop_loss_pct": Decimal("1.5"), "trailing_stop_pct": Decimal(3)},
     {"stop_loss_pct": Decimal(100), "trailing_stop_pct": Decimal("1.5")},
     {"stop_loss_pct": Decimal("0.4"), "trailing_stop_pct": Decimal("0.8")},
     {"stop_loss_pct": Decimal(3), "trailing_stop_pct": Decimal("2.5")},

@@ -9,9 +9,11 @@ import pytest
 
 from tests import fault_rows
 from tests.simulation import __main__ as command
+from tests.simulation import faults
 from tests.simulation.fault_counts import NO_FAULT, by_row, rows_of_classes, table
 from tests.simulation.faults import CLASSES, STORIES
 from tests.simulation.planted import BUGS, ROOT, plant
+from tests.simulation.planted_bugs import STORIES
 
 
 def test_a_violated_invariant_is_told_with_its_replay_and_a_failing_exit_code(
@@ -61,3 +63,8 @@ def test_forty_planted_bugs_fit_the_code_and_can_be_parsed(tmp_path: Path) -> No
         plant(tmp_path, bug)
         for path in files:
             ast.parse((tmp_path / path).read_text(encoding="utf-8"), path)
+
+
+def test_a_story_that_is_played_alone_for_a_planted_bug_is_told_by_ordinary_seeds_too() -> None:
+    assert STORIES.keys() <= {bug.name for bug in BUGS}
+    assert set(STORIES.values()) <= set(faults.STORIES)
