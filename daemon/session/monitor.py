@@ -29,7 +29,10 @@ def _no_doubt() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The account as read, when, and what it means; the account is None when unreadable.
+    """The account as last known, when it was read, and what its equity means now.
+
+    The account is None as long as none could be used; equity that is unknown is in the
+    assessment, and the account is there for exits, which need none.
 
     ``held`` are the positions of the same reading, None where it read none.
     """
@@ -70,6 +73,7 @@ class Monitor:
         self._doubt = doubt
         self._log = structlog.get_logger("monitor")
         self._last: _Read | None = None
+        self._is_known = False
         self._unnamed = ZERO
         self._mark_then: Decimal | None = None
         self._lock = BrokerLock(desk)
@@ -90,15 +94,16 @@ class Monitor:
         else:
             await self._take(session, seen.account, seen.finished_at, seen.unnamed_cash)
         last = self._last
+        known = last if self._is_known else None
         judged = Judged(
             account=last.account if last is not None else None,
             at=last.at if last is not None else self._desk.clock.now(),
-            assessment=self._assess(session, last),
+            assessment=self._assess(session, known),
             held=seen.held if seen is not None else None,
         )
         self._act(judged.assessment)
-        if snapshot and last is not None:
-            await self._snapshot(session, last.account, judged.held)
+        if snapshot and known is not None:
+            await self._snapshot(session, known.account, judged.held)
         return judged
 
     async def _read(self, session: Session) -> None:
@@ -111,7 +116,7 @@ class Monitor:
             self._log.warning("account.unread", reason=str(exc))
             if self._risk_state.high_water_mark() != self._mark_then:
                 # Money moved since: the old equity beside the new mark would be a loss.
-                self._last = None
+                self._is_known = False
         else:
             # Not compared: what no flow explained so far, none explains now; and more cash
             # than the books have may be a deposit, which the mark gets when it is booked.
@@ -136,14 +141,15 @@ class Monitor:
                 equity, now, session_date=session.date, may_raise_mark=is_sure
             )
         except DataError as exc:
-            # Neither a total loss nor a pass: the figure is unknown, so entries are blocked.
+            # Neither a total loss nor a pass: the figure is unknown, so entries are blocked;
+            # exits need none, and the account as last known is there for them.
             self._desk.note("equity.unusable", str(exc))
-            self._last = None
+            self._is_known = False
             return
         if account.is_trading_blocked:
             self._desk.halt("the broker blocked trading on this account")
         self._lock_problem = await self._lock.compare(account)
-        self._last = _Read(account=account, equity=equity, at=now)
+        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True
         self._mark_then = self._risk_state.high_water_mark()
 
     def _assess(self, session: Session, last: "_Read | None") -> RiskAssessment:

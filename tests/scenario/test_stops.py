@@ -1,5 +1,6 @@
 """Protective stops over the order path: what is sold, when, and what stays."""
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.session.monitor import Judged
+from daemon.session.monitor import Judged, Monitor
 from daemon.session.stops import Stops
 from domain.errors import RateLimited
 from domain.ids import BrokerOrderId, Symbol
@@ -19,6 +20,9 @@ from marketdata.session_calendar import NyseCalendar
 from marketdata.ticks import Trade, TradingStatus
 from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
+from state.equity import EquityCurve
+from state.pause import Pause
+from state.risk_state import RiskState
 from tests.support.fake_broker import refused
 from tests.support.order_scene import SESSION, Scene, posted, request
 from tests.support.virtual_time import OPENING, virtual
@@ -90,6 +94,30 @@ async def test_a_holding_below_its_stop_is_sold_once_through_the_order_path(tmp_
     (sale,) = sales(scene)
     assert (sale.quantity, sale.limit_price) == (Decimal(10), Decimal("84.55"))
     assert scene.alert_kinds()["stop.reached"] == 1
+
+
+@virtual
+async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(tmp_path: Path) -> None:
+    # Found by the simulation, when it let an equity be none for hours.
+    scene = await holding(tmp_path)
+    monitor = Monitor(
+        scene.desk,
+        risk_state=RiskState(scene.store),
+        curve=EquityCurve(scene.store),
+        pause=Pause(tmp_path),
+        limits=LIMITS,
+    )
+    await monitor.check(TODAY)
+    scene.broker.prices[AAPL] = Decimal(89)
+    odd = dataclasses.replace(await scene.broker.account(), equity=Decimal("NaN"))
+    scene.broker.read_faults["account"].extend([odd] * 9)
+
+    judged = await monitor.check(TODAY, snapshot=True)
+    await Stops(scene.desk, scene.path, LIMITS).look(TODAY, judged)
+
+    assert judged.assessment.trading_state is TradingState.REDUCING
+    assert [sale.quantity for sale in sales(scene)] == [10]
+    assert scene.store.rows("SELECT * FROM equity") == []
 
 
 @virtual

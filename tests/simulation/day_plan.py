@@ -12,6 +12,7 @@ from domain.market import Session
 from tests.simulation.busts import Busts
 from tests.simulation.daemon_life import second_daemon_is_refused
 from tests.simulation.judge import Judge
+from tests.simulation.lasting import LASTING, happenings
 from tests.simulation.listing import end_one
 from tests.simulation.lives import Lives
 from tests.simulation.market import SYMBOLS
@@ -46,6 +47,7 @@ class DayPlan:
         self._faults = world.faults
         self._truth = world.truth
         self._busts = Busts(world.truth)
+        self._lasting = happenings(world.faults, lambda: world.truth.lasting)
 
     def night(self, session: Session) -> None:
         """Let happen what happens while the market is closed."""
@@ -113,8 +115,7 @@ class DayPlan:
         return (
             ("broker.down", "down", 1, self._down),
             ("broker.keys_rotated", "keys", 1, self._rotate_keys),
-            ("broker.part_down", "part", 1, self._part_down),
-            ("broker.slow", "slow", 1, self._slow),
+            *((name, name, 1, self._lasting[name]) for name in LASTING if "keys" not in name),
             ("account.blocked", "blocked", 1, self._block),
             ("hand.trade", "hand", 3, person.trade),
             ("hand.canceled", "hand.canceled", 2, person.cancel),
@@ -199,24 +200,11 @@ class DayPlan:
             await self._person.kill(flatten=is_flatten)
 
     async def _rotate_keys(self) -> None:
-        self._truth.is_refusing_keys = True
         if self._lives.life is not None:
             self._lives.life.stream.drop()
-        await asyncio.sleep(self._faults.span("broker.keys_rotated", 60, 9000))
+        await self._lasting["broker.keys_rotated"]()
         # A fresh start reads the new ones.
         await self._lives.stop()
-        self._truth.is_refusing_keys = False
-
-    async def _part_down(self) -> None:
-        parts = ["account", "positions", "orders", "activities", "clock", "calendar", "assets"]
-        self._truth.away = self._faults.pick("broker.part_down", parts)
-        await asyncio.sleep(self._faults.span("broker.part_down", 60, 15_000))
-        self._truth.away = ""
-
-    async def _slow(self) -> None:
-        self._truth.is_slow = True
-        await asyncio.sleep(self._faults.span("broker.slow:hours", 300, 10_000))
-        self._truth.is_slow = False
 
     async def _block(self) -> None:
         self._truth.is_blocked = True

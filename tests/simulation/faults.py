@@ -39,11 +39,15 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "broker.keys_rotated": (0.05, 0.3),  # N07, a chance per day: ours open nothing any more
     "broker.part_down": (0.05, 0.3),  # A20 A31, a chance per day: one kind of answer stays away
     "broker.slow": (0.05, 0.3),  # A19, a chance per day: for hours
+    "broker.limiting": (0.05, 0.3),  # A07 A08, a chance per day: every write, for minutes
+    "broker.shows_nothing": (0.05, 0.3),  # A18, a chance per day: no position, for hours
+    "account.unusable": (0.05, 0.3),  # K11, a chance per day: equity that is none, for hours
     "account.blocked": (0.05, 0.3),  # A14, a chance per day
     "order.hidden": (0.05, 0.60),  # A04
     "cancel.lost_before": (0.05, 0.40),  # A20 K02
     "cancel.lost_after": (0.05, 0.40),  # A20 K02
     "cancel.refused": (0.1, 0.5),  # A28
+    "cancel.rate_limited": (0.05, 0.4),  # A07 K02
     "cancel.stuck": (0.1, 0.5),  # A28
     # Orders and fills: B
     "fill.partial": (0.1, 0.8),  # B01 B02

@@ -185,7 +185,8 @@ class Judge:
         self._world.outcome.reports += 1
         self._world.outcome.reconciled += report.is_reconciled
         self._world.blame(runs.account_bridge(self._truth, report))
-        if not {"account.odd_equity", "clock.jumped"} & self._world.faults.rates.keys():
+        is_told = any("no usable equity" in doubt for doubt in report.doubts)
+        if not is_told and "clock.jumped" not in self._world.faults.rates:
             self._world.blame(runs.equity_of_the_close(self._truth, report))
 
     def kill_ended(self, report: KillReport, process: Process, *, is_alone: bool) -> None:

@@ -52,7 +52,7 @@ class SimBroker:
         self.requests[minute] += 1
         self._truth.busiest = max(self._truth.busiest, self.requests[minute])
         await asyncio.sleep(self._faults.span("wire", *WIRE_SECONDS))
-        if self._truth.is_slow:
+        if self._truth.lasting.is_slow:
             await asyncio.sleep(self._faults.span("broker.slow", 1, 10))
         if is_read and self._faults.strikes("read.slow"):
             await asyncio.sleep(self._faults.span("read.slow", 1, DEADLINE_SECONDS))
@@ -61,14 +61,17 @@ class SimBroker:
 
     async def _read(self, what: str) -> None:
         await self._wait(is_read=True)
-        is_away = self._truth.is_down or self._truth.away == what
+        is_away = self._truth.is_down or self._truth.lasting.away == what
         if is_away or self._faults.strikes("read.unavailable"):
             raise BrokerUnavailable("no usable answer")
-        if self._truth.is_refusing_keys or self._faults.strikes("read.auth_refused"):
+        if self._truth.lasting.is_refusing_keys or self._faults.strikes("read.auth_refused"):
             raise AuthRefused("401")
 
-    def _check_keys(self) -> None:
-        if self._truth.is_refusing_keys:
+    def _check_doors(self) -> None:
+        """A written request other than an order may be refused too."""
+        if self._truth.lasting.is_limiting or self._faults.strikes("cancel.rate_limited"):
+            raise RateLimited("429", retry_after_seconds=self._faults.span("limited", 0.5, 30))
+        if self._truth.lasting.is_refusing_keys:
             raise AuthRefused("401")
 
     # Reads
@@ -77,7 +80,9 @@ class SimBroker:
         await self._read("account")
         truth = self._truth
         equity = truth.equity()
-        if self._faults.strikes("account.odd_equity"):
+        if truth.lasting.odd_equity is not None:
+            equity = truth.lasting.odd_equity
+        elif self._faults.strikes("account.odd_equity"):
             odd = [Decimal("NaN"), Decimal(0), Decimal(-1), Decimal("Infinity")]
             equity = self._faults.pick("account.odd_equity", odd)
         else:
@@ -130,7 +135,7 @@ class SimBroker:
     async def positions(self) -> Sequence[Position]:
         await self._read("positions")
         truth = self._truth
-        if self._faults.strikes("read.empty_positions"):
+        if truth.lasting.is_showing_nothing or self._faults.strikes("read.empty_positions"):
             return []
         truth.write("positions", self._process.name)
         return [
@@ -216,7 +221,7 @@ class SimBroker:
             delay = faults.span("send.late", 20, 100)
             self._truth.loop.call_later(delay, self._deliver, request, None)
             await self._silence()
-        if faults.strikes("send.rate_limited"):
+        if self._truth.lasting.is_limiting or faults.strikes("send.rate_limited"):
             wait = faults.span("send.rate_limited", 0.5, 30)
             if faults.strikes("send.absurd_wait"):
                 wait = faults.pick("send.absurd_wait", list(_ABSURD))
@@ -227,7 +232,7 @@ class SimBroker:
         if faults.strikes("send.unexpected"):
             self._truth.loop.call_later(0.1, self._deliver, request, None)
             raise ValueError("an answer that no reader was written for")
-        if self._truth.is_refusing_keys or faults.strikes("send.auth_refused"):
+        if self._truth.lasting.is_refusing_keys or faults.strikes("send.auth_refused"):
             raise AuthRefused("401")
         answer: asyncio.Future[BrokerOrder] = self._truth.loop.create_future()
         transit = faults.span("transit", 0.001, 0.3)
@@ -285,7 +290,7 @@ class SimBroker:
         if self._truth.is_down:
             raise NotSent("connection refused")
         self._process.step("cancel written")
-        self._check_keys()
+        self._check_doors()
         if self._faults.strikes("cancel.lost_before"):
             await self._silence()
         if self._faults.strikes("cancel.refused"):
@@ -302,7 +307,7 @@ class SimBroker:
         if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
             raise OutcomeUnknown("no answer in time")
         self._process.step("lock written")
-        self._check_keys()
+        self._check_doors()
         self._truth.suspend(is_suspended=is_suspended)
         return self._truth.is_suspended
 
@@ -315,7 +320,7 @@ class SimBroker:
         if self._truth.is_down or self._faults.strikes("cancel.lost_before"):
             raise OutcomeUnknown("no answer in time")
         self._process.step("ban on short sales written")
-        self._check_keys()
+        self._check_doors()
         self._truth.forbid_shorting(is_forbidden=is_forbidden)
         return self._truth.is_shorting_forbidden
 

@@ -18,6 +18,7 @@ from tests.simulation.daemon_life import Machine
 from tests.simulation.day_plan import DayPlan
 from tests.simulation.disk import shims
 from tests.simulation.judge import Judge
+from tests.simulation.lasting import Lasting
 from tests.simulation.lives import Lives
 from tests.simulation.loop import SimLoop, Stuck
 from tests.simulation.person import Person
@@ -161,8 +162,8 @@ class Simulation:
         world.disk.heal()
         self.lives.calm.set()
         world.truth.is_down = world.truth.is_blocked = False
-        world.truth.hours.is_halted = world.truth.is_refusing_keys = False
-        world.truth.is_slow, world.truth.away = False, ""
+        world.truth.hours.is_halted = False
+        world.truth.lasting = Lasting()
         world.truth.post_all()
         world.clock.move(dt.timedelta())
         if self.lives.life is not None:

@@ -35,7 +35,7 @@ class SimStream:
         try:
             while True:
                 await asyncio.sleep(self._faults.span("stream.connect", 0.05, 2))
-                if self._truth.is_down or self._truth.is_refusing_keys:
+                if self._truth.is_down or self._truth.lasting.is_refusing_keys:
                     await asyncio.sleep(5)
                     continue
                 self._connection += 1

@@ -13,6 +13,7 @@ from domain.orders import Fill, Side, TradeUpdate
 from tests.simulation.account import Account
 from tests.simulation.broker_orders import Amendment, Execution, Order, Refused
 from tests.simulation.faults import Faults
+from tests.simulation.lasting import Lasting
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
 from tests.simulation.processes import Process
@@ -33,10 +34,7 @@ class Truth(Account):
         self.amendments: list[Amendment] = []
         self.answered: set[tuple[str, str]] = set()
         self.is_down = False
-        self.is_refusing_keys = False
-        self.is_slow = False
-        self.away = ""
-        """What of its answers stays away while the rest comes, such as ``positions``."""
+        self.lasting = Lasting()
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.heard: Callable[[TradeUpdate], None] = lambda _update: None
         """Called when a program that is up takes an event of the stream."""

@@ -8,6 +8,14 @@ _GATE = "execution/send_gate.py"
 
 BUGS = (
     bug(
+        "no-stop-without-equity",
+        (
+            "daemon/session/monitor.py",
+            "            self._is_known = False\n            return\n",
+            "            self._last, self._is_known = None, False\n            return\n",
+        ),
+    ),
+    bug(
         "gate-forgets-locks",
         (
             _GATE,
@@ -36,11 +44,11 @@ BUGS = (
         "high-water-mark-resets-on-restart",
         (
             "daemon/session/monitor.py",
-            "        self._last = _Read(account=account, equity=equity, at=now)\n",
+            "        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True\n",
             "        if self._last is None:\n"
             '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
             '            self._desk.store.append("risk.high_water_mark_moved", payload)\n'
-            "        self._last = _Read(account=account, equity=equity, at=now)\n",
+            "        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True\n",
         ),
     ),
     bug(
