@@ -11,7 +11,7 @@ from tests import fault_rows
 from tests.simulation import __main__ as command
 from tests.simulation import faults
 from tests.simulation.fault_counts import NO_FAULT, by_row, rows_of_classes, table
-from tests.simulation.faults import CLASSES, STORIES
+from tests.simulation.faults import CLASSES
 from tests.simulation.planted import BUGS, ROOT, plant
 from tests.simulation.planted_bugs import STORIES
 
@@ -44,7 +44,7 @@ def test_every_fault_class_names_its_rows() -> None:
 
 
 def test_stories_are_made_of_known_classes() -> None:
-    assert set().union(*STORIES) <= set(CLASSES)
+    assert set().union(*faults.STORIES) <= set(CLASSES)
 
 
 def test_rows_add_up_the_firings_of_their_classes() -> None:
