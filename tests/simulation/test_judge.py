@@ -9,7 +9,7 @@ import pytest
 
 from tests import fault_rows
 from tests.simulation import __main__ as command
-from tests.simulation import planted_bugs
+from tests.simulation import faults, planted_bugs
 from tests.simulation.fault_counts import NO_FAULT, by_row, rows_of_classes, table
 from tests.simulation.faults import CLASSES
 from tests.simulation.planted import BUGS, ROOT, plant
@@ -66,4 +66,4 @@ def test_forty_planted_bugs_fit_the_code_and_can_be_parsed(tmp_path: Path) -> No
 
 def test_a_story_that_is_played_alone_for_a_planted_bug_is_told_by_ordinary_seeds_too() -> None:
     assert planted_bugs.STORIES.keys() <= {bug.name for bug in BUGS}
-    assert set(planted_bugs.STORIES.values()) <= set(STORIES)
+    assert set(planted_bugs.STORIES.values()) <= set(faults.STORIES)
