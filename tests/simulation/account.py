@@ -6,7 +6,7 @@ It knows nothing of the daemon's books, and none of its code is theirs.
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from domain.account import Activity, ActivityKind
@@ -157,8 +157,8 @@ class Account:
         self.write("paid", activity.activity_id, str(activity.net_amount))
         self.post(activity)
 
-    def split(self, symbol: Symbol, ratio: int) -> None:
-        """Give ``ratio`` shares for each."""
+    def split(self, symbol: Symbol, ratio: Decimal) -> None:
+        """Give ``ratio`` shares for each; what is less than a share is paid out."""
         if symbol in self.market.ended:
             return
         self.market.divisors[symbol] *= ratio
@@ -166,10 +166,13 @@ class Account:
         held = self.positions.get(symbol, _ZERO)
         if not held:
             return
-        added = held * (ratio - 1)
-        self.positions[symbol] = held + added
+        whole = (held * ratio).to_integral_value(rounding=ROUND_DOWN)
+        added, rest = whole - held, held * ratio - whole
+        self.positions[symbol] = whole
         name = f"split-{self.number():06d}"
-        self.write("split", name, symbol, ratio)
+        self.write("split", name, symbol, str(ratio))
+        if rest:
+            self.pay(ActivityKind.OTHER, rest * self.price(symbol), symbol)
         self.post_late(
             Activity(
                 activity_id=name,

@@ -54,7 +54,9 @@ class DayPlan:
         faults, truth = self._faults, self._truth
         if faults.strikes("corporate.split"):
             # When its day begins to trade.
-            self._world.at(session.open - _FIRST_TRADES, self._split())
+            self._world.at(session.open - _FIRST_TRADES, self._split(Decimal(2)))
+        elif faults.strikes("corporate.reverse_split"):
+            self._world.at(session.open - _FIRST_TRADES, self._split(Decimal("0.5")))
         for symbol in SYMBOLS:
             held = truth.positions.get(symbol, Decimal(0))
             if held > 0 and faults.strikes("money.dividend"):
@@ -169,9 +171,9 @@ class DayPlan:
             self._world.blame(self._world.sender.deliver(receiver, kind))
             self._judge.look_at_latch()
 
-    async def _split(self) -> None:
+    async def _split(self, ratio: Decimal) -> None:
         if not self._truth.open_orders():
-            self._truth.split(self._faults.pick("split", list(SYMBOLS)), 2)
+            self._truth.split(self._faults.pick("split", list(SYMBOLS)), ratio)
 
     async def _transfer(self, amount: Decimal) -> None:
         self._truth.pay(ActivityKind.TRANSFER, amount)

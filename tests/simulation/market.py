@@ -45,7 +45,7 @@ class Market:
         self.ended: set[Symbol] = set()
         self.former: dict[Symbol, Symbol] = {}
         """By new name, the symbol that something had before."""
-        self.divisors: dict[Symbol, int] = dict.fromkeys(SYMBOLS, 1)
+        self.divisors = dict.fromkeys(SYMBOLS, Decimal(1))
         self._nodes: dict[tuple[Symbol, dt.date], list[float]] = {}
         self._begun: list[Session] = []
         self._high: tuple[Symbol, ...] = ()
@@ -139,7 +139,7 @@ class Market:
 
 
 @functools.lru_cache(maxsize=4096)
-def _divided(price: float, divisor: int) -> Decimal:
+def _divided(price: float, divisor: Decimal) -> Decimal:
     exact = Decimal(repr(price)) / divisor
     grid = _CENT if exact >= 1 else _SUB_DOLLAR_TICK
     return max(exact.quantize(grid, rounding=ROUND_HALF_EVEN), grid)
