@@ -15,7 +15,7 @@ CASH_REASON = "a person compared the cash"
 
 
 async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
-    """Adopt the broker's holding of every locked symbol; return those that were."""
+    """Adopt the broker's holding of each symbol in a break; return those that were."""
     enter(process)
     adopted: set[Symbol] = set()
     store = Store.open(machine.directory, clock=machine.clock)
@@ -23,7 +23,10 @@ async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
         broker = SimBroker(machine.truth, process, machine.on_wire)
         desk = machine.desk(store, broker, (await broker.account()).equity)
         reconciler = Reconciler(desk, OrderPath(desk))
-        for symbol in sorted(desk.ledger.locks()):
+        # As the command does.  Found as seed 600010: counted on books that had not been brought
+        # up to date, nothing was adopted, and what was read after it moved the shares.
+        report = await reconciler.run("operator", is_deep=True)
+        for symbol in sorted({found.symbol for found in report.breaks if found.symbol}):
             try:
                 await reconciler.adopt(symbol, "a person counted the shares")
             except OpenbellError:
