@@ -65,11 +65,11 @@ class Sender:
     async def _deliver(self, request: OrderRequest, cutoff: dt.datetime | None) -> None:
         settings = self._desk.settings
         pauses = doubling(settings.first_pause_seconds, settings.longest_pause_seconds)
-        for _ in range(settings.most_posts):
+        while True:
             pause = await self._post(request, cutoff, next(pauses))
             if pause is None:
                 return
-            if self._is_late(cutoff, after=pause):
+            if self._is_late(cutoff, after=pause) or self._is_tried_enough(request):
                 break
             await self._desk.clock.sleep(pause)
             # Refused for now should mean not taken; one look costs less than a doubt.
@@ -77,6 +77,11 @@ class Sender:
             if not self.mark_again(request.client_order_id):
                 return
         self._skip(request.client_order_id, "the broker did not take it before the cut-off")
+
+    def _is_tried_enough(self, request: OrderRequest) -> bool:
+        """A resend after a doubt has what is left of the attempts, not as many again."""
+        record = self._desk.journal.get(request.client_order_id)
+        return record is None or record.attempts >= self._desk.settings.most_posts
 
     async def _post(
         self, request: OrderRequest, cutoff: dt.datetime | None, pause: float

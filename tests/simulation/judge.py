@@ -186,7 +186,9 @@ class Judge:
         self._world.outcome.reconciled += report.is_reconciled
         self._world.blame(runs.account_bridge(self._truth, report))
         is_told = any("no usable equity" in doubt for doubt in report.doubts)
-        if not is_told and "clock.jumped" not in self._world.faults.rates:
+        if is_told:
+            self._world.blame(runs.told_for_nothing(self._truth, report))
+        elif "clock.jumped" not in self._world.faults.rates:
             self._world.blame(runs.equity_of_the_close(self._truth, report))
 
     def kill_ended(self, report: KillReport, process: Process, *, is_alone: bool) -> None:

@@ -14,6 +14,8 @@ from tests.simulation.truth import Truth
 _MISSED = "SELECT * FROM runs WHERE state = 'SKIPPED' AND reason LIKE 'missed%' ORDER BY run_id"
 # Seconds that a run may begin late: the one before it may still wait for answers.
 _LATEST_RUN = 900
+# What makes an equity unusable, or a moment another.
+_SPOILS_EQUITY = {"account.odd_equity", "account.unusable", "clock.jumped", "clock.skewed"}
 _RUNS = ("premarket", "submit", "cutoff", "eod")
 
 
@@ -114,6 +116,14 @@ def equity_of_the_close(truth: Truth, report: Any) -> Violations:
     if report.bridge.equity_end in late:
         return []
     return [("I14", f"the report's equity {report.bridge.equity_end} is from before the close")]
+
+
+def told_for_nothing(truth: Truth, report: Any) -> Violations:
+    """I14: the equity of a close is doubted only with a reason."""
+    is_first = truth.session is not None and truth.session.date == report.session_date
+    if not is_first or report.revision > 1 or truth.faults.rates.keys() & _SPOILS_EQUITY:
+        return []
+    return [("I14", "the report doubts the equity of the close, which could be used")]
 
 
 def account_bridge(truth: Truth, report: Any) -> Violations:

@@ -221,6 +221,14 @@ BUGS = (
         ),
     ),
     bug(
+        "morning-believes-an-empty-list",
+        (
+            "execution/gathering.py",
+            "        if not is_doubtful(by_symbol(positions.result()), account.result()):\n",
+            "        if positions.result() is not None:\n",
+        ),
+    ),
+    bug(
         "report-from-stale-equity",
         (
             "daemon/session/trading_day.py",
