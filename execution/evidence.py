@@ -4,6 +4,7 @@ One miss proves nothing (a fresh order may be invisible for a while); absence ne
 several misses spread over minutes.  Counted in memory: after a restart it starts anew.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto, unique
 
@@ -36,9 +37,11 @@ class Evidence:
         self._desk = desk
         self._books = books
         self._misses: dict[ClientOrderId, _Misses] = {}
+        self._counts: Counter[ClientOrderId] = Counter()
 
     async def look(self, client_order_id: ClientOrderId) -> Sight:
         """Read one order by our id, and take over what is found."""
+        count = self._counts[client_order_id]
         try:
             order = await self._desk.broker.find_order(client_order_id)
         except (BrokerUnavailable, AuthRefused):
@@ -47,10 +50,14 @@ class Evidence:
             self.forget(client_order_id)
             self._books.merge_order(order)
             return Sight.FOUND
+        if self._counts[client_order_id] != count:
+            # It left again while this look was on its way: what was read may be from before.
+            return Sight.NOT_YET
         return self._miss(client_order_id)
 
     def forget(self, client_order_id: ClientOrderId) -> None:
         """Start counting anew, as after sending the same id again."""
+        self._counts[client_order_id] += 1
         self._misses.pop(client_order_id, None)
 
     def _miss(self, client_order_id: ClientOrderId) -> Sight:

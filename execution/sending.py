@@ -119,6 +119,8 @@ class Sender:
 
     def _in_doubt(self, request: OrderRequest, problem: str) -> None:
         text = f"{request.symbol}: {problem}"
+        # While the connection was made, others looked in vain; that says nothing of what left.
+        self._evidence.forget(request.client_order_id)
         # The stream may have shown the order before its answer was given up.
         if self._desk.journal.mark_unknown(request.client_order_id, problem):
             self._desk.note("order.unknown", text, request.symbol)

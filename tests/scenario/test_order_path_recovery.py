@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from domain.ids import ClientOrderId
 from domain.orders import OrderRequest, OrderState
 from execution.evidence import Sight
 from tests.support.fake_broker import lost_after
@@ -88,6 +89,33 @@ async def test_an_order_of_a_session_that_is_over_is_not_sent_for_the_next_one(
 
     assert posted(scene) == []
     assert scene.state_of(wanted) is OrderState.ABANDONED
+
+
+@virtual
+async def test_a_look_that_was_on_its_way_when_an_order_left_again_is_no_evidence(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 700517: its answer came after the count had begun anew.
+    scene = Scene(tmp_path)
+    wanted = request()
+    evidence = scene.path.evidence
+    asked = asyncio.Event()
+    answer = asyncio.Event()
+
+    async def slow(_order_id: ClientOrderId) -> None:
+        asked.set()
+        await answer.wait()
+
+    scene.broker.find_order = slow  # type: ignore[method-assign,assignment]
+    look = asyncio.create_task(evidence.look(wanted.client_order_id))
+    await asked.wait()
+    evidence.forget(wanted.client_order_id)
+    answer.set()
+    await look
+
+    for _ in range(scene.desk.settings.absence_reads - 1):
+        await scene.clock.sleep(scene.desk.settings.absence_seconds)
+        assert await evidence.look(wanted.client_order_id) is Sight.NOT_YET
 
 
 @virtual

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 from domain.orders import OrderRequest
@@ -12,6 +12,8 @@ from tests.simulation.truth import Truth
 # The adapter paces to 200 a minute; here a storm must show, so the port counts what is asked.
 MOST_REQUESTS = 600
 MOST_WRITES = 12
+# Seconds that so many writes of one order take at least, also where each is refused for now.
+_STORM_SECONDS = 150.0
 
 
 def not_again(truth: Truth, process: str, request: OrderRequest) -> Violations:
@@ -138,12 +140,25 @@ def bounded(truth: Truth) -> Violations:
     if truth.busiest > MOST_REQUESTS:
         found.append(("I20", f"{truth.busiest} requests in one minute"))
     # The entry names process and order: each start that completes a kill has doubts of its own.
-    writes = Counter((entry[2], entry[3]) for entry in truth.log if entry[1] == "wire")
+    writes: dict[tuple[str, str], list[float]] = defaultdict(list)
+    refused: Counter[tuple[str, str]] = Counter()
+    for entry in truth.log:
+        if entry[1] == "wire":
+            writes[entry[2], entry[3]].append(entry[0])
+        elif entry[1] == "refused for now":
+            refused[entry[2], entry[3]] += 1
     return found + [
-        ("I20", f"{process} wrote {name} {n} times")
-        for (process, name), n in writes.items()
-        if n > MOST_WRITES
+        ("I20", f"{process} wrote {name} {len(at)} times")
+        for (process, name), at in writes.items()
+        # A stop is tried for as long as the broker says "not now", at a pace.
+        if len(at) - refused[process, name] > MOST_WRITES or _is_storm(at)
     ]
+
+
+def _is_storm(at: list[float]) -> bool:
+    return any(
+        later - first < _STORM_SECONDS for first, later in zip(at, at[MOST_WRITES:], strict=False)
+    )
 
 
 def canary(truth: Truth) -> Violations:
