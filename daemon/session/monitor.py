@@ -144,6 +144,7 @@ class Monitor:
             # Neither a total loss nor a pass: the figure is unknown, so entries are blocked;
             # exits need none, and the account as last known is there for them.
             self._desk.note("equity.unusable", str(exc))
+            self._last = self._last or _Read(account=account, equity=equity, at=now)
             self._is_known = False
             return
         if account.is_trading_blocked:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from daemon.session.monitor import Judged
 from daemon.session.standing import standing_of
 from daemon.session.stop_tracks import StopTracks
-from domain.account import Account, Position
+from domain.account import Account, Asset, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable
 from domain.ids import Symbol
@@ -49,6 +49,7 @@ class Stops:
         self._board = board
         self._tracks = StopTracks(desk.store)
         self._log = structlog.get_logger("stops")
+        self._assets: dict[Symbol, Asset] = {}
         self._told: set[tuple[dt.date, Symbol, str]] = set()
 
     async def look(self, session: Session, judged: Judged) -> None:
@@ -134,9 +135,20 @@ class Stops:
         await self._clear_the_way(reached, view.session)
         # What was in the way may have filled before it was canceled.
         held = await self._held()
-        assets = await self._desk.broker.assets(sorted(reached))
+        await self._read_assets(reached)
         now = self._desk.clock.now()
-        return dataclasses.replace(view, as_of=now, positions=held, assets=assets)
+        return dataclasses.replace(view, as_of=now, positions=held, assets=self._assets)
+
+    async def _read_assets(self, symbols: Iterable[Symbol]) -> None:
+        """What may be traded changes seldom: while nobody tells, what was last told holds."""
+        asked = sorted(symbols)
+        try:
+            told = await self._desk.broker.assets(asked)
+        except BrokerUnavailable as exc:
+            self._log.warning("assets.unread", reason=str(exc))
+            return
+        kept = {symbol: asset for symbol, asset in self._assets.items() if symbol not in asked}
+        self._assets = {**kept, **told}
 
     async def _send(self, orders: Sequence[OrderRequest], view: MarketView, judged: Judged) -> None:
         session = view.session

@@ -10,7 +10,8 @@ import pytest
 
 from daemon.session.monitor import Judged, Monitor
 from daemon.session.stops import Stops
-from domain.errors import RateLimited
+from domain.account import Asset
+from domain.errors import BrokerUnavailable, RateLimited
 from domain.ids import BrokerOrderId, Symbol
 from domain.market import Bar, Session
 from domain.orders import BrokerOrder, OrderState, Side
@@ -96,9 +97,13 @@ async def test_a_holding_below_its_stop_is_sold_once_through_the_order_path(tmp_
     assert scene.alert_kinds()["stop.reached"] == 1
 
 
+@pytest.mark.parametrize("is_new", [False, True])
 @virtual
-async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(tmp_path: Path) -> None:
-    # Found by the simulation, when it let an equity be none for hours.
+async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(
+    tmp_path: Path, is_new: bool
+) -> None:
+    # Found by the simulation, when it let an equity be none for hours; as seed 900042 also
+    # by a process that never saw another.
     scene = await holding(tmp_path)
     monitor = Monitor(
         scene.desk,
@@ -107,7 +112,8 @@ async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(tmp_path: P
         pause=Pause(tmp_path),
         limits=LIMITS,
     )
-    await monitor.check(TODAY)
+    if not is_new:
+        await monitor.check(TODAY)
     scene.broker.prices[AAPL] = Decimal(89)
     odd = dataclasses.replace(await scene.broker.account(), equity=Decimal("NaN"))
     scene.broker.read_faults["account"].extend([odd] * 9)
@@ -118,6 +124,27 @@ async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(tmp_path: P
     assert judged.assessment.trading_state is TradingState.REDUCING
     assert [sale.quantity for sale in sales(scene)] == [10]
     assert scene.store.rows("SELECT * FROM equity") == []
+
+
+@virtual
+async def test_a_stop_sells_by_what_was_last_told_of_the_asset(tmp_path: Path) -> None:
+    # Found as seed 900300: while the list of assets stayed away no stop sold.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    stops = Stops(scene.desk, scene.path, LIMITS)
+    judged = Judged(account=await scene.broker.account(), at=scene.clock.now(), assessment=calm())
+    not_now = refused(RateLimited("wait", retry_after_seconds=1))
+    scene.broker.submit_faults.extend([not_now] * scene.desk.settings.most_posts)
+    await stops.look(TODAY, judged)
+    assert sales(scene) == []
+
+    async def away(_symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
+        raise BrokerUnavailable("no answer")
+
+    scene.broker.assets = away  # type: ignore[method-assign,assignment]
+    await stops.look(TODAY, judged)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
 
 
 @virtual

@@ -144,7 +144,8 @@ class DayPlan:
         # Half of what happens, happens while orders are sent and filled.
         dice = self._faults.dice(f"moment:{name}")
         length = (session.close - session.open).total_seconds() / 60 - 60
-        if name in {"latch", "pause", "skew"} and dice.random() < 0.7:
+        in_the_morning = 0.7 if name in {"latch", "pause", "skew"} else 0.4 * (name in LASTING)
+        if in_the_morning and dice.random() < in_the_morning:
             return session.open - dt.timedelta(minutes=dice.uniform(1, 80))
         if name == "stop" and dice.random() < _DEPLOYED_EARLY:
             return session.open - dt.timedelta(minutes=dice.uniform(15, 80))

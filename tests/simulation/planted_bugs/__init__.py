@@ -11,8 +11,16 @@ _ROOMS = (orders, latch, books, limits, eligible, days)
 BUGS = tuple(one for room in _ROOMS for one in room.BUGS)
 
 _STOPS = frozenset({"market.swing", "setup.stops", "forecast.steady"})
+_NOTHING = frozenset(
+    {"broker.shows_nothing", "read.empty_positions", "forecast.steady", "operator.adopt"}
+)
 STORIES: Mapping[str, frozenset[str]] = {
     "stops-sell-what-is-in-dispute": _STOPS | {"books.broken"},
+    "no-stop-without-equity": _STOPS | {"account.unusable"},
+    "morning-believes-an-empty-list": frozenset(
+        {"broker.shows_nothing", "read.empty_positions", "setup.short"}
+    ),
+    "empty-positions-believed-and-adopted": _NOTHING,
     "best-price-forgotten-on-restart": _STOPS | {"process.deployed"},
 }
 """By bug, the story that is played alone where ordinary seeds tell it too seldom.
