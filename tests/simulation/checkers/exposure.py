@@ -1,6 +1,7 @@
 """What the account may come to if everything that may work fills (I08)."""
 
 import datetime as dt
+import itertools
 import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
@@ -29,6 +30,13 @@ def _untold(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> Decimal:
         ),
         ZERO,
     )
+
+
+def _withdrawn_unseen(truth: Truth) -> Decimal:
+    """Return what was withdrawn since anybody was told an equity (found as seed 900360)."""
+    since = itertools.takewhile(lambda entry: entry[1] != "equity", reversed(truth.log))
+    amounts = [Decimal(entry[3]) for entry in since if entry[1] == "paid"]
+    return -sum((amount for amount in amounts if amount < 0), ZERO)
 
 
 def within_limits(
@@ -68,7 +76,7 @@ def _within_exposure(
 ) -> Violations:
     """I08: the farthest that the account can get, up or down, symbol by symbol."""
     found: Violations = []
-    order_id, equity = request.client_order_id, truth.equity()
+    order_id, equity = request.client_order_id, truth.equity() + _withdrawn_unseen(truth)
     # The gate works on the last close and on an equity some minutes old: one per cent of room.
     bound = equity * Decimal("1.01") / 100
     lowest, highest = _reach(truth, db, request.session_date)
