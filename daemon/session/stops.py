@@ -107,7 +107,9 @@ class Stops:
                 if track.is_doubtful:
                     text = f"{symbol}: {price} is far from {track.last}; a split? nothing is sold"
                     self._tell("stop.doubtful", text, symbol, session)
-        self._tracks.save(tracks)
+        # What is in dispute for a while, or not listed, is still held and keeps its best price.
+        kept = {symbol: track for symbol, track in before.items() if symbol in ours}
+        self._tracks.save({**kept, **tracks})
         return tracks
 
     def _book(self, view: MarketView) -> Book:

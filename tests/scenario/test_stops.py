@@ -127,6 +127,22 @@ async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(
 
 
 @virtual
+async def test_a_best_price_outlives_a_list_that_is_empty_for_a_while(tmp_path: Path) -> None:
+    # Found as seed 1000171: the trailing stop began anew at the price after it.
+    scene = await holding(tmp_path)
+    limits = RiskLimits(trailing_stop_pct=Decimal(10))
+    stops = Stops(scene.desk, scene.path, limits)
+    account = await scene.broker.account()
+    for price in ("120", "", "107"):
+        scene.broker.prices[AAPL] = Decimal(price or 120)
+        held = await scene.broker.positions() if price else ()
+        judged = Judged(account=account, at=scene.clock.now(), assessment=calm(), held=held)
+        await stops.look(TODAY, judged)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
+
+
+@virtual
 async def test_a_stop_sells_by_what_was_last_told_of_the_asset(tmp_path: Path) -> None:
     # Found as seed 900300: while the list of assets stayed away no stop sold.
     scene = await holding(tmp_path)
