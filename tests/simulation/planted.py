@@ -14,28 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.provenance import ROOMS
 from tests.simulation.planted_bugs import BUGS, STORIES, Bug
 from tests.simulation.simulation import Scenario, simulate
 
 __all__ = ["BUGS", "ROOT", "plant", "run", "try_bug"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = [
-    "backtest",
-    "brokers",
-    "daemon",
-    "domain",
-    "execution",
-    "forecasts",
-    "marketdata",
-    "modelserver",
-    "reports",
-    "risk",
-    "sentiment",
-    "state",
-    "strategies",
-    "transport",
-]
 _SEEDS_AT_ONCE = 10
 
 
@@ -121,7 +106,7 @@ def _command(bug: Bug, seeds: int, first: int, days: int) -> list[str]:
 
 def copy_tree(copy: Path) -> None:
     """Copy the packages and the simulation."""
-    for name in _PACKAGES:
+    for name in ROOMS:
         ignore = shutil.ignore_patterns("__pycache__", "data", "registry")
         shutil.copytree(ROOT / name, copy / name, ignore=ignore, symlinks=True)
     shutil.copytree(
