@@ -24,8 +24,20 @@ def reconcile(options: Options, *, adopt: bool, adopt_cash: bool) -> None:
     rows = report.as_json()["breaks"]
     columns = {"kind": "kind", "symbol": "symbol", "ours": "ours", "theirs": "broker", "detail": ""}
     print_table("", columns, rows, empty="Our books and the broker's agree.")
-    if rows and not adopt:
-        console().print("Take the broker's holdings with: openbell reconcile --adopt")
+    if (hint := next_step(report, is_adopted=adopt)) is not None:
+        console().print(hint)
+
+
+def next_step(report: ReconcileReport, *, is_adopted: bool) -> str | None:
+    """Return what a person does about the breaks that are left; None where none are."""
+    if not report.is_equal:
+        return None if is_adopted else "Take the broker's holdings with: openbell reconcile --adopt"
+    if not report.cash_residual:
+        return None
+    return (
+        "Cash that nothing explains is not counted as equity. If no deposit, dividend or fee is"
+        " still to come, take it with: openbell reconcile --adopt-cash"
+    )
 
 
 async def _reconcile(config: Config, *, adopt: bool, adopt_cash: bool) -> ReconcileReport:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.commands.reconciling import next_step
 from domain.errors import BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.orders import BrokerOrder, Fill, Side, TradeUpdate
@@ -82,10 +83,16 @@ async def test_b08_bust_that_nobody_heard_of_is_adopted_with_its_cash(tmp_path: 
     with pytest.raises(StateError, match="cash is adopted when they agree"):
         await scene.reconciler.adopt_cash("too early")
 
-    await scene.reconciler.adopt(AAPL, "the broker is right")
+    adopted = await scene.reconciler.adopt(AAPL, "the broker is right")
     report = await scene.reconciler.adopt_cash("the broker is right")
 
     assert {found.kind for found in broken.breaks} == {"regression", "position", "cash"}
+    hints = [next_step(found, is_adopted=False) or "" for found in (broken, adopted)]
+    assert [hint.rpartition("openbell ")[2] for hint in hints] == [
+        "reconcile --adopt",
+        "reconcile --adopt-cash",
+    ]
+    assert next_step(report, is_adopted=True) is None
     assert report.cash_residual == 0
     assert scene.ledger.cash() == scene.broker.cash == Decimal(100_000)
     assert scene.alert_kinds()["cash.adopted"] == 1

@@ -213,8 +213,7 @@ class Judge:
         if not self._world.has_books:
             return
         self.look_at_latch()
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._check_books()
+        self._check_books()
 
     def _check_books(self) -> None:
         truth, machine, blame = self._truth, self._world.machine, self._world.blame

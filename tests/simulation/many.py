@@ -157,13 +157,23 @@ def be_quick() -> None:
 
 def _played(build: Build, seed: int) -> Played:
     began = time.process_time()
-    outcome = simulate(build(seed))
+    outcome = _outcome(build(seed))
     is_twice = seed % _TWICE_EVERY == 0
     if is_twice:
-        again = simulate(build(seed))
+        again = _outcome(build(seed))
         if again.trace != outcome.trace:
             outcome.violations.append(("I21", f"{outcome.trace}, then {again.trace}"))
     return Played(outcome=outcome, times=1 + is_twice, seconds=time.process_time() - began)
+
+
+def _outcome(scenario: Scenario) -> Outcome:
+    """Play one seed; that the simulation itself breaks is an outcome too, and names the seed."""
+    try:
+        return simulate(scenario)
+    except Exception as exc:  # noqa: BLE001 - a long run tells of it, and goes on
+        broken = Outcome(seed=scenario.seed, days=scenario.days)
+        broken.violations.append(("X03", f"the simulation broke: {exc!r}"))
+        return broken
 
 
 def _progress(tally: Tally, seeds: int) -> None:

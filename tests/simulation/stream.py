@@ -21,6 +21,7 @@ class SimStream:
         self._lost: asyncio.Event | None = None
         self._is_silent = False
         self._calls: dict[str, Callable[[Any], None]] = {}
+        self._held: list[tuple[int, str, Any]] = []
 
     async def run(
         self,
@@ -47,6 +48,8 @@ class SimStream:
                 if self._faults.is_on:
                     await asyncio.sleep(self._faults.span("stream.away", 0.5, 600))
         finally:
+            # What is on its way to a program that has ended reaches nobody.
+            self._lost = None
             self._truth.listeners.remove(self._push)
 
     def drop(self) -> None:
@@ -89,9 +92,20 @@ class SimStream:
         self._truth.loop.call_later(delay, self._hand, self._connection, what, item)
 
     def _hand(self, connection: int, what: str, item: Any) -> None:
+        self._held.append((connection, what, item))
+        if len(self._held) == 1:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Hand everything over, in the order in which it came; a frozen program reads later."""
         if (left := self._process.frozen_until - self._truth.loop.moment) > 0:
-            self._truth.loop.call_later(left, self._hand, connection, what, item)
+            self._truth.loop.call_later(left, self._hand_over)
             return
+        held, self._held = self._held, []
+        for connection, what, item in held:
+            self._call(connection, what, item)
+
+    def _call(self, connection: int, what: str, item: Any) -> None:
         is_same = connection == self._connection and self._lost is not None
         if is_same and not self._process.is_dead:
             if what == "update" and item.previous_execution_id is not None:

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.checkers.evidence import Violations
+from tests.simulation.checkers.evidence import Violations, reading
 from tests.simulation.daemon_life import Machine
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
@@ -44,8 +44,12 @@ class World:
 
     @property
     def has_books(self) -> bool:
-        """True once a daemon has opened its database."""
-        return (self.directory / "openbell.db").exists()
+        """True once a daemon has made its tables."""
+        if not (self.directory / "openbell.db").exists():
+            return False
+        with reading(self.directory) as db:
+            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_entries'")
+            return found.fetchone() is not None
 
     def blame(self, found: Violations) -> None:
         """Keep violations, a few of each kind."""

@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from domain.account import ActivityKind
 from domain.ids import Symbol
 from domain.orders import Side
 from tests.simulation.account import START_CASH
@@ -84,10 +85,22 @@ def agreeing(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
 
 
 def explained(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
-    """Return the symbols that agree, and not by chance before an execution is booked."""
+    """Return the symbols that agree, and not by chance before something of them is booked."""
     booked = set(amendments.standing(db))
     lacking = {one.symbol for one in truth.executions if amendments.key(one) not in booked}
-    return agreeing(truth, db) - lacking
+    return agreeing(truth, db) - lacking - _split_unheard(truth, db)
+
+
+def _split_unheard(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
+    rows = db.execute("SELECT activity_id FROM ledger_entries WHERE activity_id IS NOT NULL")
+    heard = {row["activity_id"] for row in rows}
+    return {
+        activity.symbol
+        for _, activity in truth.activities
+        if activity.kind is ActivityKind.SPLIT
+        and activity.symbol is not None
+        and activity.activity_id not in heard
+    }
 
 
 def no_lock_left(truth: Truth, db: sqlite3.Connection, limits: Any) -> Violations:

@@ -4,6 +4,7 @@ import sqlite3
 from decimal import Decimal
 from typing import Any
 
+from tests.simulation.checkers import amendments
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.truth import Truth
 
@@ -59,6 +60,12 @@ def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: An
     if known < len(paid):
         # Not booked yet: to stop is the right error.
         return []
+    # Cash of which nobody told why it came is no equity, until a person takes it in.
+    paid += [
+        (truth.clock.loop_time(one.was.at), one.cash)
+        for one in amendments.unknown(truth, db)
+        if not one.is_paid and one.cash > 0
+    ]
     read = [(e[0], Decimal(e[2])) for e in truth.log if e[1] == "equity"]
     net = []
     for at, equity in read:
