@@ -72,7 +72,7 @@ def _revision(directory: Path) -> int | None:
     try:
         document = json.loads((directory / "report.json").read_text(encoding="utf-8"))
         return int(document["revision"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -26,6 +26,9 @@ from state.reports import Reports
 from state.runs import Runs, RunState
 from state.store import Store
 
+# How long a report that failed, or that the disk refused, is tried again.
+_LOOK_BACK = dt.timedelta(days=14)
+
 Deliver = Callable[[Sequence[EndOfDayReport | RollUp]], Awaitable[None]]
 
 
@@ -59,7 +62,7 @@ class Reporter:
             DataError: there is nothing to report on.
             StorageError: the disk refused.
         """
-        late = await self._caught_up(self._calendar.previous_session(session.date))
+        late = await self._caught_up(session)
         report = await self._made(session)
         bridge = report.bridge
         self._log.info(
@@ -80,23 +83,39 @@ class Reporter:
         return report
 
     async def _caught_up(self, session: Session) -> list[EndOfDayReport | RollUp]:
-        """Make reports up to this session anew where they failed, or tell another story now.
+        """Make reports before this session anew where they failed, or tell another story now.
 
         Returns:
             What nobody got at its time.
         """
-        if not self._has_failed(session):
-            await self._revise(session)
-            return []
-        late = await self._caught_up(self._calendar.previous_session(session.date))
+        last = self._calendar.previous_session(session.date)
+        late: list[EndOfDayReport | RollUp] = []
+        for before in self._calendar.sessions(session.date - _LOOK_BACK, last.date):
+            if before.date != last.date and self._is_written(before):
+                continue
+            if self._has_failed(before):
+                late += await self._made_late(before)
+            else:
+                await self._revise(before)
+        return late
+
+    async def _made_late(self, session: Session) -> list[EndOfDayReport | RollUp]:
+        made: list[EndOfDayReport | RollUp] = []
         try:
-            late.append(await self._made(session))
-            late += await self._roll_ups(session)
+            made.append(await self._made(session))
+            made += await self._roll_ups(session)
         except DataError as exc:
             self._log.warning("report.impossible", session=session.date.isoformat(), why=str(exc))
         else:
             self._log.info("report.made_late", session=session.date.isoformat())
-        return late
+        return made
+
+    def _is_written(self, session: Session) -> bool:
+        """Tell whether what is registered lies there: the disk may have refused in between."""
+        last = Reports(self._store).latest(session.date)
+        if last is None:
+            return False
+        return last.revision == written_revision(self._store.directory, session.date)
 
     def _has_failed(self, session: Session) -> bool:
         run = Runs(self._store).get(session.date, RunKind.END_OF_DAY.value)
@@ -107,8 +126,7 @@ class Reporter:
         if before is None:
             return
         report = self._registered(session)
-        # Registered is not written: the disk may have refused in between.
-        if report.revision == written_revision(self._store.directory, session.date):
+        if self._is_written(session):
             return
         await asyncio.to_thread(write, self._store.directory, report)
         self._log.info("report.revised", session=session.date.isoformat(), revision=report.revision)

@@ -32,9 +32,8 @@ def reports_made(db: sqlite3.Connection, directory: Path) -> Violations:
     for row in _runs(db, "eod"):
         if row["state"] == "DONE":
             due += [*failed, row["session_date"]]
-        if row["state"] != "FAILED":
             failed = []
-        elif row["session_date"] in figures:
+        elif row["state"] == "FAILED" and row["session_date"] in figures:
             failed.append(row["session_date"])
     return [
         ("I14", f"the report of {day} is registered as {registered.get(day)} and not there")

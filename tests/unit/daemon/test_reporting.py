@@ -181,6 +181,35 @@ async def test_r01_a_report_that_the_disk_refused_is_made_with_the_next(live: Li
     assert live.delivered == ["2026-06-05", "2026-W23", "2026-06-08"]
 
 
+async def test_r01_what_the_disk_refused_is_made_after_days_away(live: Live) -> None:
+    # Found as seed 3000770: only the session right before was looked at, and nobody ran on it.
+    runs, tuesday = Runs(live.store), TUESDAY.date()
+    live.read("10020", "10020")
+    await live.write()
+    live.clock.advance(DAY)
+    midnight = dt.datetime(2026, 6, 2, 4, tzinfo=dt.UTC)
+    fee = Decimal("-0.21")
+    live.ledger.apply_activity(
+        Activity(activity_id="fee-1", kind=ActivityKind.FEE, at=midnight, net_amount=fee)
+    )
+    live.read("10030", "10030")
+    run_id = runs.begin(live.session.date, "eod", live.clock.now())
+    assert run_id is not None
+    in_the_way = live.directory / "reports" / "2026-06-02" / ".report.html.part"
+    in_the_way.mkdir()
+    with pytest.raises(StorageError, match="could not be written"):
+        await live.write()
+    runs.finish(run_id, RunState.FAILED, "the disk was full", live.clock.now())
+    in_the_way.rmdir()
+
+    live.clock.advance(5 * DAY)
+    live.read("10040", "10040")
+    await live.write()
+
+    assert live.report(tuesday)["revision"] == 2
+    assert live.delivered == ["2026-06-02", "2026-06-03", "2026-06-08"]
+
+
 async def test_r01_a_report_of_a_session_without_figures_hinders_no_other(live: Live) -> None:
     runs = Runs(live.store)
     run_id = runs.begin(TUESDAY.date(), "eod", live.clock.now())
