@@ -133,6 +133,8 @@ def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Vi
     # Of what was taken back since, no execution is left that could be judged.
     amended = {one.was.symbol for one in truth.amendments}
     last = {one.symbol: one for one in truth.executions if one.symbol not in amended}
+    # A limit is judged when shares come; equity that falls later makes nothing too large.
+    best = max([truth.equity(), *(Decimal(e[2]) for e in truth.log if e[1] == "equity")])
     return [
         ("I08", f"{symbol} is beyond its limit since a trade by hand, and not locked")
         for symbol in sorted(_costs_too_much(db, limits, times=_SURELY) - locked)
@@ -140,7 +142,7 @@ def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Vi
         and last[symbol].client_id.startswith("hand-")
         and last[symbol].side is Side.BUY
         and truth.positions[symbol] * last[symbol].price
-        > truth.equity() * limits.max_position_pct / 100 * _SURELY
+        > best * limits.max_position_pct / 100 * _SURELY
     ]
 
 
