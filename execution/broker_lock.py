@@ -8,7 +8,7 @@ from domain.account import Account
 from domain.errors import AuthRefused, BrokerUnavailable
 from execution.desk import Desk
 from state.facts import Facts
-from state.latch import LatchState
+from state.latch_record import LatchState
 
 CLEARED = (
     "the broker's lock on new orders was cleared while our kill latch is engaged; the latch"

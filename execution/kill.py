@@ -11,7 +11,8 @@ from domain.errors import StateError
 from execution.cancel_all import Tell
 from execution.kill_report import KillReport, KillSettings, Proof
 from execution.kill_stages import KillStages
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 
 __all__ = ["KillReport", "KillSettings", "Proof", "complete_pending_kill", "kill"]
 

@@ -19,7 +19,8 @@ from execution.flatten import Flattener
 from execution.flatten_scope import FlattenScope, is_done, read_scope
 from execution.kill_report import KillReport, KillSettings, Proof
 from execution.waiting import doubling
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 
 _AGREEING_LOOKS = 2
 

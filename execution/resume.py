@@ -9,7 +9,8 @@ from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateEr
 from execution.account_switches import allow_shorting
 from execution.desk import Desk
 from execution.reconcile import Reconciler
-from state.latch import Latch, LatchState
+from state.latch import Latch
+from state.latch_record import LatchState
 from state.locks import LIMIT_LOCK
 
 CONFIRM_LENGTH = 4

@@ -8,7 +8,7 @@ from domain.money import decimal, text
 from domain.trading_state import TradingState, strictest
 from state.cost_basis import exact_sum
 from state.json_rows import Row, percent
-from state.latch import LatchState
+from state.latch_record import LatchState
 from state.rows import optional_decimal
 from state.track_rows import demotions
 

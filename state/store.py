@@ -18,7 +18,8 @@ from state.checks import check_database
 from state.database import connect, translate, translated
 from state.events import Event, Head, Payload, append_event
 from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
-from state.latch import Latch, LatchState
+from state.latch import Latch
+from state.latch_record import LatchState
 from state.mark import Mark, read_mark
 from state.migrations import migrate
 from state.opening import prepare_files

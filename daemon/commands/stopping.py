@@ -12,7 +12,8 @@ from domain.clock import SystemClock
 from domain.errors import OpenbellError, StateError
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
-from state.latch import KillAction, Latch, LatchState
+from state.latch import Latch
+from state.latch_record import KillAction, LatchState
 from state.pause import Pause
 
 

@@ -19,7 +19,8 @@ from daemon.command_line import EXIT_FAILED
 from daemon.config import Config, state_directory
 from domain.clock import Clock
 from domain.errors import OpenbellError
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 
 KIND = "egress.broken"
 

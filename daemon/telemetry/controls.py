@@ -10,7 +10,7 @@ from daemon.telemetry.hub import Hub
 from domain.errors import OpenbellError
 from domain.trading_state import TradingState
 from execution.desk import Desk
-from state.latch import KillAction
+from state.latch_record import KillAction
 from state.pause import Pause
 from state.risk_state import RiskState
 

@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Callable
 
 from domain.clock import ManualClock
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 from state.store import Store
 from tests.support.processes import World
 

@@ -17,7 +17,8 @@ from domain.errors import StorageError
 from domain.ids import Symbol
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.kill import KillReport, complete_pending_kill
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 from tests.support.fake_broker import delivered_late, lost_before
 from tests.support.order_scene import Scene, live_order
 from tests.support.schedule_scene import Days, at

@@ -26,7 +26,7 @@ BUGS = (
     bug(
         "missing-latch-is-armed",
         (
-            "state/latch.py",
+            "state/latch_record.py",
             "    return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)\n",
             "    return LatchState(is_engaged=False, reason=reason, at=None, sequence=0)\n",
         ),

@@ -22,7 +22,8 @@ from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect
-from state.latch import KillAction, Latch
+from state.latch import Latch
+from state.latch_record import KillAction
 from state.pause import Pause
 from state.store import Store
 from tests.support.fake_broker import FakeBroker

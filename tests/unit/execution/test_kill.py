@@ -21,7 +21,8 @@ from domain.ids import Symbol
 from domain.orders import Side
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.kill import KillReport, Proof, complete_pending_kill
-from state.latch import KillAction, Latch, LatchState
+from state.latch import Latch
+from state.latch_record import KillAction, LatchState
 from tests.support.fake_broker import (
     Crash,
 )

@@ -18,7 +18,7 @@ from domain.errors import (
 from domain.ids import Symbol
 from domain.orders import OrderState, Side
 from execution.kill import Proof
-from state.latch import KillAction
+from state.latch_record import KillAction
 from tests.support.fake_broker import (
     SubmitFault,
     delivered_late,

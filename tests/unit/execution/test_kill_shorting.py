@@ -21,7 +21,7 @@ from domain.orders import OrderState
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.kill import Proof, complete_pending_kill
 from execution.resume import resume
-from state.latch import KillAction
+from state.latch_record import KillAction
 from tests.support.fake_broker import Crash, delivered_late, lost_before
 from tests.support.kill_scene import AAPL, make, strike
 from tests.support.schedule_scene import WallClock

@@ -11,7 +11,7 @@ from domain.orders import OrderState
 from domain.trading_state import TradingState
 from execution.kill import kill
 from execution.resume import books_agree, resume
-from state.latch import KillAction, LatchState
+from state.latch_record import KillAction, LatchState
 from tests.support.order_scene import Scene, request
 from tests.support.virtual_time import virtual
 

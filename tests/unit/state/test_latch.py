@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from domain.errors import StateError, StorageError
-from state import latch as latch_module
-from state.latch import KillAction, Latch
+from state import latch_record
+from state.latch import Latch
+from state.latch_record import KillAction
 
 AT = dt.datetime(2022, 12, 14, 15, 0, tzinfo=dt.UTC)
 
@@ -101,7 +102,7 @@ def test_record_of_an_unknown_version_means_engaged(latch: Latch) -> None:
     record = json.loads(latch.path.read_bytes())
     record["version"] = 2
     del record["checksum"]
-    record["checksum"] = latch_module._checksum(record)
+    record["checksum"] = latch_record._checksum(record)
     latch.path.write_text(json.dumps(record))
 
     assert latch.read().is_engaged
@@ -111,7 +112,7 @@ def test_record_of_an_unknown_state_means_engaged(latch: Latch) -> None:
     record = json.loads(latch.path.read_bytes())
     record["state"] = "off"
     del record["checksum"]
-    record["checksum"] = latch_module._checksum(record)
+    record["checksum"] = latch_record._checksum(record)
     latch.path.write_text(json.dumps(record))
 
     assert latch.read().is_engaged
@@ -313,7 +314,7 @@ def test_latch_file_of_a_version_without_the_later_fields_is_read(latch: Latch) 
     record = json.loads(latch.path.read_bytes())
     for name in ("checksum", "is_shorting_forbidden", "closings", "closing_written_at"):
         del record[name]
-    record["checksum"] = latch_module._checksum(record)
+    record["checksum"] = latch_record._checksum(record)
     latch.path.write_text(json.dumps(record))
 
     state = latch.read()
