@@ -41,11 +41,6 @@ class Position:
         price = self.market_price if self.market_price is not None else self.avg_entry_price
         return self.quantity * price
 
-    @property
-    def unrealized_pnl(self) -> Decimal:
-        """USD against the average entry price."""
-        return self.market_value - self.quantity * self.avg_entry_price
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:

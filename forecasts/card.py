@@ -79,11 +79,6 @@ class ModelCard:
         """Name and version, as people write them."""
         return f"{self.name}/{self.version}"
 
-    @property
-    def model_id(self) -> str:
-        """Name, version and the start of the hash, as forecasts carry them."""
-        return f"{self.title}@{self.sha256[:12]}"
-
     def base_rate(self, horizon: int) -> float:
         """Share of rises over a horizon before the card was made; 1/2 where none was measured.
 

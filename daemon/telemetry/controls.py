@@ -60,11 +60,6 @@ class Controls:
             self._risk_state.set_trading_state(TradingState.REDUCING, f"paused: {reason}")
         self._hub.alert("trading.paused", reason)
 
-    @property
-    def pause_reason(self) -> str | None:
-        """Why entries are paused; None when they are not."""
-        return self._pause.reason
-
     async def settled(self) -> None:
         """Wait until kills under way are done; what is still to be done is the next start's."""
         await asyncio.gather(*self._stopping)
