@@ -64,6 +64,7 @@ class Judge:
         self._latch_seen = False
         self._must_be_engaged = False
         self._is_resuming = 0
+        self._resumes = 0
         world.truth.heard = self._heard
 
     # As it happens
@@ -154,6 +155,7 @@ class Judge:
     def resuming(self) -> Iterator[None]:
         """Let a person release the latch meanwhile."""
         self._is_resuming += 1
+        self._resumes += 1
         yield
         self._latch_seen = latch.latch_is_engaged(self._directory)
         self._must_be_engaged = False
@@ -169,10 +171,12 @@ class Judge:
             self._world.blame(losses.halt_has_cause(self._truth, db, text, machine.limits))
         # The next step may be its death; whoever survives it must have engaged.
         process = self._lives.life.process if self._lives.life is not None else None
+        before = self._resumes
 
         def judge() -> None:
-            is_alive = process is not None and not process.is_dead
-            self._must_be_engaged = is_alive and not process.disk_faults  # type: ignore[union-attr]
+            is_alive = process is not None and not process.is_dead and not process.disk_faults
+            # Somebody may have released it within the second.
+            self._must_be_engaged = is_alive and self._resumes == before
 
         self._world.loop.call_later(1.0, judge)
 
