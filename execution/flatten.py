@@ -66,7 +66,7 @@ class _Attempt:
 
 
 class Flattener:
-    """Rounds of: read positions, see to each symbol, pause; until flat or out of time."""
+    """Rounds: read orders and positions, see to each symbol, pause; until flat or out of time."""
 
     def __init__(
         self,
@@ -112,8 +112,9 @@ class Flattener:
         while True:
             wait = next(pauses)
             try:
-                positions = [p for p in await self._broker.positions() if p.quantity != 0]
+                # In this order: what fills in between is still open here, or off the holding.
                 working = await self._broker.open_orders()
+                positions = [p for p in await self._broker.positions() if p.quantity != 0]
                 self._waiting.clear()
                 if is_done(self._scope, positions, working):
                     return

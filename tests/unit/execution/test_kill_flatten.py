@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from domain.errors import (
 )
 from domain.ids import Symbol
 from domain.orders import OrderState, Side
+from execution.flatten_scope import read_scope
 from execution.kill import Proof
 from state.latch_record import KillAction
 from tests.support.fake_broker import (
@@ -75,6 +77,41 @@ async def test_flatten_sells_longs_and_covers_shorts_with_derived_ids(tmp_path: 
         "ob-20221214-AAPL-flatten-0-": (Side.SELL, 7),
         "ob-20221214-TSLA-flatten-0-": (Side.BUY, 3),
     }
+
+
+@pytest.mark.parametrize("at_read", range(1, 13))
+@virtual
+async def test_a_closing_order_that_fills_while_the_account_is_read_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_read: int
+) -> None:
+    # Found as seed 5000714: held was read before open orders, so what filled in between was
+    # neither open any more nor taken off the holding yet.
+    scene = make(tmp_path)
+    broker = scene.broker
+    broker.quantities[AAPL] = Decimal(-7)
+    # Of a kill that sold too much before: its numbers went on from those of the sale.
+    scope = await read_scope(broker, scene.clock)
+    closing = broker.place_by_hand("AAPL", Side.BUY, 7, coid=scope.order_id(AAPL, 33))
+    reads = 0
+
+    def counted(read: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        async def then_fill() -> object:
+            nonlocal reads
+            answer = await read()
+            reads += 1
+            if reads == at_read:
+                broker.fill(closing, 7)
+            return answer
+
+        return then_fill
+
+    monkeypatch.setattr(broker, "positions", counted(broker.positions))
+    monkeypatch.setattr(broker, "open_orders", counted(broker.open_orders))
+
+    await strike(scene, flatten=True)
+
+    assert broker.posts == []
+    assert broker.quantities[AAPL] == 0
 
 
 @virtual
