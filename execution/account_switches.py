@@ -12,7 +12,6 @@ from domain.clock import Clock
 from domain.errors import (
     AuthRefused,
     BrokerError,
-    BrokerUnavailable,
     OrderRejected,
     RateLimited,
     StateError,
@@ -107,7 +106,7 @@ class AccountSwitches:
                 raise
             except RateLimited as exc:
                 wait = max(wait, retry_after(exc.retry_after_seconds))
-            except (BrokerError, BrokerUnavailable) as exc:
+            except Exception as exc:  # noqa: BLE001 - a bug at a switch must not end the kill
                 self._tell(f"{what}: no clear answer: {exc}")
             if self._clock.monotonic() + wait >= until:
                 return otherwise

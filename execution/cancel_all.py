@@ -62,13 +62,13 @@ async def cancel_all(
             if len(left) != asked:
                 tell(f"canceling {len(left)} open orders")
                 asked = len(left)
-            wait = max(wait, await _ask(broker, left, at_once=patience.at_once))
+            wait = max(wait, await _ask(broker, left, at_once=patience.at_once, tell=tell))
         if clock.monotonic() + wait >= until:
             return left
         await clock.sleep(wait)
 
 
-async def _ask(broker: Broker, orders: Sequence[BrokerOrder], *, at_once: int) -> float:
+async def _ask(broker: Broker, orders: Sequence[BrokerOrder], *, at_once: int, tell: Tell) -> float:
     """Send one cancel for each order; return how long the broker wants us to pause."""
     pauses = [0.0]
 
@@ -83,6 +83,8 @@ async def _ask(broker: Broker, orders: Sequence[BrokerOrder], *, at_once: int) -
             # Refused means already terminal or being canceled; unknown means unknown.
             # Either way the next read of the open orders tells.
             return
+        except Exception as exc:  # noqa: BLE001 - a bug at one cancel must not keep the others
+            tell(f"{order.symbol}: no clear answer to a cancel, looking it up: {exc}")
 
     # Asking again while a cancel is pending is refused; it is still worth one request a
     # round, because a pending cancel that the broker lost would otherwise hang for ever.

@@ -2,7 +2,6 @@
 
 from domain.errors import (
     AuthRefused,
-    BrokerError,
     BrokerUnavailable,
     NotSent,
     OrderRejected,
@@ -73,7 +72,7 @@ class Cancels:
             await self._desk.stopping.cancel(broker_order_id)
         except RateLimited as exc:
             return retry_after(exc.retry_after_seconds)
-        except (BrokerError, BrokerUnavailable) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it was, it may have been canceled
             # Refused means terminal or being canceled, unknown means unknown: read it again.
             is_clear = isinstance(exc, OrderRejected | NotSent)
             self._desk.operated("" if is_clear else f"cancel: {exc}")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from brokers.base import Broker
 from domain.clock import Clock
-from domain.errors import BrokerError, BrokerUnavailable, OrderRejected, StateError
+from domain.errors import BrokerError, OrderRejected, StateError
 from execution.account_switches import allow_shorting
 from execution.desk import Desk
 from execution.reconcile import Reconciler
@@ -68,7 +68,7 @@ async def resume(
     except StateError:
         if is_banned:
             # A kill that came meanwhile may have found the ban in force, and relies on it.
-            with contextlib.suppress(BrokerError, BrokerUnavailable):
+            with contextlib.suppress(Exception):
                 await broker.set_shorting_forbidden(is_forbidden=True)
         raise
 

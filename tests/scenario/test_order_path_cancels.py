@@ -220,6 +220,18 @@ async def test_a20_d01_lost_cancel_is_asked_for_again_after_a_restart(tmp_path: 
 
 
 @virtual
+async def test_a17_a_bug_in_the_reader_of_a_cancel_is_an_open_outcome(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    await scene.send(wanted)
+    scene.broker.cancel_faults.append(ValueError("a reader broke"))
+
+    assert await scene.path.cancel(wanted.client_order_id, "past the entry cut-off")
+
+    assert scene.state_of(wanted) is OrderState.CANCELED
+
+
+@virtual
 async def test_order_that_shows_up_after_what_called_it_off_is_canceled_on_sight(
     tmp_path: Path,
 ) -> None:

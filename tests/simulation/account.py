@@ -54,6 +54,8 @@ class Account:
         """By symbol, the number that its last split has among executions."""
         self.clock_told: dict[str, list[ClockAnswer]] = defaultdict(list)
         """By program, what the broker's clock told it, oldest first."""
+        self.listed_at: dict[str, float] = {}
+        """By program, when it last read the open orders."""
         self.is_suspended = False
         self.is_shorting_forbidden = False
         self.is_blocked = False

@@ -48,6 +48,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "cancel.lost_after": (0.05, 0.40),  # A20 K02
     "cancel.refused": (0.1, 0.5),  # A28
     "cancel.rate_limited": (0.05, 0.4),  # A07 K02
+    "cancel.unexpected": (0.05, 0.3),  # A17: the reader of the answer breaks
     "cancel.stuck": (0.1, 0.5),  # A28
     # Orders and fills: B
     "fill.partial": (0.1, 0.8),  # B01 B02

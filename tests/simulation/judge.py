@@ -202,6 +202,7 @@ class Judge:
                 self._truth,
                 self._directory,
                 report,
+                listed_at=self._truth.listed_at[process.name],
                 has_disk_faults=bool(process.disk_faults),
                 is_alone=is_alone,
             )

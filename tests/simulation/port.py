@@ -74,6 +74,11 @@ class SimBroker:
         if self._truth.lasting.is_refusing_keys:
             raise AuthRefused("401")
 
+    def _check_reader(self) -> None:
+        """What was asked is done, and the reader of the answer breaks."""
+        if self._faults.strikes("cancel.unexpected"):
+            raise ValueError("an answer that no reader was written for")
+
     # Reads
 
     async def account(self) -> Account:
@@ -159,6 +164,7 @@ class SimBroker:
 
     async def open_orders(self) -> Sequence[BrokerOrder]:
         await self._read("orders")
+        self._truth.listed_at[self._process.name] = self._truth.loop.moment
         return [self._show(order) for order in self._visible(self._truth.open_orders())]
 
     async def orders_since(self, moment: dt.datetime) -> Sequence[BrokerOrder]:
@@ -301,6 +307,7 @@ class SimBroker:
             raise OrderRejected(str(exc), code=exc.code) from exc
         if self._faults.strikes("cancel.lost_after"):
             await self._silence()
+        self._check_reader()
 
     async def set_suspended(self, *, is_suspended: bool) -> bool:
         await self._wait(is_read=False)
@@ -309,6 +316,8 @@ class SimBroker:
         self._process.step("lock written")
         self._check_doors()
         self._truth.suspend(is_suspended=is_suspended)
+        if is_suspended:
+            self._check_reader()
         return self._truth.is_suspended
 
     async def is_shorting_forbidden(self) -> bool | None:
@@ -322,6 +331,8 @@ class SimBroker:
         self._process.step("ban on short sales written")
         self._check_doors()
         self._truth.forbid_shorting(is_forbidden=is_forbidden)
+        if is_forbidden:
+            self._check_reader()
         return self._truth.is_shorting_forbidden
 
 

@@ -107,16 +107,17 @@ def kill_is_true(
     directory: Path,
     report: KillReport,
     *,
+    listed_at: float,
     has_disk_faults: bool,
     is_alone: bool,
 ) -> Violations:
-    """I06, I07: what a verified kill said is so.
+    """I06, I07: what a verified kill said is so, as of when it last read the open orders.
 
     Another kill beside it, one that flattens, opens the broker's lock to close.
     """
     found: Violations = []
-    # What the broker does not show to anybody yet, nobody can have canceled.
-    shown = [o for o in truth.open_orders() if o.visible_at <= truth.loop.moment - 2]
+    # What the broker did not show yet when it was last asked, nobody can have canceled.
+    shown = [o for o in truth.open_orders() if o.visible_at <= listed_at]
     left = [o.client_id for o in shown if "flatten" not in o.client_id]
     recent = [o for o in left if not o.startswith("hand-")]
     if recent:

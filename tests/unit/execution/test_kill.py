@@ -202,13 +202,16 @@ async def test_second_kill_keeps_what_is_queued_and_sends_nothing_twice(tmp_path
     assert len(scene.broker.posts) == 1
 
 
+@pytest.mark.parametrize("error", [OutcomeUnknown("timeout"), ValueError("a reader broke")])
 @virtual
-async def test_lock_that_gives_no_answer_keeps_the_kill_unverified(tmp_path: Path) -> None:
+async def test_lock_that_gives_no_answer_keeps_the_kill_unverified(
+    tmp_path: Path, error: Exception
+) -> None:
     scene = make(tmp_path)
 
     async def silent(*, is_suspended: bool) -> bool:
         await asyncio.sleep(1)
-        raise OutcomeUnknown("timeout")
+        raise error
 
     scene.broker.set_suspended = silent
 
@@ -218,6 +221,21 @@ async def test_lock_that_gives_no_answer_keeps_the_kill_unverified(tmp_path: Pat
     assert report.suspended is False
     assert not report.verified
     assert scene.latch.read().pending is KillAction.CANCEL
+
+
+@virtual
+async def test_a_bug_at_one_cancel_does_not_keep_the_others_from_being_canceled(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    with_orders(scene, 12)
+    scene.broker.cancel_faults.extend([ValueError("a reader broke")] * 3)
+
+    report = await strike(scene)
+
+    assert report.proof is Proof.CANCELED
+    assert report.verified
+    assert any("no clear answer to a cancel" in line for line in scene.lines)
 
 
 @pytest.mark.parametrize("times", [1, 1000], ids=["once", "for-ever"])
