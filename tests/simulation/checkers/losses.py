@@ -57,15 +57,11 @@ def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: An
     """I09: who halts for a loss has had one; money that was drawn out and booked is none."""
     paid = [(e[0], Decimal(e[3])) for e in truth.log if e[1] == "paid" and "transfer" in e[2]]
     known = db.execute("SELECT count(*) FROM cash_flows").fetchone()[0]
-    if known < len(paid):
-        # Not booked yet: to stop is the right error.
+    unheard = [one for one in amendments.unknown(truth, db) if not one.is_paid and one.cash > 0]
+    if known < len(paid) or unheard:
+        # Cash that is not booked yet, or of which nobody told why it came, is no equity until
+        # a person takes it in: to stop is the right error.
         return []
-    # Cash of which nobody told why it came is no equity, until a person takes it in.
-    paid += [
-        (truth.clock.loop_time(one.was.at), one.cash)
-        for one in amendments.unknown(truth, db)
-        if not one.is_paid and one.cash > 0
-    ]
     read = [(e[0], Decimal(e[2])) for e in truth.log if e[1] == "equity"]
     net = []
     for at, equity in read:
