@@ -99,6 +99,12 @@ class Lives:
         self._spans.append((self.restarted_at, now))
         self.restarted_at = now + seconds
 
+    def thaw(self) -> None:
+        """Let a frozen daemon go on."""
+        now = self._world.loop.moment
+        if self.life is not None and self.life.process.frozen_until > now:
+            self.life.process.frozen_until = self.restarted_at = now
+
     @contextlib.asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """Keep the daemon down meanwhile."""

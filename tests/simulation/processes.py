@@ -9,6 +9,9 @@ from typing import Protocol
 from tests.simulation.faults import Faults
 from tests.simulation.trouble import Trouble
 
+THAWS_WITHIN = 30.0
+"""Seconds in which a frozen program notices that it may go on."""
+
 
 class Crash(BaseException):
     """The program died here; nothing of it runs any more."""
@@ -51,8 +54,9 @@ class Process:
 
     async def thawed(self) -> None:
         """Wait while the program is stopped: it does nothing, and time passes it by."""
-        if (left := self.frozen_until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(left)
+        # It may be let go earlier.
+        while (left := self.frozen_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, THAWS_WITHIN))
 
     def step(self, what: str) -> None:
         """Count something that became durable or left; die here when it is the chosen one."""

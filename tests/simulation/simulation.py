@@ -168,7 +168,7 @@ class Simulation:
         world.clock.move(dt.timedelta())
         if self.lives.life is not None:
             self.lives.life.stream.heal()
-            self.lives.life.process.frozen_until = world.loop.moment
+            self.lives.thaw()
         if latch.kill_is_pending(world.directory):
             await self.lives.stop()
         # A symbol whose order went back is unlocked by the second clean look.

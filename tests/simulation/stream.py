@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.orders import TradeUpdate
 from tests.simulation import garbled
-from tests.simulation.processes import Process
+from tests.simulation.processes import THAWS_WITHIN, Process
 from tests.simulation.truth import Truth
 
 
@@ -99,7 +99,7 @@ class SimStream:
     def _hand_over(self) -> None:
         """Hand everything over, in the order in which it came; a frozen program reads later."""
         if (left := self._process.frozen_until - self._truth.loop.moment) > 0:
-            self._truth.loop.call_later(left, self._hand_over)
+            self._truth.loop.call_later(min(left, THAWS_WITHIN), self._hand_over)
             return
         held, self._held = self._held, []
         for connection, what, item in held:
