@@ -1,17 +1,22 @@
 """Losses and the high-water mark (I09)."""
 
+import datetime as dt
 import sqlite3
 from decimal import Decimal
 from typing import Any
 
+from domain.market import Session
 from tests.simulation.checkers import amendments
 from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.loop import SimClock
 from tests.simulation.truth import Truth
 
 # Per cent beyond a loss limit at which it is surely reached.
 _MARGIN = Decimal("0.1")
 # Seconds before the open at which the previous session has surely ended.
 _NIGHT = 17 * 3600
+# Seconds from the reading of an equity to its record, with a clock that may be wrong.
+_READ_BEFORE = 120
 # What of a limit must have been lost before halting for it has a cause.
 _LEAST = Decimal("0.7")
 
@@ -53,6 +58,16 @@ def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) 
     return []
 
 
+def _begun(clock: SimClock, db: sqlite3.Connection, session: Session) -> float:
+    """Return when the session's first equity was read: it may be right after the close before."""
+    query = "SELECT started_at FROM sessions WHERE session_date = ?"
+    row = db.execute(query, (session.date.isoformat(),)).fetchone()
+    night = clock.loop_time(session.open) - _NIGHT
+    if row is None:
+        return night
+    return min(night, clock.loop_time(dt.datetime.fromisoformat(row["started_at"])) - _READ_BEFORE)
+
+
 def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: Any) -> Violations:
     """I09: who halts for a loss has had one; money that was drawn out and booked is none."""
     paid = [(e[0], Decimal(e[3])) for e in truth.log if e[1] == "paid" and "transfer" in e[2]]
@@ -69,7 +84,7 @@ def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: An
         net.append((at, equity - drawn))
     if not net or truth.session is None:
         return []
-    begun = truth.clock.loop_time(truth.session.open) - _NIGHT
+    begun = _begun(truth.clock, db, truth.session)
     peaks = {"drawdown": net, "daily loss": [one for one in net if one[0] >= begun] or net}
     bounds = {"drawdown": limits.max_drawdown_pct, "daily loss": limits.max_daily_loss_pct}
     found: Violations = []
