@@ -15,6 +15,8 @@ from tests.simulation.faults import CLASSES
 from tests.simulation.simulation import Outcome, Scenario, simulate
 
 _TWICE_EVERY = 50
+BROKEN = "X04"
+"""What is blamed where the simulation itself ends by an error."""
 
 Build = Callable[[int], Scenario]
 
@@ -172,7 +174,7 @@ def _outcome(scenario: Scenario) -> Outcome:
         return simulate(scenario)
     except Exception as exc:  # noqa: BLE001 - a long run tells of it, and goes on
         broken = Outcome(seed=scenario.seed, days=scenario.days)
-        broken.violations.append(("X03", f"the simulation broke: {exc!r}"))
+        broken.violations.append((BROKEN, f"the simulation broke: {exc!r}"))
         return broken
 
 

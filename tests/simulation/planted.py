@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.provenance import ROOMS
+from tests.simulation.many import BROKEN
 from tests.simulation.planted_bugs import BUGS, STORIES, Bug
 from tests.simulation.simulation import Scenario, simulate
 
@@ -76,6 +77,8 @@ def try_bug(bug: Bug, *, most_seeds: int, days: int) -> Verdict:
             if seeds:
                 number = int(seeds[0].removeprefix("seed ").removesuffix(":"))
                 why = next(line for line in said if line.startswith("VIOLATION"))
+                if f"VIOLATION {BROKEN}" in why:
+                    return Verdict(bug=bug, seeds=None, said=why)
                 if simulate(_scenario(bug, number, days)).violations:
                     return Verdict(bug=bug, seeds=None, said=f"seed {number} fails without it too")
                 return Verdict(bug=bug, seeds=number, said=why[10:110])
