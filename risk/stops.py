@@ -42,8 +42,10 @@ def followed(before: Track | None, *, held: Decimal, cost: Decimal, price: Decim
     A changed cost (a purchase, a booked split) starts anew; a jump leaves all as it was.
     """
     better = max if held > 0 else min
-    if before is None or before.cost != cost:
+    if before is None:
         before = Track(cost=cost, best=better(cost, price), last=cost)
+    elif before.cost != cost:
+        before = Track(cost=cost, best=better(cost, price), last=_last(before, cost, price))
     ratio = price / before.last
     if not 1 / _MOST_RATIO <= ratio <= _MOST_RATIO:
         return Track(cost=cost, best=before.best, last=before.last, is_doubtful=True)
@@ -51,6 +53,16 @@ def followed(before: Track | None, *, held: Decimal, cost: Decimal, price: Decim
     return Track(
         cost=cost, best=better(before.best, price), last=price if is_moved else before.last
     )
+
+
+def _last(before: Track, cost: Decimal, price: Decimal) -> Decimal:
+    """Return what a price is compared with once the cost changed.
+
+    A purchase leaves the price where it was, a split moves it as it moves the cost.  Whichever
+    it was, the nearest tells: a jump is far from all of them.
+    """
+    candidates = (cost, before.last, before.last * cost / before.cost)
+    return min(candidates, key=lambda last: max(price / last, last / price))
 
 
 def stops_reached(book: Book, tracks: Mapping[Symbol, Track]) -> dict[Symbol, str]:

@@ -100,6 +100,32 @@ def test_a_split_that_is_not_booked_yet_is_a_doubt_until_the_cost_follows() -> N
     assert booked == Track(cost=Decimal(50), best=Decimal("50.5"), last=Decimal(50))
 
 
+def test_a_purchase_far_below_the_cost_is_no_jump() -> None:
+    # Found as seed 5031071: the new cost was compared with, and nothing was ever sold again.
+    fell = followed(None, held=Decimal(17), cost=Decimal("172.45"), price=Decimal(130))
+    lower = followed(fell, held=Decimal(17), cost=Decimal("172.45"), price=Decimal(118))
+    bought = followed(lower, held=Decimal(20), cost=Decimal("164.28"), price=Decimal("116.44"))
+    book = book_of((AAA, "20", "116.44"))
+
+    assert not bought.is_doubtful
+    assert stops_reached(book, {AAA: bought})
+
+
+@pytest.mark.parametrize(
+    ("cost", "price", "is_doubtful"),
+    [("82", "58", False), ("82", "116", False), ("160", "58", True), ("160", "240", True)],
+    ids=["split booked", "cost alone", "jump down", "jump up"],
+)
+def test_a_price_is_compared_with_what_a_change_of_cost_may_mean(
+    cost: str, price: str, is_doubtful: bool
+) -> None:
+    before = Track(cost=Decimal(164), best=Decimal(164), last=Decimal(118))
+
+    track = followed(before, held=Decimal(40), cost=Decimal(cost), price=Decimal(price))
+
+    assert track.is_doubtful is is_doubtful
+
+
 @given(
     st.lists(st.integers(min_value=90, max_value=120), min_size=1, max_size=30),
     st.sampled_from([Decimal(10), Decimal(-10)]),
