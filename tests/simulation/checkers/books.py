@@ -93,13 +93,15 @@ def explained(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
 
 def _split_unheard(truth: Truth, db: sqlite3.Connection) -> set[Symbol]:
     rows = db.execute("SELECT activity_id FROM ledger_entries WHERE activity_id IS NOT NULL")
-    heard = {row["activity_id"] for row in rows}
+    heard, adopted = {row["activity_id"] for row in rows}, _adopted(db)
     return {
         activity.symbol
         for _, activity in truth.activities
         if activity.kind is ActivityKind.SPLIT
         and activity.symbol is not None
         and activity.activity_id not in heard
+        # Shares that were counted after it have it in them.
+        and (activity.symbol not in adopted or adopted[activity.symbol] < activity.at)
     }
 
 
