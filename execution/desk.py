@@ -62,9 +62,9 @@ def _no_alert(_kind: str, _text: str, _symbol: Symbol | None) -> None:
 class Desk:
     """The shared tools.
 
-    ``disputed`` holds the broker's quantity of each symbol in a break; ``is_halted`` stops
-    this process where even the latch could not be written; ``made_by`` names the code and the
-    settings that this process began with.
+    ``disputed`` holds the broker's quantity of each symbol in a break, zero where it is still
+    to be read; ``is_halted`` stops this process where even the latch could not be written;
+    ``made_by`` names the code and the settings that this process began with.
     """
 
     broker: Broker

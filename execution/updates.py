@@ -10,6 +10,7 @@ from collections import deque
 
 from domain.errors import StorageError
 from domain.ids import ClientOrderId
+from domain.money import ZERO
 from domain.orders import TradeUpdate
 from execution.books import Books
 from execution.desk import Desk
@@ -154,8 +155,10 @@ class Updates:
         text = f"{symbol}: {update.event} of execution {previous}"
         self._desk.note("fill.taken_back", text, symbol)
         if not is_booked:
-            # Not ours to guess what it changed: exits only until the positions agree.
+            # Not ours to guess what it changed: no exit until the positions were compared, and
+            # exits only until they agree.
             self._desk.lock(symbol, f"{update.event} of an execution that is not booked")
+            self._desk.disputed[symbol] = ZERO
             self._wants_reconcile = True
             return
         self._books.check_unplanned(symbol, update.order.filled_avg_price)

@@ -8,8 +8,8 @@ import pytest
 
 from daemon.commands.reconciling import next_step
 from domain.errors import BrokerUnavailable, StateError
-from domain.ids import Symbol
-from domain.orders import BrokerOrder, Fill, Side, TradeUpdate
+from domain.ids import ExecutionId, Symbol
+from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
 from execution.desk import OrderSettings
 from tests.support.order_scene import Scene, hold, live_order, request
 from tests.support.virtual_time import virtual
@@ -120,6 +120,26 @@ async def test_b08_bust_that_was_adopted_is_no_break_any_more(tmp_path: Path) ->
     take_back(scene, later, scene.broker.executions[-1], is_told=False)
     broken = await scene.reconciler.run("look", is_deep=True)
     assert {found.kind for found in broken.breaks} == {"regression", "position", "cash"}
+
+
+@virtual
+async def test_b08_nothing_is_sold_of_what_an_unknown_bust_changed_until_it_was_compared(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 5031660: an exit went out again for what was held before the bust.
+    scene = Scene(tmp_path)
+    order, fill = await bought(scene)
+    unknown = dataclasses.replace(fill, execution_id=ExecutionId("of-nobody"), quantity=Decimal(6))
+    take_back(scene, order, unknown)
+    too_early, after = (request("AAPL", Side.SELL, n, leg="exit", revision=n) for n in (10, 4))
+
+    await scene.send(too_early)
+    written = len(scene.broker.posts)
+    await scene.reconciler.run("stream")
+    await scene.send(after)
+
+    assert scene.state_of(too_early) is OrderState.SKIPPED
+    assert len(scene.broker.posts) == written + 1
 
 
 @virtual
