@@ -64,6 +64,7 @@ class Desk:
 
     ``disputed`` holds the broker's quantity of each symbol in a break, zero where it is still
     to be read; ``is_halted`` stops this process where even the latch could not be written;
+    ``market_doubt`` is why the broker's clock or calendar lets no entry leave;
     ``made_by`` names the code and the settings that this process began with.
     """
 
@@ -78,6 +79,7 @@ class Desk:
     settings: OrderSettings = field(default_factory=OrderSettings)
     alert: Alert = _no_alert
     is_halted: bool = False
+    market_doubt: str | None = None
     disputed: dict[Symbol, Decimal] = field(default_factory=dict)
     errors: ErrorWindow = field(default_factory=_error_window)
     over_limit: OverLimit = _within_limits
@@ -90,17 +92,17 @@ class Desk:
         return self.urgent or self.broker
 
     def effective_state(self) -> TradingState:
-        """Return the strictest of the trading state, a pause, the latch file and the latch row.
+        """Return the strictest of trading state, pause, doubt, latch file and latch row.
 
         Each is read now: what a person sets holds for the next write, not from the next look on.
         """
         is_engaged = (
             self.is_halted or self.latch.read().is_engaged or self.store.latch_row().is_engaged
         )
-        is_paused = Pause(self.store.directory).reason is not None
+        is_reducing = self.market_doubt or Pause(self.store.directory).reason is not None
         return strictest(
             self.trading_state(),
-            TradingState.REDUCING if is_paused else TradingState.ACTIVE,
+            TradingState.REDUCING if is_reducing else TradingState.ACTIVE,
             TradingState.HALTED if is_engaged else TradingState.ACTIVE,
         )
 

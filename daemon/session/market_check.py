@@ -156,6 +156,8 @@ class MarketCheck:
                 self._desk.note(_KINDS[name], f"{doubt}; entries are blocked")
         elif before is not None:
             self._log.warning("market.cleared", what=before)
+        # Now, and not at the next look only: an entry may be about to leave again.
+        self._desk.market_doubt = self.problem
 
     def _remember(self) -> None:
         told = self.problem or AGREES

@@ -49,6 +49,7 @@ class Amendment:
     was: Execution
     now: Execution | None
     """None where it never happened."""
+    at: float = 0.0
     told: list[float] = field(default_factory=list)
     """When a program that was up heard of it."""
     is_paid: bool = False

@@ -24,7 +24,7 @@ class Busts:
         """Take one execution back."""
         found = self._draw("fill.busted")
         if found is not None:
-            self._amend(Amendment(was=found, now=None), "trade_bust")
+            self._amend(Amendment(was=found, now=None, at=self._truth.loop.moment), "trade_bust")
 
     async def correct(self) -> None:
         """Say that one execution had another price, and sometimes fewer shares."""
@@ -42,7 +42,7 @@ class Busts:
             now = dataclasses.replace(
                 now, quantity=found.quantity - fewer, cumulative=found.cumulative - fewer
             )
-        self._amend(Amendment(was=found, now=now), "trade_correct")
+        self._amend(Amendment(was=found, now=now, at=self._truth.loop.moment), "trade_correct")
 
     def _draw(self, fault: str) -> Execution | None:
         truth = self._truth

@@ -126,7 +126,8 @@ class PowerCuts:
 
     def _restore(self, durable: dict[str, bytes]) -> None:
         for path in sorted(_STATE.iterdir()):
-            if path.name not in self._names:
+            # Folders, of reports and backups, are beyond what is modelled.
+            if path.name not in self._names and not path.is_dir():
                 path.unlink()
         for name, content in durable.items():
             (_STATE / name).write_bytes(content)

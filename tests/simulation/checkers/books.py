@@ -187,7 +187,14 @@ def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I05: to the cent."""
     row = db.execute("SELECT amount FROM balances WHERE name = 'cash'").fetchone()
     ours = Decimal(row["amount"]) if row else ZERO
-    unheard = sum((one.cash for one in amendments.unknown(truth, db) if not one.is_paid), ZERO)
+    query = "SELECT min(at) AS at FROM ledger_entries WHERE kind = 'cash_adoption'"
+    opened = db.execute(query).fetchone()["at"]
+    # What was amended before the books took their opening cash is in it.
+    begun = truth.clock.loop_time(dt.datetime.fromisoformat(opened)) if opened else 0.0
+    unheard = sum(
+        (one.cash for one in amendments.unknown(truth, db) if not one.is_paid and one.at > begun),
+        ZERO,
+    )
     if ours + unheard == truth.cash:
         return []
     return [("I05", f"the ledger has {ours} in cash, the broker {truth.cash}")]
