@@ -80,7 +80,7 @@ def assemble(parts: Parts) -> Life:
     path = OrderPath(desk)
     reconciler = Reconciler(desk, path)
     market = _market_check(parts)
-    monitor = _monitor(parts, market)
+    monitor = _monitor(parts)
     return Life(
         trade=_trade(parts, path, reconciler, monitor, market),
         stream=telling.stream(parts.connection.stream),
@@ -160,7 +160,7 @@ def _delivery(parts: Parts) -> Deliver:
     return ReportDelivery(parts.config, time_scale=parts.connection.time_scale)
 
 
-def _monitor(parts: Parts, market: MarketCheck) -> Monitor:
+def _monitor(parts: Parts) -> Monitor:
     store = parts.desk.store
     return Monitor(
         parts.desk,
@@ -168,7 +168,6 @@ def _monitor(parts: Parts, market: MarketCheck) -> Monitor:
         curve=EquityCurve(store),
         pause=Pause(store.directory),
         limits=parts.config.risk,
-        doubt=lambda: market.problem,
     )
 
 

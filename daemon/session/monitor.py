@@ -1,7 +1,7 @@
 """Watch the account: high-water mark, daily loss, drawdown, and what follows from them."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -21,10 +21,6 @@ from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.pause import Pause
 from state.risk_state import RiskState
-
-
-def _no_doubt() -> None:
-    """Nothing outside the account stands against entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +59,12 @@ class Monitor:
         curve: EquityCurve,
         pause: Pause,
         limits: RiskLimits,
-        doubt: Callable[[], str | None] = _no_doubt,
     ) -> None:
         self._desk = desk
         self._risk_state = risk_state
         self._curve = curve
         self._pause = pause
         self._limits = limits
-        self._doubt = doubt
         self._log = structlog.get_logger("monitor")
         self._last: _Read | None = None
         self._is_known = False
@@ -172,7 +166,7 @@ class Monitor:
             state, reason = TradingState.REDUCING, f"paused: {why}"
         if state is TradingState.ACTIVE and self._lock_problem:
             state, reason = TradingState.REDUCING, self._lock_problem
-        if state is TradingState.ACTIVE and (why := self._doubt()) is not None:
+        if state is TradingState.ACTIVE and (why := self._desk.market_doubt) is not None:
             state, reason = TradingState.REDUCING, why
         if self._risk_state.set_trading_state(state, reason) is not state:
             self._log.warning("trading_state.changed", state=state.value, reason=reason)

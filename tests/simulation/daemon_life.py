@@ -159,7 +159,6 @@ class DaemonLife:
             curve=EquityCurve(store),
             pause=Pause(store.directory),
             limits=self.machine.limits,
-            doubt=lambda: market.problem,
         )
         trade = Trade(
             cycle=self._cycle(desk),

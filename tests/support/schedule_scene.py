@@ -125,7 +125,6 @@ class Days:
             curve=EquityCurve(self.scene.store),
             pause=Pause(directory),
             limits=RiskLimits(),
-            doubt=lambda: self.market.problem,
         )
         self.done: list[tuple[str, dt.datetime]] = []
         self.kinds = tuple(kinds)

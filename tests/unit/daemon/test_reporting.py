@@ -82,6 +82,15 @@ class Live:
         await self.reporter.write(session)
         return self.report(session.date)
 
+    async def fail(self) -> None:
+        """Do the end-of-day run of this session in vain."""
+        runs = Runs(self.store)
+        run_id = runs.begin(self.session.date, "eod", self.clock.now())
+        assert run_id is not None
+        with pytest.raises(StorageError, match="could not be written"):
+            await self.write()
+        runs.finish(run_id, RunState.FAILED, "the disk was full", self.clock.now())
+
     @property
     def session(self) -> Session:
         found = CALENDAR.session_on(self.clock.now().date())
@@ -161,16 +170,12 @@ async def test_r01_a_late_fee_revises_the_day_and_is_in_the_bridge_of_the_next(l
 
 
 async def test_r01_a_report_that_the_disk_refused_is_made_with_the_next(live: Live) -> None:
-    runs, friday = Runs(live.store), dt.date(2026, 6, 5)
+    friday = dt.date(2026, 6, 5)
     live.clock.advance(3 * DAY)
     live.read("10020", "10020")
-    run_id = runs.begin(friday, "eod", live.clock.now())
-    assert run_id is not None
     blocked = live.directory / "reports"
     blocked.write_text("not a directory")
-    with pytest.raises(StorageError, match="could not be written"):
-        await live.write()
-    runs.finish(run_id, RunState.FAILED, "the disk was full", live.clock.now())
+    await live.fail()
     blocked.unlink()
 
     live.clock.advance(3 * DAY)
@@ -183,7 +188,7 @@ async def test_r01_a_report_that_the_disk_refused_is_made_with_the_next(live: Li
 
 async def test_r01_what_the_disk_refused_is_made_after_days_away(live: Live) -> None:
     # Found as seed 3000770: only the session right before was looked at, and nobody ran on it.
-    runs, tuesday = Runs(live.store), TUESDAY.date()
+    tuesday = TUESDAY.date()
     live.read("10020", "10020")
     await live.write()
     live.clock.advance(DAY)
@@ -193,13 +198,9 @@ async def test_r01_what_the_disk_refused_is_made_after_days_away(live: Live) -> 
         Activity(activity_id="fee-1", kind=ActivityKind.FEE, at=midnight, net_amount=fee)
     )
     live.read("10030", "10030")
-    run_id = runs.begin(live.session.date, "eod", live.clock.now())
-    assert run_id is not None
     in_the_way = live.directory / "reports" / "2026-06-02" / ".report.html.part"
     in_the_way.mkdir()
-    with pytest.raises(StorageError, match="could not be written"):
-        await live.write()
-    runs.finish(run_id, RunState.FAILED, "the disk was full", live.clock.now())
+    await live.fail()
     in_the_way.rmdir()
 
     live.clock.advance(5 * DAY)
