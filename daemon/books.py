@@ -41,12 +41,12 @@ async def open_books(
     latch = Latch(state_directory(config))
     store.sync_latch(latch)
     Facts(store).put(mode=config.mode)
-    ledger = Ledger(store)
+    ledger, journal = Ledger(store), Journal(store)
     return Desk(
         broker=_watched(connection, store, telling),
         urgent=telling.broker(connection.broker.urgent()) if telling else None,
         store=store,
-        journal=Journal(store),
+        journal=journal,
         ledger=ledger,
         incidents=Incidents(store),
         latch=latch,
@@ -55,7 +55,11 @@ async def open_books(
         settings=OrderSettings(is_long_only=not config.risk.allow_short),
         errors=ErrorWindow(config.risk.order_errors),
         over_limit=HoldingLimits(
-            config.risk, curve=EquityCurve(store), ledger=ledger, equity=account.equity
+            config.risk,
+            curve=EquityCurve(store),
+            ledger=ledger,
+            journal=journal,
+            equity=account.equity,
         ).over,
         alert=telling.hub.alert if telling else _alert,
         made_by=made_by(config),

@@ -126,7 +126,7 @@ class Books:
             and record.client_order_id not in self._late
         )
         if not is_planned and (why := self._desk.over_limit(symbol, price)):
-            self._desk.lock(symbol, f"{LIMIT_LOCK} {why}, after a fill that was not expected")
+            self._desk.lock(symbol, f"{LIMIT_LOCK} {why}, by shares that were not planned")
 
     def _end_doubt(self, before: OrderRecord, order: BrokerOrder) -> None:
         if before.state is OrderState.UNKNOWN:

@@ -1,11 +1,14 @@
 """``reconcile``: compare with the broker now, and adopt what a person says is right."""
 
+from collections.abc import Mapping
+
 from daemon import event_loop
 from daemon.books import open_books
 from daemon.command_line import Options
 from daemon.commands.output import console, print_json, print_table
 from daemon.config import Config, load, state_directory
 from daemon.connection import connect
+from domain.ids import Symbol
 from execution.comparing import ReconcileReport
 from execution.orders import OrderPath
 from execution.reconcile import Reconciler
@@ -17,13 +20,18 @@ _REASON = "adopted by the operator"
 def reconcile(options: Options, *, adopt: bool, adopt_cash: bool) -> None:
     """Print every break, or that there is none."""
     config = load(options.config)
-    report = event_loop.run(config, _reconcile(config, adopt=adopt, adopt_cash=adopt_cash), speed=1)
+    report, locks = event_loop.run(
+        config, _reconcile(config, adopt=adopt, adopt_cash=adopt_cash), speed=1
+    )
     if options.json:
         print_json(report.as_json())
         return
     rows = report.as_json()["breaks"]
     columns = {"kind": "kind", "symbol": "symbol", "ours": "ours", "theirs": "broker", "detail": ""}
     print_table("", columns, rows, empty="Our books and the broker's agree.")
+    for symbol, why in locks.items():
+        if symbol not in {row["symbol"] for row in rows}:
+            console().print(f"{symbol} takes exits only: {why}", markup=False)
     if (hint := next_step(report, is_adopted=adopt)) is not None:
         console().print(hint)
 
@@ -40,7 +48,10 @@ def next_step(report: ReconcileReport, *, is_adopted: bool) -> str | None:
     )
 
 
-async def _reconcile(config: Config, *, adopt: bool, adopt_cash: bool) -> ReconcileReport:
+async def _reconcile(
+    config: Config, *, adopt: bool, adopt_cash: bool
+) -> tuple[ReconcileReport, Mapping[Symbol, str]]:
+    """Return the last comparison, and what is locked after it with the reasons."""
     async with connect(config) as connection:
         store = Store.open(state_directory(config), clock=connection.clock)
         try:
@@ -52,6 +63,6 @@ async def _reconcile(config: Config, *, adopt: bool, adopt_cash: bool) -> Reconc
                     report = await reconciler.adopt(symbol, _REASON)
             if adopt_cash and report.cash_residual:
                 report = await reconciler.adopt_cash(_REASON)
-            return report
+            return report, desk.ledger.locks()
         finally:
             store.close()

@@ -142,12 +142,16 @@ class Stops:
         return dataclasses.replace(view, as_of=now, positions=held, assets=self._assets)
 
     async def _read_assets(self, symbols: Iterable[Symbol]) -> None:
-        """What may be traded changes seldom: while nobody tells, what was last told holds."""
+        """What may be traded changes seldom: while nobody tells, what was last told holds.
+
+        Of what was never told, a holding counts as tradable: if it is not, the broker says so.
+        """
         asked = sorted(symbols)
         try:
             told = await self._desk.broker.assets(asked)
         except BrokerUnavailable as exc:
             self._log.warning("assets.unread", reason=str(exc))
+            self._assets = {symbol: _tradable(symbol) for symbol in asked} | self._assets
             return
         kept = {symbol: asset for symbol, asset in self._assets.items() if symbol not in asked}
         self._assets = {**kept, **told}
@@ -185,6 +189,10 @@ class Stops:
         if key not in self._told:
             self._told.add(key)
             self._desk.note(kind, text, symbol)
+
+
+def _tradable(symbol: Symbol) -> Asset:
+    return Asset(symbol=symbol, is_tradable=True, is_shortable=False, is_fractionable=False)
 
 
 def _view(

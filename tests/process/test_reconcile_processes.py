@@ -45,3 +45,20 @@ def test_a_break_locks_is_told_and_ends_by_adoption_and_the_way_back(
     world.order_up("faults", clear=True)
     assert world.read("reconcile", "--adopt")["equal"] is True
     assert world.violations() == []
+
+
+def test_an_adoption_beyond_a_limit_says_what_stays_locked(open_world: Open) -> None:
+    world = open_world(start="2022-11-14T06:00:00", speed=1)
+    order = {"symbol": "AAPL", "qty": "300", "side": "buy", "client_order_id": "by-hand"}
+    world.order_up("hand-trades", **order, type="limit", limit_price="50")
+    world.order_up("hand-fills", client_order_id="by-hand", qty="300", price="50")
+    world.arm("short_page:path=/v2/positions,count=0")
+    assert world.read("reconcile", "--adopt")["equal"] is True
+    world.order_up("faults", clear=True)
+
+    told = world.openbell("reconcile", "--adopt")
+
+    assert told.returncode == 0, told.stderr
+    text = " ".join(told.stdout.split())
+    assert "Our books and the broker's agree." in text
+    assert "AAPL takes exits only: limit: position is 11.55 % of equity" in text

@@ -1,4 +1,4 @@
-"""Fills that nobody expected: booked in any case, and a limit that they break locks at once."""
+"""Shares that nobody expected: booked in any case, and a limit that they break locks at once."""
 
 import dataclasses
 from decimal import Decimal
@@ -9,12 +9,13 @@ import pytest
 from domain.errors import SendRefused
 from domain.ids import Symbol
 from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from execution.desk import OrderSettings
 from execution.holding_limits import HoldingLimits
 from execution.resume import books_agree
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from tests.support.account_scene import TODAY, Watched
-from tests.support.order_scene import CUTOFF, request
+from tests.support.order_scene import CUTOFF, Scene, request
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
@@ -25,8 +26,12 @@ class Limited(Watched):
 
     def start(self) -> None:
         super().start()
-        limits = HoldingLimits(RiskLimits(), curve=EquityCurve(self.store), ledger=self.ledger)
-        self.desk.over_limit = limits.over
+        self.desk.over_limit = HoldingLimits(
+            RiskLimits(),
+            curve=EquityCurve(self.store),
+            ledger=self.ledger,
+            journal=self.journal,
+        ).over
 
     async def canceled(self, quantity: int) -> tuple[OrderRequest, BrokerOrder]:
         """Return an order that was read as canceled; the account was judged before."""
@@ -141,6 +146,58 @@ async def test_a32_b09_a_break_that_ends_does_not_lift_what_a_limit_locked(tmp_p
         await scene.reconcile_calmly()
 
     assert AAPL in scene.ledger.locks()
+
+
+@virtual
+async def test_b09_an_order_by_hand_counts_with_what_our_own_order_may_still_buy(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 8001741: each was within the limit as it was booked, both together were not.
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    wanted = request("AAPL", quantity=80)
+    await scene.send(wanted)
+    scene.broker.fill(scene.broker.order(wanted.client_order_id), 40)
+
+    by_hand = scene.broker.place_by_hand("AAPL", Side.BUY, 25, coid="by-hand")
+    scene.broker.fill(by_hand, 25)
+    scene.merge_stream()
+
+    assert scene.ledger.position(AAPL).quantity == 65
+    assert scene.ledger.locks()[AAPL].startswith("limit: position is 10.50 % of equity")
+    assert await scene.path.cancel(wanted.client_order_id, "test")
+    await scene.reconcile_calmly()
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b10_an_adoption_that_breaks_a_limit_locks_until_the_holding_fits(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 8001449: shares that came without any order were adopted beyond the limit.
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    scene.broker.quantities[AAPL] = Decimal(120)
+
+    adopted = await scene.reconciler.adopt(AAPL, "counted")
+
+    assert adopted.is_equal
+    assert scene.ledger.locks()[AAPL].startswith("limit: position is 12.00 %")
+    scene.broker.quantities[AAPL] = Decimal(80)
+    await scene.reconciler.adopt(AAPL, "counted")
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b15_a_short_position_that_is_adopted_halts_where_only_long_is_allowed(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, settings=OrderSettings(is_long_only=True))
+    scene.broker.quantities[AAPL] = Decimal(-5)
+
+    await scene.reconciler.adopt(AAPL, "counted")
+
+    assert scene.latch.read().reason == "short: AAPL is at -5 shares and only long is allowed"
 
 
 @virtual

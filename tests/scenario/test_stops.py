@@ -154,13 +154,28 @@ async def test_a_stop_sells_by_what_was_last_told_of_the_asset(tmp_path: Path) -
     await stops.look(TODAY, judged)
     assert sales(scene) == []
 
-    async def away(_symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
-        raise BrokerUnavailable("no answer")
-
-    scene.broker.assets = away  # type: ignore[method-assign,assignment]
+    scene.broker.assets = _away  # type: ignore[method-assign,assignment]
     await stops.look(TODAY, judged)
 
     assert [sale.quantity for sale in sales(scene)] == [10]
+
+
+@virtual
+async def test_a_stop_sells_a_holding_of_which_no_list_of_assets_was_ever_told(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 8001790: the list stayed away from the first stop on.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    scene.broker.assets = _away  # type: ignore[method-assign,assignment]
+
+    await look(scene)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
+
+
+async def _away(_symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
+    raise BrokerUnavailable("no answer")
 
 
 @virtual

@@ -92,11 +92,11 @@ class Machine:
         store.bind_account(ACCOUNT)
         latch = Latch(self.directory)
         store.sync_latch(latch)
-        ledger = Ledger(store)
+        ledger, journal = Ledger(store), Journal(store)
         return Desk(
             broker=broker,
             store=store,
-            journal=Journal(store),
+            journal=journal,
             ledger=ledger,
             incidents=Incidents(store),
             latch=latch,
@@ -105,7 +105,11 @@ class Machine:
             settings=OrderSettings(is_long_only=not self.limits.allow_short),
             errors=ErrorWindow(self.limits.order_errors),
             over_limit=HoldingLimits(
-                self.limits, curve=EquityCurve(store), ledger=ledger, equity=equity
+                self.limits,
+                curve=EquityCurve(store),
+                ledger=ledger,
+                journal=journal,
+                equity=equity,
             ).over,
             alert=self.alert,
             made_by=f"version {self.version}",
