@@ -17,6 +17,7 @@ from domain.orders import BrokerOrder, Fill, OrderState
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from execution.matching import mismatches
+from risk.sizing import EXIT
 from state.journal import ApplyOutcome
 from state.ledger import FillOutcome
 from state.locks import LIMIT_LOCK
@@ -105,6 +106,25 @@ class Books:
             self._check_limits(record, activity.symbol, activity.price)
         return is_new
 
+    def want_canceled(self, record: OrderRecord, reason: str) -> None:
+        """Have the cancel asked for at every follow-up, until the order is read as terminal.
+
+        One that the broker has not shown yet is canceled as soon as it does.
+        """
+        if record.state.is_terminal or record.state is OrderState.APPROVED:
+            return
+        if record.broker_order_id is None:
+            self.unwanted[record.client_order_id] = reason
+        else:
+            self.to_cancel[record.broker_order_id] = reason
+
+    def call_entries_off(self, symbol: Symbol) -> None:
+        """Want no more of a symbol of which too much is held; an exit goes on."""
+        for record in self._desk.journal.working():
+            is_entry = not record.is_external and record.request.leg != EXIT
+            if is_entry and record.symbol == symbol:
+                self.want_canceled(record, "more than the limits allow is held of its symbol")
+
     def check_unplanned(self, symbol: Symbol, price: Decimal | None) -> None:
         """Judge a holding that no order of ours changed: a limit locks it, a short halts."""
         self._check_short(symbol)
@@ -127,6 +147,7 @@ class Books:
         )
         if not is_planned and (why := self._desk.over_limit(symbol, price)):
             self._desk.lock(symbol, f"{LIMIT_LOCK} {why}, by shares that were not planned")
+            self.call_entries_off(symbol)
 
     def _end_doubt(self, before: OrderRecord, order: BrokerOrder) -> None:
         if before.state is OrderState.UNKNOWN:

@@ -25,6 +25,7 @@ from execution.sending import Sender
 from execution.unknown import UnknownOrders
 from execution.updates import Updates
 from execution.waiting import each
+from state.locks import LIMIT_LOCK
 from state.rows import OrderRecord
 
 _MANY_REFUSALS = 0.2
@@ -190,9 +191,11 @@ class OrderPath:
 
     def _cancel_what_was_asked_for(self) -> None:
         for record in self._desk.journal.working():
-            is_asked_for = record.state is OrderState.CANCELING and not record.is_external
-            if is_asked_for and record.broker_order_id is not None:
-                self.books.to_cancel[record.broker_order_id] = "asked for before the restart"
+            if record.state is OrderState.CANCELING and not record.is_external:
+                self.books.want_canceled(record, "asked for before the restart")
+        for symbol, why in self._desk.ledger.locks().items():
+            if why.startswith(LIMIT_LOCK):
+                self.books.call_entries_off(symbol)
 
     def is_in_flight(self, record: OrderRecord) -> bool:
         """Tell whether a request of this process for the order is under way."""
@@ -243,12 +246,8 @@ class OrderPath:
         One that the broker has not shown yet is canceled as soon as it does.
         """
         record = self._desk.journal.get(client_order_id)
-        if record is None or record.state.is_terminal or record.state is OrderState.APPROVED:
-            return
-        if record.broker_order_id is None:
-            self.books.unwanted[client_order_id] = reason
-        else:
-            self.books.to_cancel[record.broker_order_id] = reason
+        if record is not None:
+            self.books.want_canceled(record, reason)
 
     async def _read_wanted(self) -> None:
         async def read(broker_order_id: BrokerOrderId) -> None:

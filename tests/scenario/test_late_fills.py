@@ -165,9 +165,36 @@ async def test_b09_an_order_by_hand_counts_with_what_our_own_order_may_still_buy
 
     assert scene.ledger.position(AAPL).quantity == 65
     assert scene.ledger.locks()[AAPL].startswith("limit: position is 10.50 % of equity")
-    assert await scene.path.cancel(wanted.client_order_id, "test")
+    # What is left of ours would go beyond it: it is called off, also by a process that died since.
+    scene.restart()
+    await scene.path.recover()
+    assert scene.state_of(wanted) is OrderState.CANCELED
     await scene.reconcile_calmly()
     assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b09_what_is_beyond_a_limit_by_hand_ends_our_entry_and_no_exit(
+    tmp_path: Path,
+) -> None:
+    scene = Limited(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    entry, other = request("AAPL", quantity=50), request("MSFT", quantity=50)
+    await scene.send(entry, other)
+    scene.broker.fill(scene.broker.order(entry.client_order_id), 30)
+    scene.merge_stream()
+    closing = request("AAPL", Side.SELL, 10, leg="exit")
+    await scene.send(closing)
+
+    by_hand = scene.broker.place_by_hand("AAPL", Side.BUY, 90, coid="by-hand")
+    scene.broker.fill(by_hand, 90)
+    scene.merge_stream()
+    await scene.path.follow_up()
+    await scene.reconcile_calmly()
+
+    assert scene.state_of(entry) is OrderState.CANCELED
+    assert scene.state_of(closing) is OrderState.LIVE
+    assert scene.state_of(other) is OrderState.LIVE
 
 
 @virtual
