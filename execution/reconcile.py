@@ -68,7 +68,7 @@ class Reconciler:
 
         What moved shares until the holding was read is in it, and moves none when it is told
         later.  "Until" is by the broker's clock, which dates executions; ours may be wrong.
-        No limit was asked before these shares came: a holding that breaks one stays locked.
+        No limit was asked before shares came so: a holding that grew beyond one stays locked.
 
         Raises:
             StateError: executions are still missing, which will explain the difference, or
@@ -90,7 +90,8 @@ class Reconciler:
         price = position.avg_entry_price if position is not None else ZERO
         added = self._desk.ledger.adopt_position(symbol, quantity, price, reason, as_of=as_of)
         self._desk.note("position.adopted", f"{symbol}: {added} shares adopted: {reason}", symbol)
-        self._path.books.check_unplanned(symbol, None)
+        if added * quantity > ZERO:
+            self._path.books.check_unplanned(symbol, None)
         return await self.run("adopt")
 
     async def adopt_cash(self, reason: str) -> ReconcileReport:

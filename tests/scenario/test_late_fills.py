@@ -210,8 +210,24 @@ async def test_b10_an_adoption_that_breaks_a_limit_locks_until_the_holding_fits(
 
     assert adopted.is_equal
     assert scene.ledger.locks()[AAPL].startswith("limit: position is 12.00 %")
+    scene.broker.quantities[AAPL] = Decimal(110)
+    assert (await scene.reconciler.adopt(AAPL, "counted")).is_equal
+    assert AAPL in scene.ledger.locks(), "smaller, and still too large"
     scene.broker.quantities[AAPL] = Decimal(80)
     await scene.reconciler.adopt(AAPL, "counted")
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b10_an_adoption_that_makes_a_holding_smaller_locks_nothing(tmp_path: Path) -> None:
+    scene = Limited(tmp_path)
+    scene.broker.quantities[AAPL] = Decimal(120)
+    await scene.reconciler.adopt(AAPL, "counted before there were limits")
+    assert scene.ledger.unlock(AAPL)
+
+    scene.broker.quantities[AAPL] = Decimal(110)
+    await scene.reconciler.adopt(AAPL, "counted")
+
     assert scene.ledger.locks() == {}
 
 
