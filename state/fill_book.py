@@ -42,6 +42,7 @@ class FillBook:
     def __init__(self, store: Store, locks: SymbolLocks) -> None:
         self._store = store
         self._locks = locks
+        self._contradictions: set[ExecutionId] = set()
 
     def apply(self, fill: Fill, *, origin: str) -> FillOutcome:
         """Book one execution, or tell why not."""
@@ -49,10 +50,7 @@ class FillBook:
         with self._store.transaction():
             relation, booked_as, has_alias = self._find(fill)
             if relation is Match.CLASH:
-                self._locks.lock(
-                    fill.symbol,
-                    f"execution {fill.execution_id} contradicts booked {booked_as}",
-                )
+                self._lock_once(fill, f"contradicts booked {booked_as}")
                 return FillOutcome.CONFLICT
             if relation is Match.SAME:
                 if not has_alias:
@@ -93,6 +91,12 @@ class FillBook:
                 return False
             self._book(_renamed(corrected, execution_id), "correction")
         return True
+
+    def _lock_once(self, fill: Fill, problem: str) -> None:
+        """The broker tells it anew at each look; the lock ends when the books agree otherwise."""
+        if fill.execution_id not in self._contradictions:
+            self._contradictions.add(fill.execution_id)
+            self._locks.lock(fill.symbol, f"execution {fill.execution_id} {problem}")
 
     def _find(self, fill: Fill) -> tuple[Match, str | None, bool]:
         alias = self._store.row(

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -359,6 +360,29 @@ async def test_fill_that_contradicts_a_booked_one_locks_and_is_told(tmp_path: Pa
     assert scene.alert_kinds()["fill.conflict"] == 1
     assert AAPL in scene.ledger.locks()
     assert scene.ledger.position(AAPL).quantity == 4
+
+
+@virtual
+async def test_fill_that_contradicts_a_booked_one_at_each_look_locks_once(tmp_path: Path) -> None:
+    # Found as seed 13000053: break and contradiction took turns as the reason of the lock, and
+    # each turn was told.
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    scene.broker.fill(order, 4, "100")
+    (update,) = (u for u in scene.stream if u.fill is not None)
+    assert update.fill is not None
+    other = dataclasses.replace(update.fill, execution_id=ExecutionId("other"), price=Decimal("90"))
+    scene.path.updates.apply(dataclasses.replace(update, fill=other))
+    scene.broker.quantities[AAPL] = Decimal(9)
+
+    for _ in range(4):
+        await scene.reconciler.run("periodic")
+
+    locked = "SELECT payload FROM events WHERE kind = 'symbol.locked' ORDER BY seq"
+    reasons = [json.loads(row["payload"])["reason"] for row in scene.store.rows(locked)]
+    assert ["contradicts" in reason for reason in reasons] == [True, False]
+    assert reasons[1] == "the books hold 4 shares of AAPL, the broker 9"
+    assert scene.alert_kinds()["symbol.locked"] == 1
 
 
 @virtual

@@ -44,6 +44,24 @@ def unknown(truth: Truth, db: sqlite3.Connection) -> list[Amendment]:
     return [one for one in truth.amendments if key(one.was) in booked]
 
 
+def contradicted(truth: Truth, db: sqlite3.Connection) -> list[tuple[Amendment, Execution]]:
+    """Return what was executed in the place of shares that stand, since nobody heard of their end.
+
+    Found as seed 13000053: both cannot be true, so the second is told and not booked.
+    """
+    booked = set(standing(db))
+    return [
+        (one, other)
+        for one in unknown(truth, db)
+        for other in truth.executions
+        if other is not one.now
+        and other.broker_id == one.was.broker_id
+        and other.cumulative - other.quantity < one.was.cumulative
+        and one.was.cumulative - one.was.quantity < other.cumulative
+        and key(other) not in booked
+    ]
+
+
 def hear(truth: Truth, db: sqlite3.Connection, update: TradeUpdate) -> None:
     """Remember that a daemon heard of what it could take back by name."""
     row = db.execute(_BOOKED_AS, (update.previous_execution_id,)).fetchone()
