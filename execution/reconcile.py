@@ -24,6 +24,8 @@ _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
 # What may differ while cash is adopted: a total that fell is what such cash may come of.
 _BESIDE_CASH = frozenset({BreakKind.CASH, BreakKind.REGRESSION})
+# What an order or a row shows that may be older than the overlap of two readings.
+_FAR_BACK = frozenset({BreakKind.REGRESSION, BreakKind.ACTIVITY})
 
 
 class Reconciler:
@@ -38,6 +40,7 @@ class Reconciler:
         self._read_until: dt.datetime | None = None
         self._looked_back_at: float | None = None
         self._clean_runs_needed: dict[Symbol, int] = {}
+        self._far_back: set[Symbol] = set()
         self.last: ReconcileReport | None = None
 
     async def run(self, reason: str, *, is_deep: bool = False) -> ReconcileReport:
@@ -89,6 +92,8 @@ class Reconciler:
         quantity = position.quantity if position is not None else ZERO
         price = position.avg_entry_price if position is not None else ZERO
         added = self._desk.ledger.adopt_position(symbol, quantity, price, reason, as_of=as_of)
+        self._far_back.discard(symbol)
+        self._clean_runs_needed.pop(symbol, None)
         self._desk.note("position.adopted", f"{symbol}: {added} shares adopted: {reason}", symbol)
         if added * quantity > ZERO:
             self._path.books.check_unplanned(symbol, None)
@@ -115,11 +120,14 @@ class Reconciler:
 
     async def _run(self, reason: str, *, is_deep: bool) -> ReconcileReport:
         started = self._desk.clock.now()
-        reading, breaks = await self._agreeing(started, is_deep=is_deep)
+        reading, is_deep = await self._agreeing(started, is_deep=is_deep)
+        breaks = reading.breaks
         if self._facts.get("reconciled_at") is None:
             breaks = await self._open_books(breaks)
         self._lock(reading, breaks)
         locked = self._desk.ledger.locks()
+        if is_deep:
+            self._far_back = {b.symbol for b in breaks if b.symbol and b.kind in _FAR_BACK}
         # A list that is contradicted shows no agreement either.
         is_doubtful_list = is_doubtful(reading.theirs, reading.account)
         unlocked = () if is_doubtful_list else self._unlock(locked, breaks)
@@ -150,14 +158,16 @@ class Reconciler:
             return now - dt.timedelta(seconds=settings.backfill_seconds)
         return self._read_until - dt.timedelta(seconds=settings.overlap_seconds)
 
-    async def _agreeing(
-        self, now: dt.datetime, *, is_deep: bool
-    ) -> tuple[Reading, tuple[Break, ...]]:
-        """Read until two readings in a row show the same breaks, or enough is enough."""
+    async def _agreeing(self, now: dt.datetime, *, is_deep: bool) -> tuple[Reading, bool]:
+        """Read until two readings in a row show the same breaks, or enough is enough.
+
+        Returns:
+            The last reading, and whether it went back over the whole backfill window.
+        """
         before: list[Break] | None = None
         # What explains a break may be older than the overlap: posted late, dated without a
         # time, or passed over while our clock was ahead.
-        if self.last is not None and self.last.breaks:
+        if self._far_back or (self.last is not None and self.last.breaks):
             is_deep = is_deep or self._may_look_back()
         reading = await self._view.read(self._since(now, is_deep=is_deep))
         readings = 1
@@ -166,7 +176,7 @@ class Reconciler:
             is_deep = is_deep or self._may_look_back()
             before, reading = found, await self._view.read(self._since(now, is_deep=is_deep))
             readings += 1
-        return reading, reading.breaks
+        return reading, is_deep
 
     def _may_look_back(self) -> bool:
         now, last = self._desk.clock.monotonic(), self._looked_back_at
@@ -205,7 +215,8 @@ class Reconciler:
                 self._desk.lock(symbol, "; ".join(texts))
 
     def _unlock(self, locked: Mapping[Symbol, str], breaks: Sequence[Break]) -> tuple[Symbol, ...]:
-        broken = {found.symbol for found in breaks}
+        # What a deep reading showed, only a deep one can show to be over.
+        broken = self._far_back | {found.symbol for found in breaks if found.symbol}
         unlocked: list[Symbol] = []
         for symbol, why in sorted(locked.items()):
             if symbol in broken or why.startswith(MANUAL_LOCK):

@@ -20,7 +20,8 @@ from state.store import Store
 
 _FIRST_AFTER = (
     "SELECT at, quantity, cost, in_kind FROM ledger_entries"
-    " WHERE symbol = ? AND kind = 'adoption' AND at >= ? ORDER BY at, entry_id LIMIT 1"
+    " WHERE symbol = ? AND kind = 'adoption' AND quantity <> '0' AND at >= ?"
+    " ORDER BY at, entry_id LIMIT 1"
 )
 _FIRST_CASH_AFTER = (
     "SELECT at FROM ledger_entries WHERE kind = 'cash_adoption' AND at >= ?"

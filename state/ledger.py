@@ -122,14 +122,14 @@ class Ledger:
         with self._store.transaction():
             held = standing_of(self._store, symbol).holding
             added = exact_sum((decimal(quantity), -held.quantity))
-            if added:
-                self._book_entry(
-                    "adoption",
-                    adopt(held, added, decimal(price)),
-                    symbol=symbol,
-                    description=reason,
-                    at=as_of,
-                )
+            # Also where nothing is added: from then on the holding is counted.
+            self._book_entry(
+                "adoption",
+                adopt(held, added, decimal(price)) if added else Change(),
+                symbol=symbol,
+                description=reason,
+                at=as_of,
+            )
         return added
 
     def adopted_at(self, symbol: Symbol) -> dt.datetime | None:

@@ -72,6 +72,7 @@ class Monitor:
         self._mark_then: Decimal | None = None
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
+        self._unusable = ""
 
     async def check(
         self, session: Session, *, snapshot: bool = False, seen: ReconcileReport | None = None
@@ -137,15 +138,22 @@ class Monitor:
         except DataError as exc:
             # Neither a total loss nor a pass: the figure is unknown, so entries are blocked;
             # exits need none, and the account as last known is there for them.
-            self._desk.note("equity.unusable", str(exc))
+            self._tell_unusable(str(exc))
             self._last = self._last or _Read(account=account, equity=equity, at=now)
             self._is_known = False
             return
+        self._unusable = ""
         if account.is_trading_blocked:
             self._desk.halt("the broker blocked trading on this account")
         self._lock_problem = await self._lock.compare(account)
         self._last, self._is_known = _Read(account=account, equity=equity, at=now), True
         self._mark_then = self._risk_state.high_water_mark()
+
+    def _tell_unusable(self, problem: str) -> None:
+        """Once: 30 seconds later the same figure is no news."""
+        if problem != self._unusable:
+            self._unusable = problem
+            self._desk.note("equity.unusable", problem)
 
     def _assess(self, session: Session, last: "_Read | None") -> RiskAssessment:
         return assess(

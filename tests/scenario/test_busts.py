@@ -182,6 +182,30 @@ async def test_a18_cash_is_not_compared_beside_an_empty_list_of_positions(tmp_pa
 
 
 @virtual
+async def test_b08_break_that_only_a_deep_look_shows_locks_until_a_deep_look_or_a_person_ends_it(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 14500070: shallow looks lifted the lock, and every ten minutes it was told anew.
+    scene = Scene(tmp_path)
+    order, fill = await bought(scene)
+    await scene.clock.sleep(7200)
+    take_back(scene, order, fill, is_told=False)
+    # Shares came without a word, so that the positions agree by chance.
+    scene.broker.quantities[AAPL] += fill.signed_quantity
+    await scene.reconciler.run("start", is_deep=True)
+
+    for _ in range(6):
+        await scene.clock.sleep(300)
+        await scene.reconciler.run("periodic")
+
+    assert "filled quantity fell" in scene.ledger.locks()[AAPL]
+    assert scene.alert_kinds()["symbol.locked"] == 1
+    adopted = await scene.reconciler.adopt(AAPL, "counted, and right")
+    assert adopted.unlocked == (AAPL,)
+    assert (await scene.reconciler.run("look", is_deep=True)).is_equal
+
+
+@virtual
 async def test_b08_break_that_only_a_deep_look_explains_further_is_told_once_more_only(
     tmp_path: Path,
 ) -> None:

@@ -38,6 +38,19 @@ async def test_k10_without_equity_entries_are_blocked_after_five_minutes_and_not
 
 
 @virtual
+async def test_k11_an_equity_that_stays_unusable_is_told_once_and_again_after_a_good_one(
+    tmp_path: Path,
+) -> None:
+    scene = Watched(tmp_path)
+    told = []
+    for equity in ("100000", "0", "0", "0", "100000", "0"):
+        await scene.look(equity)
+        told.append(scene.alert_kinds()["equity.unusable"])
+
+    assert told == [0, 1, 1, 1, 1, 2]
+
+
+@virtual
 async def test_k10_a_breach_that_happened_meanwhile_is_latched_at_the_first_figure(
     tmp_path: Path,
 ) -> None:

@@ -216,8 +216,8 @@ BUGS = (
         "adoption-adds-the-holding",
         (
             _LEDGER,
-            "            added = exact_sum((decimal(quantity), -held.quantity))\n            if added:\n",
-            "            added = decimal(quantity)\n            if added:\n",
+            "            added = exact_sum((decimal(quantity), -held.quantity))\n",
+            "            added = decimal(quantity)\n",
         ),
     ),
     bug(

@@ -11,8 +11,8 @@ BUGS = (
         "no-stop-without-equity",
         (
             "daemon/session/monitor.py",
-            "            self._is_known = False\n            return\n        if account",
-            "            self._last, self._is_known = None, False\n            return\n        if account",
+            "            self._is_known = False\n            return\n        self._unusable",
+            "            self._last, self._is_known = None, False\n            return\n        self._unusable",
         ),
     ),
     bug(

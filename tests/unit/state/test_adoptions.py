@@ -82,6 +82,22 @@ def test_b13_split_of_the_moment_of_the_adoption_is_in_it_and_a_later_one_is_not
     assert holding(hundred) == (400, 1000, 0)
 
 
+def test_an_adoption_that_changes_nothing_is_on_record_and_moves_nothing(
+    hundred: Ledger, store: Store
+) -> None:
+    before = holding(hundred)
+
+    added = hundred.adopt_position(AAPL, Decimal(100), Decimal(9), "counted", as_of=START)
+
+    assert added == 0
+    assert hundred.adopted_at(AAPL) == START
+    assert holding(hundred) == before
+    assert hundred.apply_activity(a_split("100"))
+    assert holding(hundred) == (200, 1000, 0)
+    assert identity(hundred) == 0
+    assert differing_tables(store._connected()) == []
+
+
 def test_b10_sale_that_was_adopted_as_flat_realizes_its_own_profit(
     hundred: Ledger, store: Store
 ) -> None:
