@@ -222,7 +222,7 @@ class KillStages:
         is_verified: bool,
     ) -> KillReport:
         report = KillReport(
-            latched=self._latch.read().is_engaged,
+            latched=self._latch.holds(),
             open_orders=None if look is None else len(look.orders),
             positions=None if look is None else len(look.positions),
             verified=is_verified,

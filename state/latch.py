@@ -13,6 +13,7 @@ from typing import Any
 
 from domain.errors import StateError, StorageError
 from state.durable import overwrite_durably, sync_directory, taking_turns, write_durably
+from state.files import DATABASE
 from state.latch_record import KillAction, LatchState, encode, read_record, stronger
 
 _RESERVE_BYTES = 4096
@@ -30,6 +31,14 @@ class Latch:
         """Read the file; never raises."""
         return read_record(self.path)
 
+    def holds(self) -> bool:
+        """Tell whether the next start finds it engaged.
+
+        A missing one is engaged beside books only: a directory without any begins armed.
+        """
+        is_there = self.path.exists() or self._has_books()
+        return is_there and self.read().is_engaged
+
     def engage(
         self, reason: str, at: dt.datetime, *, pending: KillAction | None = None
     ) -> LatchState:
@@ -37,10 +46,11 @@ class Latch:
 
         Pending work of an earlier kill stays pending.  On a full disk the record goes into
         space that was set aside; where even that fails an armed file is removed, since a
-        missing one counts as engaged.
+        missing one counts as engaged beside books.
 
         Raises:
-            StorageError: the disk took neither the record nor the removal of an armed one.
+            StorageError: the disk took neither the record nor the removal of an armed one, or
+                the directory has no books yet, and the first start would arm it.
         """
         with taking_turns(self.path.parent):
             before = self.read()
@@ -191,16 +201,19 @@ class Latch:
         temporary.replace(self.path)
         sync_directory(self.path.parent)
 
+    def _has_books(self) -> bool:
+        return (self.path.parent / DATABASE).exists()
+
     def _disarm(self, cause: OSError) -> None:
-        try:
-            self.path.unlink(missing_ok=True)
-            sync_directory(self.path.parent)
-        except OSError:
-            if not read_record(self.path).is_engaged:
-                raise StorageError(
-                    f"{self.path} could not be engaged ({cause}); cancel at the broker"
-                    " and stop the daemon"
-                ) from cause
+        if self._has_books():
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+                sync_directory(self.path.parent)
+        if not self.holds():
+            raise StorageError(
+                f"{self.path} could not be engaged ({cause}); cancel at the broker"
+                " and stop the daemon"
+            ) from cause
 
     def _take_aside(self, expected_sequence: int | None) -> None:
         # From here until a new file is published the latch is missing, so engaged.

@@ -195,6 +195,9 @@ def counted_agree(truth: Truth, db: sqlite3.Connection, counted: set[Symbol]) ->
     # What was executed meanwhile may not be booked yet.
     lately = truth.now() - _UNBOOKED
     moving = {one.symbol for one in truth.executions if one.at > lately}
+    # Or taken back: found as seed 15001597.
+    begun = truth.clock.loop_time(lately)
+    moving |= {one.was.symbol for one in truth.amendments if one.at > begun}
     wrong = sorted(counted - agreeing(truth, db) - moving)
     return [("I04", f"{', '.join(wrong)}: adopted, and still another number")] if wrong else []
 

@@ -8,6 +8,7 @@ import pytest
 
 from domain.errors import StateError, StorageError
 from state import latch_record
+from state.files import DATABASE
 from state.latch import Latch
 from state.latch_record import KillAction
 
@@ -202,10 +203,25 @@ def test_full_disk_without_a_reserve_removes_the_armed_latch(
     latch: Latch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (latch.path.parent / "KILL.reserve").unlink()
+    (latch.path.parent / DATABASE).touch()
     refuse_new_files(monkeypatch)
 
     assert latch.engage("disk is full", AT).is_engaged
     assert not latch.path.exists()
+    assert latch.holds()
+
+
+def test_full_disk_before_the_first_start_is_told_since_that_start_would_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Found as seed 15001616: a missing latch was called engaged, and the first start made it armed.
+    latch = Latch(tmp_path)
+    refuse_new_files(monkeypatch)
+
+    with pytest.raises(StorageError, match="could not be engaged"):
+        latch.engage("before anything was begun", AT)
+
+    assert not latch.holds()
 
 
 def test_reserve_is_laid_aside_again_after_it_was_used(
