@@ -182,6 +182,7 @@ def _regression_break(record: OrderRecord | None, order: BrokerOrder) -> Break |
         ours=f"{record.state.value} {record.filled_quantity}",
         theirs=f"{order.raw_status} {order.filled_quantity}",
         detail=f"{order.client_order_id}: {why}",
+        at=order.submitted_at,
     )
 
 
@@ -192,4 +193,5 @@ def _activity_break(activity: Activity, error: DataError) -> Break:
         ours="not booked",
         theirs=activity.kind.value,
         detail=f"{activity.activity_id}: {error}",
+        at=activity.at,
     )

@@ -32,13 +32,17 @@ class BreakKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
-    """One difference: ours, theirs, and what it means."""
+    """One difference: ours, theirs, and what it means.
+
+    ``at`` dates the order or the row that shows it; None where it shows at every look.
+    """
 
     kind: BreakKind
     symbol: Symbol | None
     ours: str
     theirs: str
     detail: str
+    at: dt.datetime | None = None
 
     @property
     def locks(self) -> bool:

@@ -24,8 +24,6 @@ _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
 # What may differ while cash is adopted: a total that fell is what such cash may come of.
 _BESIDE_CASH = frozenset({BreakKind.CASH, BreakKind.REGRESSION})
-# What an order or a row shows that may be older than the overlap of two readings.
-_FAR_BACK = frozenset({BreakKind.REGRESSION, BreakKind.ACTIVITY})
 
 
 class Reconciler:
@@ -127,7 +125,7 @@ class Reconciler:
         self._lock(reading, breaks)
         locked = self._desk.ledger.locks()
         if is_deep:
-            self._far_back = {b.symbol for b in breaks if b.symbol and b.kind in _FAR_BACK}
+            self._far_back = self._beyond_overlap(breaks, started)
         # A list that is contradicted shows no agreement either.
         is_doubtful_list = is_doubtful(reading.theirs, reading.account)
         unlocked = () if is_doubtful_list else self._unlock(locked, breaks)
@@ -213,6 +211,10 @@ class Reconciler:
             # A deeper look shows more than the next one: what was told once is no news.
             if not all(text in locked.get(symbol, "") for text in texts):
                 self._desk.lock(symbol, "; ".join(texts))
+
+    def _beyond_overlap(self, breaks: Sequence[Break], now: dt.datetime) -> set[Symbol]:
+        since = now - dt.timedelta(seconds=self._desk.settings.overlap_seconds)
+        return {b.symbol for b in breaks if b.symbol and b.at is not None and b.at < since}
 
     def _unlock(self, locked: Mapping[Symbol, str], breaks: Sequence[Break]) -> tuple[Symbol, ...]:
         # What a deep reading showed, only a deep one can show to be over.
