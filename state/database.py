@@ -17,6 +17,8 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 2000",
     "PRAGMA journal_size_limit = 16777216",
     "PRAGMA cache_size = -16384",
+    # A nested transaction keeps its journal in memory: a descriptor, or room in /tmp, may lack.
+    "PRAGMA temp_store = MEMORY",
 )
 _STORAGE = (
     "SQLITE_FULL",
