@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -576,3 +577,24 @@ def test_rebuild_gives_the_same_tables(store: Store) -> None:
 
     assert store.rebuild() == 3
     assert differing_tables(store._connected()) == []
+
+
+def test_a_nested_transaction_opens_no_file(store: Store) -> None:
+    # Found in a daemon without a free file descriptor: a merge of fills ended it.
+    def lock_all(reason: str) -> None:
+        for number in range(100):
+            fields = {"symbol": f"S{number}", "reason": reason * 1000}
+            store.append_within("symbol.locked", fields)
+
+    with store.transaction():
+        lock_all("a")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with store.transaction(), store.transaction():
+            lock_all("b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    reasons = {row["reason"][0] for row in store.rows("SELECT reason FROM symbol_locks")}
+    assert reasons == {"b"}
