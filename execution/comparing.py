@@ -149,8 +149,10 @@ def position_breaks(
 
 def is_doubtful(theirs: Mapping[Symbol, Decimal], account: Account) -> bool:
     """Tell whether the list of positions is empty although the equity holds shares."""
-    invested = account.equity - account.cash
-    return not theirs and not (invested.is_finite() and abs(invested) <= CENT)
+    figures = (account.equity, account.cash)
+    # Infinite less infinite is no number either, and cannot even be asked for.
+    is_known = all(figure.is_finite() for figure in figures)
+    return not theirs and not (is_known and abs(account.equity - account.cash) <= CENT)
 
 
 def doubtful_empty(
