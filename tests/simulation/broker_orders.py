@@ -40,6 +40,8 @@ class Execution:
     price: Decimal
     cumulative: Decimal
     at: dt.datetime
+    is_late: bool = False
+    """True when its order had ended before, as the broker told it."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -98,7 +98,7 @@ class Judge:
             blame(wire.derived_id(request, ACCOUNT))
             blame(latch.latch_allows(self._directory, db, request))
             blame(wire.state_allows(truth, db, request))
-            blame(wire.paused(self._directory, truth, request))
+            blame(wire.paused(self._directory, truth, db, request))
             blame(exposure.within_limits(truth, db, request, limits))
             blame(stops.stop_is_ours_to_sell(truth, db, request))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]

@@ -110,5 +110,8 @@ class SimStream:
         if is_same and not self._process.is_dead:
             if what == "update" and item.previous_execution_id is not None:
                 self._truth.heard(item)
+            if what == "update" and item.fill is not None:
+                fill = item.fill
+                self._truth.streamed.add((fill.broker_order_id, fill.cumulative_quantity))
             self._truth.operated(self._process, False)
             self._calls[what](item)

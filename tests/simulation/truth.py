@@ -38,6 +38,8 @@ class Truth(Account):
         self.listeners: list[Callable[[TradeUpdate], None]] = []
         self.heard: Callable[[TradeUpdate], None] = lambda _update: None
         """Called when a program that is up takes an event of the stream."""
+        self.streamed: set[tuple[str, Decimal]] = set()
+        """Order and cumulative quantity of each execution that the stream told such a program."""
         self.reacher: Reacher | None = None
         self.operated: Callable[[Process, bool], None] = lambda _process, _is_error: None
         """Told of each operation of the order path, and whether it surely failed."""
@@ -158,7 +160,7 @@ class Truth(Account):
 
     def execute(self, order: Order, quantity: Decimal, price: Decimal) -> None:
         """Fill some shares."""
-        order.older = order.shown()
+        order.older, is_late = order.shown(), not order.is_open
         order.filled += quantity
         order.paid += quantity * price
         order.updated_at = self.now()
@@ -176,6 +178,7 @@ class Truth(Account):
             price=price,
             cumulative=order.filled,
             at=order.updated_at,
+            is_late=is_late,
         )
         order.executions.append(execution)
         self.executions.append(execution)

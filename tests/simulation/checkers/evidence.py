@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from domain.orders import OrderRequest
 from tests.simulation.truth import Truth
 
 Violations = list[tuple[str, str]]
@@ -26,12 +25,6 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
-
-
-def closes_only(truth: Truth, request: OrderRequest) -> bool:
-    """Tell whether an order can only close what the broker holds: shares, or an oversold rest."""
-    held = truth.positions.get(request.symbol, ZERO)
-    return held * request.side.sign < 0 and request.quantity <= abs(held)
 
 
 def hand_traded(truth: Truth, symbol: str) -> bool:

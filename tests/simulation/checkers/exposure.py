@@ -9,27 +9,13 @@ from decimal import Decimal
 from domain.ids import Symbol
 from domain.orders import OrderRequest, Side
 from risk.settings import RiskLimits
-from tests.simulation.checkers import amendments
-from tests.simulation.checkers.evidence import ZERO, Violations, closes_only, hand_traded
+from tests.simulation.checkers.closing import closes_only
+from tests.simulation.checkers.evidence import ZERO, Violations, hand_traded
 from tests.simulation.market import VOLUME
 from tests.simulation.truth import Truth
 
-_TOLD_WITHIN = dt.timedelta(seconds=60)
 _Working = tuple[str, Side, Decimal, Decimal | None]
 """Symbol, side, shares and limit price of an order that may still fill."""
-
-
-def _untold(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> Decimal:
-    """Return the signed shares of the last minute's executions that are not booked yet."""
-    booked, since = set(amendments.standing(db)), truth.now() - _TOLD_WITHIN
-    return sum(
-        (
-            one.side.sign * one.quantity
-            for one in truth.executions
-            if one.symbol == symbol and one.at > since and amendments.key(one) not in booked
-        ),
-        ZERO,
-    )
 
 
 def _withdrawn_unseen(truth: Truth) -> Decimal:
@@ -53,10 +39,7 @@ def within_limits(
     held = truth.positions.get(request.symbol, ZERO)
     is_hand = hand_traded(truth, request.symbol)
     if request.leg != "entry":
-        known = held - _untold(truth, db, request.symbol)
-        # Found as seed 700350: what was executed this moment nobody has told yet.
-        is_known = known * request.side.sign < 0 and request.quantity <= abs(known)
-        if not (closes_only(truth, request) or is_known or is_hand):
+        if not (closes_only(truth, db, request) or is_hand):
             found.append(("I08", f"{order_id} closes {request.quantity} of {held}"))
         return found
     may_be = held - request.quantity if request.side is Side.SELL else held

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from domain.orders import OrderRequest
+from tests.simulation.checkers.closing import closes_only
 from tests.simulation.checkers.eligible import may_be_opened
-from tests.simulation.checkers.evidence import Violations, closes_only
+from tests.simulation.checkers.evidence import Violations
 from tests.simulation.hours import CLOSED
 from tests.simulation.loop import SimClock
 from tests.simulation.truth import Truth
@@ -66,7 +67,7 @@ def state_allows(truth: Truth, db: sqlite3.Connection, request: OrderRequest) ->
     lock = db.execute(
         "SELECT reason FROM symbol_locks WHERE symbol = ?", (request.symbol,)
     ).fetchone()
-    is_exit = closes_only(truth, request)
+    is_exit = closes_only(truth, db, request)
     if lock is not None and not is_exit:
         return [("I04", f"{request.client_order_id} raised exposure in a locked symbol")]
     if state == "HALTED" or (state == "REDUCING" and not is_exit):
@@ -152,9 +153,11 @@ def market_agrees(truth: Truth, process: str, request: OrderRequest, clock: SimC
     return []
 
 
-def paused(directory: Path, truth: Truth, request: OrderRequest) -> Violations:
+def paused(
+    directory: Path, truth: Truth, db: sqlite3.Connection, request: OrderRequest
+) -> Violations:
     """I09: no entry leaves while a person has paused entries."""
-    is_exit = request.leg == "exit" or closes_only(truth, request)
+    is_exit = request.leg == "exit" or closes_only(truth, db, request)
     if is_exit or not (directory / "PAUSE").exists():
         return []
     return [("I09", f"{request.client_order_id} left while entries are paused")]
