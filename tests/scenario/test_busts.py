@@ -45,6 +45,75 @@ async def bought(scene: Scene) -> tuple[BrokerOrder, Fill]:
     return order, fill
 
 
+async def long_ago_taken_back_unheard(scene: Scene) -> Fill:
+    """Undo an execution that only deep looks still read; nobody is told."""
+    order, fill = await bought(scene)
+    await scene.clock.sleep(7200)
+    take_back(scene, order, fill, is_told=False)
+    return fill
+
+
+@virtual
+async def test_b08_bust_reverses_the_execution_by_name(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    fill = scene.broker.fill(order, 10)
+    scene.merge_stream()
+
+    scene.path.updates.apply(
+        TradeUpdate(
+            event="trade_bust",
+            order=scene.broker.orders[order.broker_order_id],
+            fill=None,
+            at=scene.clock.now(),
+            previous_execution_id=fill.execution_id,
+        )
+    )
+
+    assert scene.ledger.position(AAPL).quantity == 0
+    assert scene.alert_kinds()["fill.taken_back"] == 1
+    assert scene.ledger.locks() == {}
+
+
+@virtual
+async def test_b08_correction_restates_price_and_quantity(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+    fill = scene.broker.fill(order, 10, "100")
+    scene.merge_stream()
+    cash = scene.ledger.cash()
+
+    scene.path.updates.apply(
+        TradeUpdate(
+            event="trade_correct",
+            order=scene.broker.orders[order.broker_order_id],
+            fill=dataclasses.replace(
+                fill, execution_id=ExecutionId("corrected"), price=Decimal("99")
+            ),
+            at=scene.clock.now(),
+            previous_execution_id=fill.execution_id,
+        )
+    )
+
+    assert scene.ledger.position(AAPL).quantity == 10
+    assert scene.ledger.cash() == cash + 10
+
+
+@virtual
+async def test_b08_bust_of_an_execution_we_do_not_have_locks_and_asks_the_broker(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    _, order = await live_order(scene)
+
+    scene.path.updates.apply(
+        TradeUpdate(event="trade_bust", order=order, fill=None, at=scene.clock.now())
+    )
+
+    assert AAPL in scene.ledger.locks()
+    assert scene.path.updates.take_reconcile_wish()
+
+
 @virtual
 async def test_b08_total_of_an_order_that_falls_by_a_bust_locks_nothing(tmp_path: Path) -> None:
     # Found by every seed with a bust: the symbol was locked for as long as the order was read.
@@ -187,9 +256,7 @@ async def test_b08_break_that_only_a_deep_look_shows_locks_until_a_deep_look_or_
 ) -> None:
     # Found as seed 14500070: shallow looks lifted the lock, and every ten minutes it was told anew.
     scene = Scene(tmp_path)
-    order, fill = await bought(scene)
-    await scene.clock.sleep(7200)
-    take_back(scene, order, fill, is_told=False)
+    fill = await long_ago_taken_back_unheard(scene)
     # Shares came without a word, so that the positions agree by chance.
     scene.broker.quantities[AAPL] += fill.signed_quantity
     await scene.reconciler.run("start", is_deep=True)
@@ -211,9 +278,7 @@ async def test_b08_break_that_only_a_deep_look_explains_further_is_told_once_mor
 ) -> None:
     # Found by seeds with a bust that nobody heard of: every look told the lock in other words.
     scene = Scene(tmp_path)
-    order, fill = await bought(scene)
-    await scene.clock.sleep(7200)
-    take_back(scene, order, fill, is_told=False)
+    await long_ago_taken_back_unheard(scene)
     await scene.reconciler.run("periodic")
 
     for _ in range(3):

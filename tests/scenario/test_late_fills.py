@@ -33,9 +33,20 @@ class Limited(Watched):
             journal=self.journal,
         ).over
 
+    async def judge(self) -> None:
+        """Let the daemon know its equity, as its first look does."""
+        await self.monitor.check(TODAY, snapshot=True)
+
+    def buy_by_hand(self, quantity: int) -> BrokerOrder:
+        """Let a person buy AAPL elsewhere, and hear of it; return the order, filled."""
+        order = self.broker.place_by_hand("AAPL", Side.BUY, quantity, coid="by-hand")
+        self.broker.fill(order, quantity)
+        self.merge_stream()
+        return self.broker.order(order.client_order_id)
+
     async def canceled(self, quantity: int) -> tuple[OrderRequest, BrokerOrder]:
         """Return an order that was read as canceled; the account was judged before."""
-        await self.monitor.check(TODAY, snapshot=True)
+        await self.judge()
         wanted = request("AAPL", quantity=quantity)
         await self.send(wanted)
         assert await self.path.cancel(wanted.client_order_id, "test")
@@ -116,11 +127,9 @@ async def test_b04_a_late_fill_that_only_the_activities_tell_of_locks_too(tmp_pa
 @virtual
 async def test_b09_an_order_by_hand_that_breaks_a_limit_locks_too(tmp_path: Path) -> None:
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
+    await scene.judge()
 
-    order = scene.broker.place_by_hand("AAPL", Side.BUY, 120, coid="by-hand")
-    scene.broker.fill(order, 120)
-    scene.merge_stream()
+    scene.buy_by_hand(120)
 
     assert scene.ledger.locks()[AAPL].startswith("limit: position is 12.00 %")
 
@@ -129,13 +138,10 @@ async def test_b09_an_order_by_hand_that_breaks_a_limit_locks_too(tmp_path: Path
 async def test_a32_b09_a_break_that_ends_does_not_lift_what_a_limit_locked(tmp_path: Path) -> None:
     # Found as seeds 3006 and 3009: the reason of the break replaced that of the limit.
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
-    order = scene.broker.place_by_hand("AAPL", Side.BUY, 120, coid="by-hand")
-    scene.broker.fill(order, 120)
-    scene.merge_stream()
+    await scene.judge()
+    by_hand = scene.buy_by_hand(120)
     await scene.reconcile_calmly()
-    filled = scene.broker.order(order.client_order_id)
-    old = [dataclasses.replace(filled, state=OrderState.LIVE, filled_quantity=Decimal(0))]
+    old = [dataclasses.replace(by_hand, state=OrderState.LIVE, filled_quantity=Decimal(0))]
     scene.broker.read_faults["orders_since"].extend([old] * 2)
 
     await scene.reconciler.run("periodic")
@@ -154,14 +160,12 @@ async def test_b09_an_order_by_hand_counts_with_what_our_own_order_may_still_buy
 ) -> None:
     # Found as seed 8001741: each was within the limit as it was booked, both together were not.
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
+    await scene.judge()
     wanted = request("AAPL", quantity=80)
     await scene.send(wanted)
     scene.broker.fill(scene.broker.order(wanted.client_order_id), 40)
 
-    by_hand = scene.broker.place_by_hand("AAPL", Side.BUY, 25, coid="by-hand")
-    scene.broker.fill(by_hand, 25)
-    scene.merge_stream()
+    scene.buy_by_hand(25)
 
     assert scene.ledger.position(AAPL).quantity == 65
     assert scene.ledger.locks()[AAPL].startswith("limit: position is 10.50 % of equity")
@@ -178,7 +182,7 @@ async def test_b09_what_is_beyond_a_limit_by_hand_ends_our_entry_and_no_exit(
     tmp_path: Path,
 ) -> None:
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
+    await scene.judge()
     entry, other = request("AAPL", quantity=50), request("MSFT", quantity=50)
     await scene.send(entry, other)
     scene.broker.fill(scene.broker.order(entry.client_order_id), 30)
@@ -186,9 +190,7 @@ async def test_b09_what_is_beyond_a_limit_by_hand_ends_our_entry_and_no_exit(
     closing = request("AAPL", Side.SELL, 10, leg="exit")
     await scene.send(closing)
 
-    by_hand = scene.broker.place_by_hand("AAPL", Side.BUY, 90, coid="by-hand")
-    scene.broker.fill(by_hand, 90)
-    scene.merge_stream()
+    scene.buy_by_hand(90)
     await scene.path.follow_up()
     await scene.reconcile_calmly()
 
@@ -203,7 +205,7 @@ async def test_b10_an_adoption_that_breaks_a_limit_locks_until_the_holding_fits(
 ) -> None:
     # Found as seed 8001449: shares that came without any order were adopted beyond the limit.
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
+    await scene.judge()
     scene.broker.quantities[AAPL] = Decimal(120)
 
     adopted = await scene.reconciler.adopt(AAPL, "counted")
@@ -246,7 +248,7 @@ async def test_b15_a_short_position_that_is_adopted_halts_where_only_long_is_all
 @virtual
 async def test_an_expected_fill_is_the_gates_matter(tmp_path: Path) -> None:
     scene = Limited(tmp_path)
-    await scene.monitor.check(TODAY, snapshot=True)
+    await scene.judge()
     wanted = request("AAPL", quantity=110)
     await scene.send(wanted)
 

@@ -155,67 +155,6 @@ async def test_b07_restated_order_is_read_again(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_b08_bust_reverses_the_execution_by_name(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-    _, order = await live_order(scene)
-    fill = scene.broker.fill(order, 10)
-    scene.merge_stream()
-
-    scene.path.updates.apply(
-        TradeUpdate(
-            event="trade_bust",
-            order=scene.broker.orders[order.broker_order_id],
-            fill=None,
-            at=scene.clock.now(),
-            previous_execution_id=fill.execution_id,
-        )
-    )
-
-    assert scene.ledger.position(AAPL).quantity == 0
-    assert scene.alert_kinds()["fill.taken_back"] == 1
-    assert scene.ledger.locks() == {}
-
-
-@virtual
-async def test_b08_correction_restates_price_and_quantity(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-    _, order = await live_order(scene)
-    fill = scene.broker.fill(order, 10, "100")
-    scene.merge_stream()
-    cash = scene.ledger.cash()
-
-    scene.path.updates.apply(
-        TradeUpdate(
-            event="trade_correct",
-            order=scene.broker.orders[order.broker_order_id],
-            fill=dataclasses.replace(
-                fill, execution_id=ExecutionId("corrected"), price=Decimal("99")
-            ),
-            at=scene.clock.now(),
-            previous_execution_id=fill.execution_id,
-        )
-    )
-
-    assert scene.ledger.position(AAPL).quantity == 10
-    assert scene.ledger.cash() == cash + 10
-
-
-@virtual
-async def test_b08_bust_of_an_execution_we_do_not_have_locks_and_asks_the_broker(
-    tmp_path: Path,
-) -> None:
-    scene = Scene(tmp_path)
-    _, order = await live_order(scene)
-
-    scene.path.updates.apply(
-        TradeUpdate(event="trade_bust", order=order, fill=None, at=scene.clock.now())
-    )
-
-    assert AAPL in scene.ledger.locks()
-    assert scene.path.updates.take_reconcile_wish()
-
-
-@virtual
 async def test_b09_c11_order_of_another_hand_is_adopted_named_counted_and_left_alone(
     tmp_path: Path,
 ) -> None:
@@ -345,17 +284,22 @@ async def test_b15_short_position_halts_where_only_long_is_allowed(tmp_path: Pat
     assert scene.broker.posts == []
 
 
-@virtual
-async def test_fill_that_contradicts_a_booked_one_locks_and_is_told(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
+async def booked_and_contradicted(scene: Scene) -> None:
+    """Book four shares, and hear of the same ones at another price."""
     _, order = await live_order(scene)
     scene.broker.fill(order, 4, "100")
     (update,) = (u for u in scene.stream if u.fill is not None)
     assert update.fill is not None
     scene.merge_stream()
     other = dataclasses.replace(update.fill, execution_id=ExecutionId("other"), price=Decimal("90"))
-
     scene.path.updates.apply(dataclasses.replace(update, fill=other))
+
+
+@virtual
+async def test_fill_that_contradicts_a_booked_one_locks_and_is_told(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    await booked_and_contradicted(scene)
 
     assert scene.alert_kinds()["fill.conflict"] == 1
     assert AAPL in scene.ledger.locks()
@@ -367,12 +311,7 @@ async def test_fill_that_contradicts_a_booked_one_at_each_look_locks_once(tmp_pa
     # Found as seed 13000053: break and contradiction took turns as the reason of the lock, and
     # each turn was told.
     scene = Scene(tmp_path)
-    _, order = await live_order(scene)
-    scene.broker.fill(order, 4, "100")
-    (update,) = (u for u in scene.stream if u.fill is not None)
-    assert update.fill is not None
-    other = dataclasses.replace(update.fill, execution_id=ExecutionId("other"), price=Decimal("90"))
-    scene.path.updates.apply(dataclasses.replace(update, fill=other))
+    await booked_and_contradicted(scene)
     scene.broker.quantities[AAPL] = Decimal(9)
 
     for _ in range(4):

@@ -55,6 +55,15 @@ async def holding(directory: Path) -> Scene:
     return scene
 
 
+def tell_no_assets(scene: Scene) -> None:
+    """Let the broker answer no question for its list of assets any more."""
+
+    async def away(_symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
+        raise BrokerUnavailable("no answer")
+
+    scene.broker.assets = away  # type: ignore[method-assign,assignment]
+
+
 async def look(
     scene: Scene,
     times: int = 1,
@@ -154,7 +163,7 @@ async def test_a_stop_sells_by_what_was_last_told_of_the_asset(tmp_path: Path) -
     await stops.look(TODAY, judged)
     assert sales(scene) == []
 
-    scene.broker.assets = _away  # type: ignore[method-assign,assignment]
+    tell_no_assets(scene)
     await stops.look(TODAY, judged)
 
     assert [sale.quantity for sale in sales(scene)] == [10]
@@ -167,15 +176,11 @@ async def test_a_stop_sells_a_holding_of_which_no_list_of_assets_was_ever_told(
     # Found as seed 8001790: the list stayed away from the first stop on.
     scene = await holding(tmp_path)
     scene.broker.prices[AAPL] = Decimal(89)
-    scene.broker.assets = _away  # type: ignore[method-assign,assignment]
+    tell_no_assets(scene)
 
     await look(scene)
 
     assert [sale.quantity for sale in sales(scene)] == [10]
-
-
-async def _away(_symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
-    raise BrokerUnavailable("no answer")
 
 
 @virtual
