@@ -17,7 +17,8 @@ from daemon.sources.engines import open_engines
 from daemon.sources.forecasting import forecast_engine, local_engine
 from daemon.sources.scaling import gpu_scaling
 from daemon.telemetry.telling import Telling
-from domain.errors import StateError
+from daemon.telemetry.vitals import Vitals
+from domain.errors import RestartNeeded, StateError, StorageError, first_cause
 from marketdata.session_calendar import NyseCalendar
 from state.store import Store
 
@@ -100,11 +101,24 @@ async def run_daemon(
                     telling.open(desk, life.trade.reconciler),
                     _obeying(stop, daemon),
                     telling.errors.restarting(desk, telling.vitals, stop=daemon.stop),
+                    _restartable(telling.vitals),
                 ):
                     ending = await daemon.run(sessions=sessions, is_waiting=is_waiting)
                     return Ending.RESTART if telling.errors.is_restarting else ending
         finally:
             store.close()
+
+
+@contextlib.asynccontextmanager
+async def _restartable(vitals: Vitals) -> AsyncIterator[None]:
+    """Let a service manager begin again what a disk ended that had served until then."""
+    try:
+        yield
+    except (BaseExceptionGroup, StorageError) as exc:
+        cause = first_cause(exc)
+        if isinstance(cause, StorageError) and vitals.is_ready:
+            raise RestartNeeded(f"{cause}; trading is halted") from exc
+        raise
 
 
 @contextlib.asynccontextmanager

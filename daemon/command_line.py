@@ -11,6 +11,7 @@ from domain.errors import (
     OpenbellError,
     ProviderRefused,
     ProviderUnavailable,
+    RestartNeeded,
     StateError,
 )
 
@@ -55,6 +56,6 @@ def exit_code(error: OpenbellError) -> int:
         return EXIT_USAGE
     if isinstance(error, ConfigError | StateError | AuthRefused | ProviderRefused):
         return EXIT_REFUSED
-    if isinstance(error, ProviderUnavailable | BrokerError):
+    if isinstance(error, ProviderUnavailable | BrokerError | RestartNeeded):
         return EXIT_UNAVAILABLE
     return EXIT_FAILED

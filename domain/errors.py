@@ -15,6 +15,7 @@ OpenbellError
 │   ├── NotSent           the order path; nothing was written, the same id may be sent again
 │   ├── RateLimited       wait; the broker took nothing
 │   └── AuthRefused       the operator; the keys are wrong, trading halts
+├── RestartNeeded         the service manager; this process cannot go on, the next one may (75)
 ├── RunSkipped            nobody; a run of the schedule is written down as skipped, with the reason
 ├── SendRefused           nobody; our own guard stopped the write at the last moment
 ├── DataError             nobody; the symbol sits out
@@ -90,6 +91,10 @@ class AuthRefused(BrokerError):
     """The broker refused the keys."""
 
 
+class RestartNeeded(OpenbellError):
+    """This process cannot go on; a new one reads everything again and may."""
+
+
 class RunSkipped(OpenbellError):
     """A run of the schedule has nothing to do today; the text says why."""
 
@@ -106,9 +111,8 @@ class SizingError(OpenbellError):
     """No position size can be derived from the inputs."""
 
 
-def first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_cause(cause: BaseException) -> BaseException:
     """Return the first plain error of a task group, for callers that handle one at a time."""
-    cause: BaseException = group
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     return cause

@@ -16,7 +16,7 @@ from daemon.credentials import Credentials
 from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from daemon.reload import tightened
-from domain.errors import ConfigError, OpenbellError, ProviderUnavailable, first_cause
+from domain.errors import ConfigError, OpenbellError, RestartNeeded, first_cause
 from state.latch import Latch
 from transport.replay_loop import ReplayLoop
 
@@ -57,7 +57,7 @@ class _Lives:
             elif ending is Ending.STOPPED and self._is_reload_wanted:
                 self._reload()
             elif ending is Ending.RESTART and self._notifier.is_on:
-                raise ProviderUnavailable("too much failed: restarting, see `openbell status`")
+                raise RestartNeeded("too much failed: restarting, see `openbell status`")
             elif ending is Ending.RESTART:
                 self._log.warning("daemon.restarted")
             else:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import World, world
+from tests.support.small_disk import SmallDisk, mounted
 
 
 @pytest.fixture
@@ -18,3 +19,9 @@ def open_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
             return stack.enter_context(world(tmp_path, **options))
 
         yield make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with mounted(tmp_path / "disk") as disk:
+        yield disk

@@ -1,21 +1,19 @@
 """The kill switch against real processes: whatever else is dead, hung, locked, full or broken."""
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from state.latch import Latch
 from tests.support.processes import Process, World, wait_for
+from tests.support.small_disk import SmallDisk
 
 Open = Callable[..., World]
 
@@ -179,39 +177,20 @@ def test_k07_e01_kill_where_no_byte_can_be_written(open_world: Open) -> None:
     assert Latch(world.state).read().is_engaged is True
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", str(disk)], check=False
-    )
-    if done.returncode:
-        pytest.skip("this machine does not let root mount a disk")
-    yield disk
-    subprocess.run([shutil.which("umount") or "umount", "--lazy", str(disk)], check=True)
-
-
 def test_e01_k07_kill_on_a_full_disk_and_the_running_daemon_sends_nothing(
-    open_world: Open, small_disk: Path
+    open_world: Open, small_disk: SmallDisk
 ) -> None:
     world = open_world(**QUEUED)
-    world.write_config()
-    world.move_state(small_disk / "var")
+    world.move_state(small_disk.path / "var")
     daemon = with_working_orders(world)
     posts = len(world.posts())
-    with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-        while True:
-            ballast.write(b"x" * 4096)
+    small_disk.fill()
 
     killed(world)
 
     daemon.kill()
     assert len(world.posts()) == posts
-    (small_disk / "ballast").unlink()
+    small_disk.free()
     assert_nothing_more_is_sent(world, posts)
 
 
