@@ -1,0 +1,60 @@
+"""The latch in the file and in the database: the stricter one counts."""
+
+from pathlib import Path
+
+from state.latch import Latch
+from state.store import Store
+from tests.support.state_builders import START, open_store
+
+
+def test_database_without_a_latch_counts_as_engaged(directory: Path) -> None:
+    open_store(directory).close()
+    (directory / "KILL").unlink()
+
+    store = open_store(directory)
+    assert store.sync_latch(Latch(directory)).is_engaged
+    assert store.latch_row().is_engaged
+    store.close()
+
+
+def test_latch_engaged_before_the_first_start_stays_engaged(directory: Path) -> None:
+    directory.mkdir(mode=0o700)
+    Latch(directory).engage("kill before the first start", START)
+
+    store = open_store(directory)
+    assert store.sync_latch(Latch(directory)).is_engaged
+    store.close()
+
+
+def test_row_keeps_what_the_file_forgot(store: Store, directory: Path) -> None:
+    latch = Latch(directory)
+    armed = latch.path.read_bytes()
+    latch.engage("drawdown", START)
+    store.sync_latch(latch)
+    latch.path.write_bytes(armed)
+
+    state = store.sync_latch(latch)
+
+    assert state.is_engaged
+    assert state.reason == "drawdown"
+
+
+def test_row_follows_a_later_release_of_the_file(store: Store, directory: Path) -> None:
+    latch = Latch(directory)
+    latch.engage("drawdown", START)
+    store.sync_latch(latch)
+    latch.release("checked", START)
+
+    assert not store.sync_latch(latch).is_engaged
+    assert not store.latch_row().is_engaged
+
+
+def test_unchanged_latch_is_not_written_again(store: Store, directory: Path) -> None:
+    latch = Latch(directory)
+    latch.path.unlink()
+    store.sync_latch(latch)
+    before = store.rows("SELECT max(seq) FROM events")[0][0]
+
+    store.sync_latch(latch)
+
+    assert store.rows("SELECT max(seq) FROM events")[0][0] == before
