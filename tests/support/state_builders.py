@@ -6,15 +6,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from domain.account import Activity, ActivityKind
 from domain.clock import ManualClock
 from domain.decisions import GateResult, LimitCheck
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import BrokerOrder, Fill, OrderRequest, OrderState, OrderType, Side, TimeInForce
+from state.ledger import Ledger
 from state.store import Store
 
 START = dt.datetime(2022, 12, 14, 13, 0, tzinfo=dt.UTC)
 SESSION = dt.date(2022, 12, 14)
 AAPL = Symbol("AAPL")
+OB1 = ClientOrderId("ob-1")
 
 
 def open_store(directory: Path, clock: ManualClock | None = None) -> Store:
@@ -96,3 +99,14 @@ def a_fill(
         at=START + dt.timedelta(hours=2),
     )
     return dataclasses.replace(fill, **changes)
+
+
+def an_activity(kind: ActivityKind, amount: str = "0", **fields: object) -> Activity:
+    values: dict[str, object] = {"activity_id": f"a-{kind}", "at": START, **fields}
+    return Activity(kind=kind, net_amount=Decimal(amount), **values)  # type: ignore[arg-type]
+
+
+def four_for_one(ledger: Ledger) -> None:
+    added = 3 * ledger.position(AAPL).quantity
+    split = an_activity(ActivityKind.SPLIT, symbol=AAPL, quantity=added, activity_id="s-1")
+    ledger.apply_activity(split)

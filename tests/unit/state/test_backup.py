@@ -22,6 +22,7 @@ from state.ledger import Ledger
 from state.mark import Mark
 from state.retention import Retention, prune_records
 from state.store import Store
+from tests.support.recorded_day import a_combined, a_signal, a_view
 from tests.support.state_builders import AAPL, SESSION, START, a_fill, approved, open_store
 
 CLOCK = ManualClock(START)
@@ -206,7 +207,6 @@ def test_only_the_newest_backups_are_kept(store: Store, tmp_path: Path) -> None:
 
 
 def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
-    from tests.unit.state.test_decisions import a_combined, a_signal, a_view
 
     a_book(store)
     Decisions(store).record("run-1", a_view(), [a_signal()], [a_combined()])

@@ -1,120 +1,17 @@
 import dataclasses
 import datetime as dt
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from domain.account import Account, Asset, Position
-from domain.decisions import CombinedSignal
-from domain.forecasts import Forecast, ForecastSource
-from domain.ids import Symbol
-from domain.market import Bar, HeadlineRecord, MarketView, Session
-from domain.signals import Action, SentimentLabel, SentimentScore, Signal
+from domain.market import Bar, HeadlineRecord
 from state.decisions import Decisions, view_hash
 from state.reader import Reader
 from state.retention import Retention, prune_records
 from state.store import Store
+from tests.support.recorded_day import MSFT, a_combined, a_signal, a_view
 from tests.support.state_builders import AAPL, SESSION, START, whole_table
-
-MSFT = Symbol("MSFT")
-
-
-def a_view(**changes: Any) -> MarketView:
-    bar = Bar(symbol=AAPL, at=START - dt.timedelta(days=1), close=143.21)
-    view = MarketView(
-        as_of=START,
-        session=Session(
-            date=SESSION,
-            open=START + dt.timedelta(hours=1, minutes=30),
-            close=START + dt.timedelta(hours=8),
-            is_half_day=False,
-        ),
-        account=Account(
-            account_number="PA1",
-            status="ACTIVE",
-            equity=Decimal("100000"),
-            last_equity=Decimal("100000"),
-            cash=Decimal("100000"),
-            buying_power=Decimal("200000"),
-            is_trading_blocked=False,
-            is_suspended_by_user=False,
-        ),
-        history={AAPL: (bar,)},
-        forecasts={
-            AAPL: Forecast(
-                symbol=AAPL,
-                as_of=START,
-                horizon=5,
-                levels=(0.1, 0.5, 0.9),
-                quantiles=(-0.02, 0.01, 0.04),
-                mean=0.01,
-                volatility=0.02,
-                probability_up=0.69,
-                source=ForecastSource.LOCAL,
-                model="lstm",
-                model_hash="abc",
-                data_cutoff=dt.date(2022, 12, 13),
-            )
-        },
-        sentiment={
-            AAPL: SentimentScore(
-                symbol=AAPL,
-                score=0.2,
-                label=SentimentLabel.BULLISH,
-                confidence=0.6,
-                source="lexicon",
-                headlines=3,
-                newest_at=None,
-                as_of=START,
-            )
-        },
-        positions={
-            AAPL: Position(
-                symbol=AAPL,
-                quantity=Decimal(10),
-                avg_entry_price=Decimal(140),
-                market_price=Decimal("143.21"),
-            )
-        },
-        assets={
-            AAPL: Asset(symbol=AAPL, is_tradable=True, is_shortable=True, is_fractionable=True)
-        },
-        excluded={MSFT: "bars are 4 days old"},
-    )
-    return dataclasses.replace(view, **changes)
-
-
-def a_signal(**changes: Any) -> Signal:
-    signal = Signal(
-        symbol=AAPL,
-        strategy="momentum",
-        action=Action.BUY,
-        strength=0.5,
-        confidence=0.69,
-        expected_return=0.01,
-        volatility=0.02,
-        horizon=5,
-        reason="forecast up",
-    )
-    return dataclasses.replace(signal, **changes)
-
-
-def a_combined() -> CombinedSignal:
-    return CombinedSignal(
-        symbol=AAPL,
-        action=Action.BUY,
-        strength=0.5,
-        confidence=0.69,
-        expected_return=0.01,
-        volatility=0.02,
-        horizon=5,
-        sentiment_tilt=0.02,
-        kelly_weight=0.042,
-        target_quantity=Decimal(29),
-        reason="one strategy",
-    )
 
 
 def test_decision_is_stored_with_everything_it_saw(store: Store) -> None:

@@ -3,40 +3,31 @@ from decimal import Decimal
 
 import pytest
 
-from domain.account import Activity, ActivityKind
 from domain.errors import DataError
-from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.ids import BrokerOrderId, ClientOrderId
 from domain.orders import OrderState, Side
 from state.booking import Match, compare
-from state.checks import differing_tables
 from state.cost_basis import Holding, average, trade
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
 from state.store import Store
 from tests.support.booked import fills, sums
-from tests.support.state_builders import AAPL, START, a_broker_order, a_fill, approved
+from tests.support.state_builders import (
+    AAPL,
+    OB1,
+    START,
+    a_broker_order,
+    a_fill,
+    approved,
+)
 
-OB1 = ClientOrderId("ob-1")
 DAY = (START - dt.timedelta(hours=13), START + dt.timedelta(hours=11))
-
-
-@pytest.fixture
-def live(journal: Journal) -> Journal:
-    journal.record_plan([approved("ob-1")], "run")
-    journal.mark_sending(OB1)
-    journal.apply_order(a_broker_order())
-    return journal
 
 
 def state_of(journal: Journal) -> OrderState:
     record = journal.get(OB1)
     assert record is not None
     return record.state
-
-
-def an_activity(kind: ActivityKind, amount: str = "0", **fields: object) -> Activity:
-    values: dict[str, object] = {"activity_id": f"a-{kind}", "at": START, **fields}
-    return Activity(kind=kind, net_amount=Decimal(amount), **values)  # type: ignore[arg-type]
 
 
 def test_fill_moves_shares_cost_and_cash(live: Journal, ledger: Ledger) -> None:
@@ -268,225 +259,6 @@ def test_cash_is_adopted_by_its_difference(ledger: Ledger) -> None:
     assert ledger.adopt_cash(Decimal("50000.10"), "opening") == Decimal("50000.10")
     assert ledger.adopt_cash(Decimal("50000.10"), "opening") == 0
     assert sums(ledger)["adjustments"] == Decimal("50000.10")
-
-
-def four_for_one(ledger: Ledger) -> None:
-    added = 3 * ledger.position(AAPL).quantity
-    split = an_activity(ActivityKind.SPLIT, symbol=AAPL, quantity=added, activity_id="s-1")
-    ledger.apply_activity(split)
-
-
-def test_b13_split_changes_shares_and_not_cost(ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill(quantity="150", price="150"), origin="stream")
-
-    for _ in range(2):
-        four_for_one(ledger)
-
-    held = ledger.position(AAPL)
-    assert (held.quantity, held.total_cost, held.realized_pnl) == (600, 22500, 0)
-
-
-def test_split_activity_adds_its_shares_at_unchanged_cost(ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill(quantity="150", price="150"), origin="stream")
-    # The broker removes the old shares, then adds the new ones.
-    for activity_id, quantity in (("s-1", "-150"), ("s-2", "600")):
-        split = an_activity(
-            ActivityKind.SPLIT, symbol=AAPL, quantity=Decimal(quantity), activity_id=activity_id
-        )
-        assert ledger.apply_activity(split)
-        assert not ledger.apply_activity(split)
-
-    held = ledger.position(AAPL)
-    assert (held.quantity, held.total_cost) == (600, 22500)
-
-
-def test_split_activity_without_shares_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(DataError, match="needs symbol and quantity"):
-        ledger.apply_activity(an_activity(ActivityKind.SPLIT, symbol=AAPL))
-
-
-def test_b14_money_activities_are_booked_once_under_their_names(ledger: Ledger) -> None:
-    booked = {
-        ActivityKind.FEE: "-0.17",
-        ActivityKind.DIVIDEND: "24.00",
-        ActivityKind.INTEREST: "-1.37",
-        ActivityKind.TRANSFER: "5000",
-        ActivityKind.OTHER: "0.05",
-    }
-    for kind, amount in booked.items():
-        assert ledger.apply_activity(an_activity(kind, amount, symbol=Symbol("AAPL")))
-        assert not ledger.apply_activity(an_activity(kind, amount))
-
-    assert {kind: str(value) for kind, value in sums(ledger, *DAY).items() if value} == {
-        "fee": "-0.17",
-        "dividend": "24",
-        "interest": "-1.37",
-        "transfer": "5000",
-        "other": "0.05",
-    }
-    assert ledger.cash() == Decimal("5022.51")
-
-
-def test_activity_that_is_not_a_number_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(DataError):
-        ledger.apply_activity(an_activity(ActivityKind.FEE, "NaN"))
-
-
-def test_fill_activity_goes_through_the_same_door(live: Journal, ledger: Ledger) -> None:
-    activity = an_activity(
-        ActivityKind.FILL,
-        activity_id="20221214::uuid",
-        symbol=AAPL,
-        broker_order_id=BrokerOrderId("b-ob-1"),
-        side="buy",
-        quantity=Decimal(100),
-        price=Decimal("143.20"),
-        cumulative_quantity=Decimal(100),
-    )
-
-    assert ledger.apply_activity(activity)
-    assert ledger.apply_fill(a_fill("stream-id"), origin="stream") is FillOutcome.DUPLICATE
-    assert not ledger.apply_activity(activity)
-    assert fills(ledger)[0].client_order_id == "ob-1"
-
-
-def test_short_sale_of_the_log_is_a_sell(ledger: Ledger) -> None:
-    ledger.apply_activity(
-        an_activity(
-            ActivityKind.FILL,
-            symbol=AAPL,
-            broker_order_id=BrokerOrderId("b"),
-            side="sell_short",
-            quantity=Decimal(5),
-            price=Decimal(10),
-            cumulative_quantity=Decimal(5),
-        )
-    )
-
-    assert ledger.position(AAPL).quantity == -5
-
-
-def test_fill_activity_without_its_fields_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(DataError, match="a fill needs"):
-        ledger.apply_activity(an_activity(ActivityKind.FILL, symbol=AAPL))
-
-
-def test_b08_bust_restores_what_was_before_it(live: Journal, ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1", "40", "10", cumulative="40"), origin="stream")
-    ledger.apply_fill(a_fill("x-2", "60", "13", cumulative="100"), origin="stream")
-
-    assert ledger.bust_fill(ExecutionId("x-1"), at=START, reason="broker busted it")
-    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="again")
-
-    held = ledger.position(AAPL)
-    assert (held.quantity, held.total_cost, held.realized_pnl) == (60, 780, 0)
-    assert ledger.cash() == -780
-    record = live.get(OB1)
-    assert record is not None
-    assert (record.booked_quantity, record.busted_quantity, record.missing_quantity) == (60, 40, 0)
-    assert [fill.execution_id for fill in fills(ledger)] == ["x-2"]
-
-
-def test_busted_execution_that_is_told_again_stays_busted(live: Journal, ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1"), origin="stream")
-    ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
-
-    assert ledger.apply_fill(a_fill("x-1"), origin="poll") is FillOutcome.DUPLICATE
-    assert ledger.apply_fill(a_fill("other-id"), origin="activities") is FillOutcome.DUPLICATE
-    assert ledger.positions() == {}
-
-
-def test_bust_by_the_id_of_another_channel_finds_its_execution(
-    live: Journal, ledger: Ledger
-) -> None:
-    ledger.apply_fill(a_fill("stream-id"), origin="stream")
-    ledger.apply_fill(a_fill("activity-id"), origin="activities")
-
-    assert ledger.bust_fill(ExecutionId("activity-id"), at=START, reason="bust")
-    assert ledger.positions() == {}
-
-
-def test_bust_between_trades_gives_the_books_without_it(ledger: Ledger, store: Store) -> None:
-    trades = (
-        ("x-1", Side.BUY, "100", "10"),
-        ("x-2", Side.BUY, "50", "16"),
-        ("x-3", Side.SELL, "60", "15"),
-        ("x-4", Side.SELL, "90", "11"),
-    )
-    for name, side, quantity, price in trades:
-        ledger.apply_fill(
-            a_fill(
-                name,
-                quantity,
-                price,
-                side=side,
-                broker_order_id=BrokerOrderId(f"b-{name}"),
-                client_order_id=ClientOrderId(f"c-{name}"),
-            ),
-            origin="stream",
-        )
-    ledger.adopt_position(AAPL, Decimal(7), Decimal(10), "found")
-    ledger.bust_fill(ExecutionId("x-2"), at=START, reason="bust")
-
-    # By hand: 100@10, sell 60@15 -> 300; sell 90@11 closes 40 -> 40, opens 50 short @11;
-    # 7 adopted @10 cover 7 of them -> 7.
-    held = ledger.position(AAPL)
-    assert (held.quantity, held.realized_pnl, held.total_cost) == (-43, 347, -473)
-    assert differing_tables(store._connected()) == []
-
-
-def test_correction_replaces_an_execution(live: Journal, ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="stream")
-
-    assert ledger.correct_fill(
-        ExecutionId("x-1"), a_fill("x-1b", "100", "143.10"), reason="price corrected"
-    )
-
-    assert ledger.position(AAPL).total_cost == 14310
-    record = live.get(OB1)
-    assert record is not None
-    assert (record.booked_quantity, record.missing_quantity) == (100, 0)
-    assert record.filled_avg_price == Decimal("143.10")
-    assert not ledger.correct_fill(ExecutionId("x-1"), a_fill("x-1b"), reason="again")
-    assert ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="poll") is FillOutcome.DUPLICATE
-
-
-def test_correction_under_the_same_id_is_kept_apart(live: Journal, ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1", "100", "143.20"), origin="stream")
-
-    assert ledger.correct_fill(ExecutionId("x-1"), a_fill("x-1", "90", "143.20"), reason="fewer")
-    assert ledger.position(AAPL).quantity == 90
-    assert [fill.execution_id for fill in fills(ledger)] == ["x-1/corrected"]
-
-
-def test_bust_of_an_execution_from_after_a_split_keeps_the_split(ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1", "10", "10", cumulative="10"), origin="stream")
-    four_for_one(ledger)
-    ledger.apply_fill(a_fill("x-2", "5", "3", cumulative="15"), origin="stream")
-
-    assert ledger.bust_fill(ExecutionId("x-2"), at=START, reason="bust")
-    assert (ledger.position(AAPL).quantity, ledger.position(AAPL).total_cost) == (40, 100)
-
-
-def test_bust_of_an_execution_from_before_a_split_locks_the_symbol(ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1", "10", "10"), origin="stream")
-    four_for_one(ledger)
-
-    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
-    assert "after a split" in ledger.locks()[AAPL]
-    assert ledger.position(AAPL).quantity == 40
-
-
-def test_bust_of_an_unbooked_execution_does_nothing(ledger: Ledger) -> None:
-    assert not ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
-    assert not ledger.correct_fill(ExecutionId("x-1"), a_fill("x-2"), reason="correct")
-
-
-def test_bust_of_an_execution_without_an_order_reverses_the_shares(ledger: Ledger) -> None:
-    ledger.apply_fill(a_fill("x-1"), origin="stream")
-
-    assert ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
-    assert ledger.positions() == {}
 
 
 def test_locks_name_their_reason_until_lifted(ledger: Ledger) -> None:

@@ -1,47 +1,25 @@
 import datetime as dt
 import json
-import os
-import sqlite3
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
-
-from domain.account import Position
-from domain.errors import StateError
-from domain.ids import ClientOrderId, Symbol
-from domain.orders import OrderType
+from domain.ids import Symbol
 from domain.signals import Action
 from domain.trading_state import TradingState
-from state.breakers import BreakerRecord, Breakers
-from state.costs import Costs
-from state.decisions import Decisions
-from state.equity import EquityCurve
-from state.facts import Facts
-from state.files import DATABASE
-from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.reader import Reader
-from state.reports import Reports
 from state.risk_state import RiskState
-from state.runs import Runs, RunState
 from state.store import Store
+from tests.support.recorded_day import HOUR
 from tests.support.state_builders import (
-    AAPL,
     SESSION,
     START,
     a_broker_order,
     a_fill,
-    approved,
-    denied,
-    open_store,
 )
 
-HOUR = dt.timedelta(hours=1)
 NEXT_DAY = SESSION + dt.timedelta(days=1)
 
 CONTRACT_STATUS = {
@@ -78,71 +56,6 @@ CONTRACT_ORDER = {
     "session_date",
     "created_at",
 }
-
-
-def a_day(store: Store) -> None:
-    """Write a small trading day."""
-    from tests.unit.state.test_decisions import a_combined, a_signal, a_view
-
-    journal, ledger, risk = Journal(store), Ledger(store), RiskState(store)
-    store.bind_account("PA1")
-    Facts(store).put(
-        mode="paper",
-        session_date=SESSION.isoformat(),
-        session_phase="open",
-        reconciled_at="2022-12-14T13:00:00.000000+00:00",
-        forecast_source="local",
-    )
-    run_id = Runs(store).begin(SESSION, "premarket", START)
-    assert run_id is not None
-    Decisions(store).record(run_id, a_view(), [a_signal()], [a_combined()])
-    journal.record_plan(
-        [
-            approved("ob-1"),
-            denied("ob-2"),
-            approved("ob-3", symbol=Symbol("MSFT"), order_type=OrderType.MARKET, limit_price=None),
-        ],
-        run_id,
-    )
-    journal.mark_sending(ClientOrderId("ob-1"), ClientOrderId("ob-3"))
-    journal.apply_order(a_broker_order())
-    journal.mark_unknown(ClientOrderId("ob-3"), "timeout")
-    ledger.apply_fill(a_fill(quantity="60", price="143"), origin="stream")
-    ledger.lock(Symbol("MSFT"), "ledger 0, broker 3")
-    risk.record_equity(Decimal("100000"), START, session_date=SESSION)
-    risk.record_equity(Decimal("98000"), START + HOUR, session_date=SESSION)
-    EquityCurve(store).record(
-        START + HOUR,
-        session_date=SESSION,
-        equity=Decimal("98000"),
-        cash=Decimal("91420"),
-        positions=[
-            Position(
-                symbol=AAPL,
-                quantity=Decimal(60),
-                avg_entry_price=Decimal(143),
-                market_price=Decimal("144.5"),
-            )
-        ],
-    )
-    Breakers(store).put(
-        BreakerRecord(
-            name="forecasts.remote", state="open", failures=3, opened_at=START, updated_at=START
-        )
-    )
-    Costs(store).book("gpu", Decimal("0.10"), START, "one call")
-    Costs(store).book("gpu", Decimal("0.20"), START + dt.timedelta(days=1))
-    Incidents(store).record("break", "ledger 0, broker 3", START, Symbol("MSFT"))
-    Reports(store).record(
-        SESSION, is_reconciled=True, residual=Decimal(0), digest="aa", at=START + HOUR
-    )
-    Runs(store).finish(run_id, RunState.DONE, "", START + HOUR)
-
-
-@pytest.fixture
-def day(store: Store, directory: Path) -> Reader:
-    a_day(store)
-    return Reader(directory)
 
 
 def test_status_has_every_field_of_the_contract(day: Reader) -> None:
@@ -372,105 +285,3 @@ def test_lists_come_back(day: Reader) -> None:
         assert day.reports()[0]["is_reconciled"] is True
         assert [entry["kind"] for entry in day.entries()] == ["fill"]
         assert day.entries(START + 9 * HOUR) == []
-
-
-def test_missing_database_names_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="openbell demo first"):
-        Reader(tmp_path)
-
-
-def test_reader_cannot_write(day: Reader) -> None:
-    with day, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        day._connection.execute("DELETE FROM costs")
-
-
-def test_closed_store_is_read_in_a_directory_that_allows_no_writing(directory: Path) -> None:
-    store = open_store(directory)
-    a_day(store)
-    store.close()
-    assert not (directory / f"{DATABASE}-wal").exists()
-    before = sorted(os.listdir(directory))
-
-    with Reader(directory) as reader:
-        assert reader.status()["positions"] == 1
-    assert set(os.listdir(directory)) >= set(before)
-
-
-@pytest.mark.parametrize(("change", "text"), [(1, "install the newer"), (-1, "start openbell run")])
-def test_other_schema_is_refused(directory: Path, change: int, text: str) -> None:
-    open_store(directory).close()
-    connection = sqlite3.connect(directory / DATABASE)
-    connection.execute("UPDATE migrations SET number = number + 1000")
-    connection.execute("UPDATE migrations SET number = number - 1000 + ?", (change,))
-    connection.commit()
-    connection.close()
-
-    with pytest.raises(StateError, match=text):
-        Reader(directory)
-
-
-def test_file_that_is_no_database_is_refused(directory: Path) -> None:
-    directory.mkdir()
-    (directory / DATABASE).write_bytes(b"nonsense" * 1000)
-
-    with pytest.raises(StateError, match="cannot be used"):
-        Reader(directory)
-
-
-class UnopenableConnection(sqlite3.Connection):
-    """A database in a folder that does not let SQLite create its side files."""
-
-    def execute(self, *_: object) -> sqlite3.Cursor:
-        raise sqlite3.OperationalError("unable to open database file")
-
-
-def only_immutable(monkeypatch: pytest.MonkeyPatch) -> None:
-    from state import database, reader
-
-    real = database.connect_read_only
-
-    def connect(path: Path, *, is_immutable: bool = False) -> sqlite3.Connection:
-        if is_immutable:
-            return real(path, is_immutable=True)
-        return sqlite3.connect(":memory:", factory=UnopenableConnection)
-
-    monkeypatch.setattr(reader, "connect_read_only", connect)
-
-
-def test_folder_that_allows_no_side_files_is_read_all_the_same(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    open_store(directory).close()
-    only_immutable(monkeypatch)
-
-    with Reader(directory) as reader:
-        assert reader.status()["open_orders"] == 0
-
-
-def test_unreadable_database_beside_a_wal_is_refused(
-    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.bind_account("PA1")
-    only_immutable(monkeypatch)
-
-    with pytest.raises(StateError, match="unable to open database file"):
-        Reader(directory)
-
-
-def test_reader_loads_nothing_heavy(directory: Path) -> None:
-    open_store(directory).close()
-    program = (
-        "import sys, pathlib; from state.reader import Reader;"
-        "Reader(pathlib.Path(sys.argv[1])).status();"
-        "heavy = {'pandas', 'numpy', 'sqlite_utils', 'pydantic', 'asyncio'} & set(sys.modules);"
-        "print(sorted(heavy)); sys.exit(1 if heavy else 0)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(directory)],
-        check=False,
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
