@@ -212,9 +212,10 @@ def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I05: to the cent."""
     row = db.execute("SELECT amount FROM balances WHERE name = 'cash'").fetchone()
     ours = Decimal(row["amount"]) if row else ZERO
-    query = "SELECT min(at) AS at FROM ledger_entries WHERE kind = 'cash_adoption'"
+    query = "SELECT max(at) AS at FROM ledger_entries WHERE description = 'opening balance'"
     opened = db.execute(query).fetchone()["at"]
-    # What was amended before the books took their opening cash is in it.
+    # What was amended before the books took their opening cash is in it.  They take it until a
+    # comparison was completed: found as seed 21001859, whose first process died before.
     begun = truth.clock.loop_time(dt.datetime.fromisoformat(opened)) if opened else 0.0
     unheard = sum(
         (one.cash for one in amendments.unknown(truth, db) if not one.is_paid and one.at > begun),
