@@ -169,11 +169,17 @@ def _costs_too_much(
 
 
 def _reserved(db: sqlite3.Connection) -> dict[Symbol, Decimal]:
+    """Return the USD of what orders at work may add, by symbol.
+
+    One by hand may have no price: found as seed 21002357, it counts as much as is held cost.
+    """
     found: dict[Symbol, Decimal] = {}
+    held = db.execute("SELECT * FROM positions WHERE quantity <> '0'")
+    paid = {one["symbol"]: Decimal(one["total_cost"]) / Decimal(one["quantity"]) for one in held}
     for row in db.execute("SELECT * FROM orders WHERE is_working = 1 AND leg <> 'exit'"):
         leaves = Decimal(row["quantity"]) - Decimal(row["filled_quantity"])
-        price = Decimal(row["limit_price"] or row["decision_price"])
         symbol = Symbol(row["symbol"])
+        price = Decimal(row["limit_price"] or row["decision_price"]) or paid.get(symbol, ZERO)
         found[symbol] = found.get(symbol, ZERO) + leaves * price
     return found
 
