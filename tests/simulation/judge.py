@@ -166,9 +166,9 @@ class Judge:
         if kind != "kill.engaged":
             return
         machine = self._world.machine
-        text = machine.alerts[-1][2]
+        text, date = machine.alerts[-1][2], self._world.clock.now().date()
         with reading(self._directory) as db:
-            self._world.blame(losses.halt_has_cause(self._truth, db, text, machine.limits))
+            self._world.blame(losses.halt_has_cause(self._truth, db, text, machine.limits, date))
         # The next step may be its death; whoever survives it must have engaged.
         process = self._lives.life.process if self._lives.life is not None else None
         before = self._resumes

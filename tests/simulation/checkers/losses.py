@@ -68,8 +68,13 @@ def _begun(clock: SimClock, db: sqlite3.Connection, session: Session) -> float:
     return min(night, clock.loop_time(dt.datetime.fromisoformat(row["started_at"])) - _READ_BEFORE)
 
 
-def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: Any) -> Violations:
-    """I09: who halts for a loss has had one; money that was drawn out and booked is none."""
+def halt_has_cause(
+    truth: Truth, db: sqlite3.Connection, reason: str, limits: Any, our_date: dt.date
+) -> Violations:
+    """I09: who halts for a loss has had one; money that was drawn out and booked is none.
+
+    ``our_date`` is that of the clock which whoever halts goes by.
+    """
     paid = [(e[0], Decimal(e[3])) for e in truth.log if e[1] == "paid" and "transfer" in e[2]]
     known = db.execute("SELECT count(*) FROM cash_flows").fetchone()[0]
     unheard = [one for one in amendments.unknown(truth, db) if not one.is_paid and one.cash > 0]
@@ -85,6 +90,9 @@ def halt_has_cause(truth: Truth, db: sqlite3.Connection, reason: str, limits: An
     if not net or truth.session is None:
         return []
     begun = _begun(truth.clock, db, truth.session)
+    if our_date != truth.now().date():
+        # By a clock that is a day behind it is the loss of that day: found as seed 20002946.
+        begun = 0.0
     peaks = {"drawdown": net, "daily loss": [one for one in net if one[0] >= begun] or net}
     bounds = {"drawdown": limits.max_drawdown_pct, "daily loss": limits.max_daily_loss_pct}
     found: Violations = []
