@@ -18,6 +18,7 @@ class StreamFollower:
         self._desk = desk
         self._path = path
         self._reconciler = reconciler
+        self._is_failing = False
 
     async def run(self, stream: TradeStream) -> None:
         """Stay with the stream until cancelled."""
@@ -38,19 +39,28 @@ class StreamFollower:
         pauses = doubling(1.0, 60.0)
         while True:
             await self._path.updates.wait()
-            if self._path.updates.take_reconcile_wish():
-                try:
-                    await self._reconciler.run("stream")
-                    pauses = doubling(1.0, 60.0)
-                except (BrokerUnavailable, AuthRefused) as exc:
-                    self._desk.note("reconcile.failed", f"after a gap of the stream: {exc}")
-                    # Executions are safe to book at any time; only trust has to wait.
-                    self._path.updates.drain()
-                    await self._desk.clock.sleep(next(pauses))
-                    self._path.updates.wish_reconcile()
-            else:
+            if not self._path.updates.take_reconcile_wish():
                 self._path.updates.drain()
+            elif await self._compared():
+                pauses = doubling(1.0, 60.0)
+            else:
+                # Executions are safe to book at any time; only trust has to wait.
+                self._path.updates.drain()
+                await self._desk.clock.sleep(next(pauses))
+                self._path.updates.wish_reconcile()
             await self._path.follow_up()
+
+    async def _compared(self) -> bool:
+        """Compare books and broker; tell the first failure of several in a row."""
+        try:
+            await self._reconciler.run("stream")
+        except (BrokerUnavailable, AuthRefused) as exc:
+            if not self._is_failing:
+                self._desk.note("reconcile.failed", f"after a gap of the stream: {exc}")
+            self._is_failing = True
+            return False
+        self._is_failing = False
+        return True
 
     def _lost(self, reason: str) -> None:
         self._desk.note("stream.lost", reason)

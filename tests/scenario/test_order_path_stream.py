@@ -227,7 +227,7 @@ async def test_stream_follower_retries_a_reading_that_failed_and_books_meanwhile
         await scene.clock.sleep(10)
         task.cancel()
 
-    assert scene.alert_kinds()["reconcile.failed"] == 2
+    assert scene.alert_kinds()["reconcile.failed"] == 1
     assert scene.alert_kinds()["stream.lost"] == 1
     assert scene.reconciler.last is not None
     assert scene.reconciler.last.is_equal

@@ -21,6 +21,7 @@ from tests.simulation.checkers import (
     latch,
     losses,
     orders,
+    repetition,
     resends,
     runs,
     stops,
@@ -283,6 +284,8 @@ class Judge:
     def check_end(self) -> None:
         """Judge the whole."""
         self.check_calm()
+        alerts = self._world.machine.alerts
+        self._world.blame(repetition.told_without_end(alerts, self._lives.spans))
         due = runs.attended(self._truth, self._world.sessions, self._lives.spans)
         dates = [session.date.isoformat() for session in self._world.sessions]
         blame = self._world.blame
@@ -297,6 +300,7 @@ class Judge:
             blame(after_close.failures_told(db))
             blame(after_close.reports_made(db, self._directory))
             blame(after_close.backups_hold(db, self._directory))
+            blame(repetition.written_without_end(db))
             if not self._world.faults.counts["clock.jumped"]:
                 blame(runs.runs_in_time(db, due))
                 blame(runs.runs_on_time(db, due))

@@ -236,4 +236,17 @@ BUGS = (
             "        await self._trade.monitor.check(session, seen=seen)\n",
         ),
     ),
+    bug(
+        "lock-told-at-each-look",
+        (
+            "execution/desk.py",
+            "        if before != reason:\n            self.ledger.lock(",
+            "        if reason:\n            self.ledger.lock(",
+        ),
+        (
+            _RECONCILE,
+            "            if not all(text in locked.get(symbol, \"\") for text in texts):\n",
+            "            if texts:\n",
+        ),
+    ),
 )
