@@ -8,8 +8,8 @@ from tests.support.small_disk import SmallDisk
 
 Open = Callable[..., World]
 
-# Orders sent before the open fill at the open: at this pace half a minute later.
-QUEUED = {"start": "2022-11-14T09:20:30", "speed": 20}
+# Orders sent before the open fill at the open: at this pace ten seconds later.
+QUEUED = {"start": "2022-11-14T09:20:30", "speed": 60}
 
 
 def test_e02_fills_on_a_full_disk_halt_and_end_the_daemon_so_that_a_restart_books_them(
