@@ -258,6 +258,11 @@ class Judge:
             and not self._world.clock.offset
         )
 
+    def _is_clock_new(self) -> bool:
+        """Tell whether the clock was set since this session began."""
+        session, clock = self._truth.session, self._world.clock
+        return session is not None and clock.moved_at > self._truth.clock.loop_time(session.open)
+
     # In the calm, and at the end
 
     def check_calm(self) -> None:
@@ -271,7 +276,7 @@ class Judge:
             blame(books.same_cash(truth, db))
             blame(orders.settled(db))
             blame(orders.taken_is_taken(truth, db))
-            blame(books.no_lock_left(truth, db, limits))
+            blame(books.no_lock_left(truth, db, limits, is_watch_short=self._is_clock_new()))
             blame(books.too_large_is_locked(truth, db, limits))
             blame(books.flows_named(truth, db))
         blame(orders.entries_ended(truth))

@@ -245,7 +245,7 @@ BUGS = (
         ),
         (
             _RECONCILE,
-            "            if not all(text in locked.get(symbol, \"\") for text in texts):\n",
+            '            if not all(text in locked.get(symbol, "") for text in texts):\n',
             "            if texts:\n",
         ),
     ),
