@@ -43,6 +43,8 @@ from execution.flatten_scope import (
 )
 from execution.waiting import doubling, each, retry_after
 
+_PURCHASES = MOST_CLOSINGS - 1
+_UNGUARDED_SALES = MOST_CLOSINGS - 2
 _ABSENT_READS = 3
 _ABSENT_SECONDS = 15.0
 _LONGEST_REFUSED_SECONDS = 8.0
@@ -63,6 +65,11 @@ class _Attempt:
     absent_reads: int = 0
     refusals: int = 0
     quiet_until: float = 0.0
+
+    @property
+    def is_pending(self) -> bool:
+        """True while nobody knows what became of the last order."""
+        return self.is_taken or self.unknown_since is not None
 
 
 class Flattener:
@@ -87,7 +94,7 @@ class Flattener:
         self._prepare = prepare
         self._notes = notes
         self._ban: ShortingBan | None = None
-        self._attempts: dict[Symbol, _Attempt] = {}
+        self._attempts: dict[Symbol, dict[int, _Attempt]] = {}
         self._waiting: dict[Symbol, float] = {}
         self.problems: dict[Symbol, str] = {}
 
@@ -147,7 +154,7 @@ class Flattener:
     async def _see_to(self, position: Position, ban: ShortingBan) -> float:
         is_guarded = ban.is_set and position.quantity > 0
         symbol = position.symbol
-        attempt = self._attempt(symbol, ban, is_guarded=is_guarded)
+        attempt = self._attempt(position, ban)
         if attempt.revision > attempt.last_revision:
             self.problems.setdefault(symbol, f"{MOST_REVISIONS} orders did not close it")
             return 0.0
@@ -173,14 +180,15 @@ class Flattener:
             self.problems[symbol] = problem
         return await self._send(attempt, self._request(order_id, attempt.revision, position))
 
-    def _attempt(self, symbol: Symbol, ban: ShortingBan, *, is_guarded: bool) -> _Attempt:
-        found = self._attempts.get(symbol)
-        if found is None:
-            closing = min(ban.closing, MOST_CLOSINGS - 1) if is_guarded else 0
-            first = closing * MOST_REVISIONS
-            found = _Attempt(revision=first, last_revision=first + MOST_REVISIONS - 1)
-            self._attempts[symbol] = found
-        return found
+    def _attempt(self, position: Position, ban: ShortingBan) -> _Attempt:
+        """Return what goes on: the order that is in doubt, else that of the position's side."""
+        known = self._attempts.setdefault(position.symbol, {})
+        for one in known.values():
+            if one.is_pending:
+                return one
+        first = _turn(position, ban) * MOST_REVISIONS
+        last = first + MOST_REVISIONS - 1
+        return known.setdefault(first, _Attempt(revision=first, last_revision=last))
 
     def _note_found(self, attempt: _Attempt, found: BrokerOrder, position: Position) -> None:
         attempt.unknown_since = None
@@ -255,6 +263,17 @@ class Flattener:
             decision_price=position.market_price or position.avg_entry_price,
             reason="kill --flatten",
         )
+
+
+def _turn(position: Position, ban: ShortingBan) -> int:
+    """Return which ids close a position: no two orders that are not the same may share one.
+
+    Each kill has its own for sales under the ban.  What no ban covers goes by the ids of the
+    kill before, by which the broker may refuse a late one; a purchase not by those of a sale.
+    """
+    if position.quantity < 0:
+        return _PURCHASES
+    return min(ban.closing, _UNGUARDED_SALES - 1) if ban.is_set else _UNGUARDED_SALES
 
 
 def _always() -> None:

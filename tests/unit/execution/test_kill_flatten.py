@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from brokers.base import SendGuard
 from domain.account import Position
 from domain.errors import (
     AuthRefused,
@@ -17,7 +18,7 @@ from domain.errors import (
     RateLimited,
 )
 from domain.ids import Symbol
-from domain.orders import OrderState, Side
+from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
 from execution.flatten_scope import read_scope
 from execution.kill import Proof
 from state.latch_record import KillAction
@@ -72,10 +73,13 @@ async def test_flatten_sells_longs_and_covers_shorts_with_derived_ids(tmp_path: 
 
     assert report.proof is Proof.FLAT
     assert report.verified
-    sent = {o.client_order_id[:27]: (o.side, o.quantity) for o in scene.broker.orders.values()}
+    sent = {
+        o.client_order_id.rpartition("-")[0]: (o.side, o.quantity)
+        for o in scene.broker.orders.values()
+    }
     assert sent == {
-        "ob-20221214-AAPL-flatten-0-": (Side.SELL, 7),
-        "ob-20221214-TSLA-flatten-0-": (Side.BUY, 3),
+        "ob-20221214-AAPL-flatten-0": (Side.SELL, 7),
+        "ob-20221214-TSLA-flatten-504": (Side.BUY, 3),
     }
 
 
@@ -230,19 +234,29 @@ async def test_flatten_request_delivered_late_does_not_sell_twice(tmp_path: Path
 
 
 @virtual
-async def test_flatten_that_oversold_is_bought_back_by_the_next_revision(tmp_path: Path) -> None:
+async def test_flatten_that_oversold_buys_back_under_an_id_that_no_sale_has(
+    tmp_path: Path,
+) -> None:
     scene = make(tmp_path)
-    scene.broker.fills_at_once = True
-    scene.broker.quantities[AAPL] = Decimal(7)
-    # A manual sell races ours.
-    asyncio.get_running_loop().call_later(
-        0.1, lambda: scene.broker.place_by_hand("AAPL", Side.SELL, 7, coid="manual")
-    )
+    broker = scene.broker
+    broker.fills_at_once = True
+    broker.quantities[AAPL] = Decimal(7)
+    submit = broker.submit
+
+    async def submit_and_overfill(request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
+        order: BrokerOrder = await submit(request, guard=guard)
+        if request.side is Side.SELL:
+            broker.quantities[AAPL] -= 2
+        return order
+
+    broker.submit = submit_and_overfill
 
     report = await strike(scene, flatten=True)
 
     assert report.proof is Proof.FLAT
-    assert scene.broker.quantities[AAPL] == 0
+    assert broker.quantities[AAPL] == 0
+    sent = [(o.client_order_id.split("-")[4], o.side, o.quantity) for o in broker.orders.values()]
+    assert sent == [("0", Side.SELL, 7), ("504", Side.BUY, 2)]
 
 
 @virtual

@@ -17,7 +17,7 @@ from domain.errors import (
     StorageError,
 )
 from domain.ids import Symbol
-from domain.orders import OrderState
+from domain.orders import OrderState, Side
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.kill import Proof, complete_pending_kill
 from execution.resume import resume
@@ -312,6 +312,23 @@ async def test_second_kill_waits_before_it_covers_a_short_that_the_first_may_be_
     assert report.proof is Proof.FLAT
     assert len(scene.broker.posts) == 1
     assert scene.broker.quantities[AAPL] == 0
+
+
+@virtual
+async def test_a_purchase_takes_no_id_of_the_sale_that_sold_too_much(tmp_path: Path) -> None:
+    # Found as seed 21005181: the sale was overfilled, its kill died, and the broker, which
+    # forgets the ids of ended orders, took the next kill's purchase under the same one.
+    scene = holding(tmp_path)
+    scene.broker.visible_after_seconds = 600
+    await strike(scene, flatten=True)
+    scene.broker.quantities[AAPL] = Decimal(-2)
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.FLAT
+    sale, purchase = scene.broker.orders.values()
+    assert (sale.side, purchase.side) == (Side.SELL, Side.BUY)
+    assert sale.client_order_id != purchase.client_order_id
 
 
 @virtual
