@@ -16,6 +16,7 @@ from state.fill_book import FillBook, FillOutcome
 from state.holdings import LedgerPosition, position_of, position_row, standing_of
 from state.locks import SymbolLocks
 from state.project_ledger import CASH
+from state.reversals import REPLAY, replay, reversal
 from state.rows import stamp
 from state.store import Store
 
@@ -209,7 +210,24 @@ class Ledger:
                     came_by=f"{kind} {activity_id}",
                 )
             self._store.append_within("ledger.booked", entry)
+            if kind == "split" and symbol is not None:
+                self._restate_cost(symbol, at)
         return True
+
+    def _restate_cost(self, symbol: Symbol, at: dt.datetime) -> None:
+        """Let what was traded before a split was told cost what it would, had it been in time.
+
+        Without it a sale of the new shares opens a short position of those that are missing.
+        """
+        later = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind = 'fill' AND at > ?"
+        if not self._store.row(later, (symbol, stamp(at))):
+            return
+        after = replay(self._store.rows(REPLAY, (symbol, "")))
+        change = reversal(standing_of(self._store, symbol), after, cash=ZERO)
+        if change.cost:
+            self._book_entry(
+                "split", change, symbol=symbol, description="traded before it was told", at=at
+            )
 
     def _book_entry(
         self,
