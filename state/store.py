@@ -93,7 +93,7 @@ class Store:
 
     def _take_over(self, head: Head) -> None:
         connection = self._connected()
-        with _immediate(connection):
+        with _immediate(connection, self._path):
             if head.sequence == 0:
                 begin_tables(connection)
             self.epoch = connection.execute("SELECT epoch FROM writer").fetchone()[0] + 1
@@ -125,7 +125,7 @@ class Store:
         began = time.perf_counter()
         self._depth = 1
         try:
-            with _immediate(connection):
+            with _immediate(connection, self._path):
                 before = self._head = self._current_head(connection)
                 yield connection
         except BaseException as exc:
@@ -291,7 +291,7 @@ class Store:
         connection = self._connected()
         if not connection.in_transaction:
             # An error took the whole transaction with it; what follows must not stand alone.
-            raise StorageError(f"{self._path} gave up a transaction: nothing of it was written")
+            raise _given_up(self._path)
         return connection
 
     def _connected(self) -> sqlite3.Connection:
@@ -309,16 +309,22 @@ class Store:
 
 
 @contextmanager
-def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
+def _immediate(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        if not connection.in_transaction:
+            raise _given_up(path)
         connection.execute("COMMIT")
     except BaseException:
         # The error itself may have ended the transaction.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _given_up(path: Path) -> StorageError:
+    return StorageError(f"{path} gave up a transaction: nothing of it was written")
 
 
 def _is_connection_suspect(exc: sqlite3.Error, connection: sqlite3.Connection) -> bool:

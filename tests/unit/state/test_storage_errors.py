@@ -256,3 +256,20 @@ def test_error_without_a_code_is_not_taken_for_the_disk() -> None:
 
 def test_other_disk_errors_say_to_check_the_disk() -> None:
     assert "check the disk" in str(translate(an_error("SQLITE_IOERR_WRITE"), Path("openbell.db")))
+
+
+def test_a_transaction_that_an_error_ended_is_refused_also_where_nobody_told(
+    store: Store, journal: Journal
+) -> None:
+    # Found as seed 23000792: the error was not passed on, and the commit called the file damaged.
+    def lose_it_silently() -> None:
+        with store.transaction() as connection:
+            journal.record_plan([approved("ob-1")], "run")
+            connection.execute("ROLLBACK")
+
+    with pytest.raises(StorageError, match="gave up a transaction"):
+        lose_it_silently()
+
+    assert journal.get(OB1) is None
+    journal.record_plan([approved("ob-1")], "run")
+    assert journal.get(OB1) is not None
