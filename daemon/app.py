@@ -19,6 +19,7 @@ from daemon.sources.scaling import gpu_scaling
 from daemon.telemetry.telling import Telling
 from daemon.telemetry.vitals import Vitals
 from domain.errors import RestartNeeded, StateError, StorageError, first_cause
+from execution.desk import Desk
 from marketdata.session_calendar import NyseCalendar
 from state.store import Store
 
@@ -101,7 +102,7 @@ async def run_daemon(
                     telling.open(desk, life.trade.reconciler),
                     _obeying(stop, daemon),
                     telling.errors.restarting(desk, telling.vitals, stop=daemon.stop),
-                    _restartable(telling.vitals),
+                    _restartable(desk, telling.vitals),
                 ):
                     ending = await daemon.run(sessions=sessions, is_waiting=is_waiting)
                     return Ending.RESTART if telling.errors.is_restarting else ending
@@ -110,13 +111,17 @@ async def run_daemon(
 
 
 @contextlib.asynccontextmanager
-async def _restartable(vitals: Vitals) -> AsyncIterator[None]:
-    """Let a service manager begin again what a disk ended that had served until then."""
+async def _restartable(desk: Desk, vitals: Vitals) -> AsyncIterator[None]:
+    """Halt where a disk refuses that had served until then, and let a service manager begin again.
+
+    The order path halts by itself; here is the same for all that is written beside it.
+    """
     try:
         yield
     except (BaseExceptionGroup, StorageError) as exc:
         cause = first_cause(exc)
         if isinstance(cause, StorageError) and vitals.is_ready:
+            desk.halt(f"storage: {cause}")
             raise RestartNeeded(f"{cause}; trading is halted") from exc
         raise
 

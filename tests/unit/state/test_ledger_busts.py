@@ -1,6 +1,5 @@
 """Executions that are taken back or corrected, as the ledger books them."""
 
-import datetime as dt
 from decimal import Decimal
 
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
@@ -17,8 +16,6 @@ from tests.support.state_builders import (
     a_fill,
     four_for_one,
 )
-
-DAY = (START - dt.timedelta(hours=13), START + dt.timedelta(hours=11))
 
 
 def test_b08_bust_restores_what_was_before_it(live: Journal, ledger: Ledger) -> None:

@@ -1,6 +1,5 @@
 """What a reader makes of the files: missing, foreign, unwritable, beside a writer."""
 
-import datetime as dt
 import os
 import sqlite3
 import subprocess
@@ -15,47 +14,8 @@ from state.reader import Reader
 from state.store import Store
 from tests.support.recorded_day import a_day
 from tests.support.state_builders import (
-    SESSION,
     open_store,
 )
-
-HOUR = dt.timedelta(hours=1)
-NEXT_DAY = SESSION + dt.timedelta(days=1)
-
-CONTRACT_STATUS = {
-    "mode",
-    "trading_state",
-    "kill",
-    "session",
-    "equity",
-    "high_water_mark",
-    "drawdown_pct",
-    "daily_pnl",
-    "daily_pnl_pct",
-    "positions",
-    "open_orders",
-    "unknown_orders",
-    "locked_symbols",
-    "breakers",
-    "forecast_source",
-    "reconciled_at",
-    "last_run",
-}
-CONTRACT_ORDER = {
-    "client_order_id",
-    "broker_order_id",
-    "symbol",
-    "side",
-    "quantity",
-    "limit_price",
-    "time_in_force",
-    "state",
-    "filled_quantity",
-    "filled_avg_price",
-    "strategy",
-    "session_date",
-    "created_at",
-}
 
 
 def test_missing_database_names_the_next_step(tmp_path: Path) -> None:
