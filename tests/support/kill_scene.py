@@ -1,5 +1,6 @@
 """A latch and a fake broker for a kill without a daemon."""
 
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,3 +38,12 @@ async def strike(
 def with_orders(scene: SimpleNamespace, count: int) -> None:
     for number in range(count):
         scene.broker.place_by_hand("AAPL", Side.BUY, 10, coid=f"order-{number}")
+
+
+def holding(tmp_path: Path, quantity: int = 7) -> SimpleNamespace:
+    """Open a scene with a position, at a broker that forgets the ids of ended orders."""
+    scene = make(tmp_path)
+    scene.broker.fills_at_once = True
+    scene.broker.ids_unique_for_ever = False
+    scene.broker.quantities[AAPL] = Decimal(quantity)
+    return scene

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from brokers.base import SendGuard
 from domain.account import Position
 from domain.errors import (
     AuthRefused,
@@ -18,7 +17,7 @@ from domain.errors import (
     RateLimited,
 )
 from domain.ids import Symbol
-from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from domain.orders import OrderState, Side
 from execution.flatten_scope import read_scope
 from execution.kill import Proof
 from state.latch_record import KillAction
@@ -231,32 +230,6 @@ async def test_flatten_request_delivered_late_does_not_sell_twice(tmp_path: Path
 
     assert report.proof is Proof.FLAT
     assert len(scene.broker.posts) == 1
-
-
-@virtual
-async def test_flatten_that_oversold_buys_back_under_an_id_that_no_sale_has(
-    tmp_path: Path,
-) -> None:
-    scene = make(tmp_path)
-    broker = scene.broker
-    broker.fills_at_once = True
-    broker.quantities[AAPL] = Decimal(7)
-    submit = broker.submit
-
-    async def submit_and_overfill(request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
-        order: BrokerOrder = await submit(request, guard=guard)
-        if request.side is Side.SELL:
-            broker.quantities[AAPL] -= 2
-        return order
-
-    broker.submit = submit_and_overfill
-
-    report = await strike(scene, flatten=True)
-
-    assert report.proof is Proof.FLAT
-    assert broker.quantities[AAPL] == 0
-    sent = [(o.client_order_id.split("-")[4], o.side, o.quantity) for o in broker.orders.values()]
-    assert sent == [("0", Side.SELL, 7), ("504", Side.BUY, 2)]
 
 
 @virtual
