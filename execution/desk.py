@@ -135,6 +135,7 @@ class Desk:
             return
         self.is_halted = True
         self.alert("kill.engaged", reason, None)
+        # Within a transaction that a full disk ended here, the next write or the commit says so.
         with contextlib.suppress(StateError):
             self.latch.engage(reason, self.clock.now())
             # From here on the file says it, and a person can release it again.

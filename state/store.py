@@ -156,7 +156,7 @@ class Store:
                 connection.execute(f"RELEASE {name}")
             raise
         else:
-            connection.execute(f"RELEASE {name}")
+            self._within().execute(f"RELEASE {name}")
         finally:
             self._depth -= 1
 

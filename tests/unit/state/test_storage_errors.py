@@ -273,3 +273,16 @@ def test_a_transaction_that_an_error_ended_is_refused_also_where_nobody_told(
     assert journal.get(OB1) is None
     journal.record_plan([approved("ob-1")], "run")
     assert journal.get(OB1) is not None
+
+
+def test_so_is_one_that_ended_within_a_nested_transaction(store: Store, journal: Journal) -> None:
+    # A halt drops what the database says against it: the latch is a file.
+    def lose_it_silently() -> None:
+        with store.transaction(), store.transaction() as connection:
+            journal.record_plan([approved("ob-1")], "run")
+            connection.execute("ROLLBACK")
+
+    with pytest.raises(StorageError, match="gave up a transaction"):
+        lose_it_silently()
+
+    assert journal.get(OB1) is None
