@@ -145,7 +145,11 @@ class Flattener:
         pauses = [0.0]
 
         async def see_to(position: Position) -> None:
-            pauses.append(await self._see_to(position, ban))
+            try:
+                pauses.append(await self._see_to(position, ban))
+            except BrokerUnavailable as exc:
+                # The others go on: what they wrote is on the wire.
+                self._tell(f"{position.symbol}: no answer, trying again: {exc}")
 
         in_order = sorted(free, key=lambda held: held.symbol)
         await each(in_order, see_to, at_most=self._patience.at_once)
@@ -217,30 +221,35 @@ class Flattener:
     async def _send(self, attempt: _Attempt, request: OrderRequest) -> float:
         attempt.sent_at_quantity = -request.quantity * request.side.sign
         attempt.absent_reads = 0
+        # In doubt from here on, also where this is canceled; only an answer ends that.
+        attempt.unknown_since = self._clock.monotonic()
         self._tell(f"{request.side.value} {request.quantity} {request.symbol} at market")
         try:
             await self._broker.submit(request, guard=_always)
         except NotSent:
             # Never written: the next round sends it again.
-            return 0.0
+            attempt.unknown_since = None
         except RateLimited as exc:
+            attempt.unknown_since = None
             return retry_after(exc.retry_after_seconds)
         except AuthRefused:
             raise
         except OrderRejected as exc:
-            self.problems[request.symbol] = str(exc)
-            self._tell(f"{request.symbol} was refused: {exc}")
-            self._note_refused(attempt)
+            self._note_refused(attempt, request.symbol, exc)
         except DuplicateOrder:
             attempt.unknown_since = self._clock.monotonic()
         except Exception as exc:  # noqa: BLE001 - a bug at one order must not orphan the others
             attempt.unknown_since = self._clock.monotonic()
             self._tell(f"{request.symbol}: no clear answer, looking it up: {exc}")
         else:
+            attempt.unknown_since = None
             attempt.is_taken = True
         return 0.0
 
-    def _note_refused(self, attempt: _Attempt) -> None:
+    def _note_refused(self, attempt: _Attempt, symbol: Symbol, why: OrderRejected) -> None:
+        attempt.unknown_since = None
+        self.problems[symbol] = str(why)
+        self._tell(f"{symbol} was refused: {why}")
         # An order that is not shown yet may hold the shares: leave it time to show.
         pause = self._patience.settle_seconds * 2.0**attempt.refusals
         attempt.quiet_until = self._clock.monotonic() + min(pause, _LONGEST_REFUSED_SECONDS)

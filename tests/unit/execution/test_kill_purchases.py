@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from brokers.base import SendGuard
-from domain.errors import (
-    StorageError,
-)
-from domain.ids import Symbol
+from domain.errors import BrokerUnavailable, StorageError
+from domain.ids import ClientOrderId, Symbol
 from domain.orders import BrokerOrder, OrderRequest, Side
 from execution.kill import Proof
 from tests.support.fake_broker import delivered_late, lost_before
@@ -68,6 +66,38 @@ async def test_a05_closing_purchase_without_an_answer_is_never_taken_beside_a_tw
     assert (first.proof is Proof.FLAT, second.proof) == (delay < 60, Proof.FLAT)
     assert len(scene.broker.posts) == 1
     assert scene.broker.quantities[AAPL] == 0
+
+
+@virtual
+async def test_lookup_that_fails_for_one_symbol_leaves_the_purchase_of_another_on_its_way(
+    tmp_path: Path,
+) -> None:
+    scene = holding(tmp_path, quantity=-7)
+    broker = scene.broker
+    broker.quantities[TSLA] = Decimal(-3)
+    find, submit = broker.find_order, broker.submit
+
+    async def find_none_of_tsla(client_order_id: ClientOrderId) -> BrokerOrder | None:
+        if TSLA in client_order_id:
+            raise BrokerUnavailable("no usable answer")
+        found: BrokerOrder | None = await find(client_order_id)
+        return found
+
+    begun = []
+
+    async def submit_slowly(request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
+        begun.append(request.symbol)
+        await asyncio.sleep(5)
+        order: BrokerOrder = await submit(request, guard=guard)
+        return order
+
+    broker.find_order, broker.submit = find_none_of_tsla, submit_slowly
+
+    report = await strike(scene, flatten=True)
+
+    assert report.proof is Proof.NOT_FLAT
+    assert begun == [AAPL]
+    assert broker.quantities == {AAPL: 0, TSLA: -3}
 
 
 @virtual
