@@ -14,6 +14,7 @@ import typer
 from daemon.command_line import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Options, exit_code, hoist
 from daemon.commands.models import app as models
 from domain.errors import OpenbellError
+from domain.reasons import tidy
 
 app = typer.Typer(
     name="openbell",
@@ -26,6 +27,11 @@ app = typer.Typer(
 
 
 app.add_typer(models, name="models")
+
+
+def _reason(about: str) -> Any:
+    # Into the latch, the log and the database goes nothing that one of them could not take.
+    return typer.Option("--reason", callback=tidy, help=about)
 
 
 DateOption = Annotated[
@@ -172,7 +178,7 @@ def explain(
 def kill(
     ctx: typer.Context,
     flatten: Annotated[bool, typer.Option("--flatten", help="Also close every position.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept in the latch.")] = "operator",
+    reason: Annotated[str, _reason("Why; kept in the latch.")] = "operator",
 ) -> None:
     """Latch, cancel every open order at the broker, verify.  Works with the daemon dead."""
     from daemon.commands.stopping import kill as command
@@ -183,7 +189,7 @@ def kill(
 @app.command()
 def resume(
     ctx: typer.Context,
-    reason: Annotated[str, typer.Option(help="Why it is safe to trade again.")],
+    reason: Annotated[str, _reason("Why it is safe to trade again.")],
     confirm: Annotated[
         str, typer.Option(metavar="LAST4", help="Last four characters of the account number.")
     ],
@@ -197,7 +203,7 @@ def resume(
 @app.command()
 def pause(
     ctx: typer.Context,
-    reason: Annotated[str, typer.Option(help="Why.")] = "operator",
+    reason: Annotated[str, _reason("Why.")] = "operator",
 ) -> None:
     """Stop new entries; exits still work."""
     from daemon.commands.stopping import pause as command
@@ -208,7 +214,7 @@ def pause(
 @app.command()
 def unpause(
     ctx: typer.Context,
-    reason: Annotated[str, typer.Option(help="Why.")] = "operator",
+    reason: Annotated[str, _reason("Why.")] = "operator",
 ) -> None:
     """Allow new entries again."""
     from daemon.commands.stopping import pause as command
@@ -295,7 +301,7 @@ def backup(
 @app.command()
 def restore(
     ctx: typer.Context,
-    reason: Annotated[str, typer.Option(help="Why; kept in the latch.")],
+    reason: Annotated[str, _reason("Why; kept in the latch.")],
     path: Annotated[
         Path | None, typer.Argument(metavar="BACKUP", help="Without one: the newest.")
     ] = None,

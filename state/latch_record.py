@@ -12,6 +12,8 @@ from enum import StrEnum, unique
 from hashlib import sha256
 from pathlib import Path
 
+from domain.reasons import one_line
+
 VERSION = 1
 _MAX_BYTES = 64 * 1024
 # Escaped, this many characters of reason still fit into the reserve.
@@ -69,7 +71,7 @@ def stronger(one: KillAction | None, other: KillAction | None) -> KillAction | N
 
 
 def _doubtful(reason: str) -> LatchState:
-    return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)
+    return LatchState(is_engaged=True, reason=one_line(reason), at=None, sequence=0)
 
 
 def encode(state: LatchState) -> bytes:
@@ -101,7 +103,8 @@ def _decode(line: bytes) -> LatchState:
         raise ValueError("its state is neither engaged nor armed")
     return LatchState(
         is_engaged=record["state"] != "armed",
-        reason=str(record["reason"]),
+        # Whoever wrote it: what the event log cannot take would end every start.
+        reason=one_line(str(record["reason"])),
         at=_moment(record["at"]),
         sequence=int(record["sequence"]),
         pending=KillAction(record["pending"]) if record.get("pending") else None,

@@ -6,6 +6,7 @@ A file, so that the command line can set it beside a running daemon, which owns 
 from pathlib import Path
 
 from domain.errors import StorageError
+from domain.reasons import NO_REASON, one_line
 
 
 class Pause:
@@ -18,11 +19,11 @@ class Pause:
     def reason(self) -> str | None:
         """Why entries are paused; None when they are not.  An unreadable marker pauses."""
         try:
-            return self.path.read_text(encoding="utf-8").strip() or "no reason given"
+            return one_line(self.path.read_text(encoding="utf-8")) or NO_REASON
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as exc:
-            return f"{self.path} cannot be read: {exc}"
+            return one_line(f"{self.path} cannot be read: {exc}")
 
     def set(self, reason: str) -> None:
         """Pause entries.
@@ -31,7 +32,7 @@ class Pause:
             StorageError: the marker could not be written.
         """
         try:
-            self.path.write_text(reason + "\n", encoding="utf-8")
+            self.path.write_text(one_line(reason) + "\n", encoding="utf-8")
         except OSError as exc:
             raise StorageError(
                 f"{self.path} could not be written ({exc}); use `openbell kill`"

@@ -8,13 +8,12 @@ import asyncio
 from daemon.session.unfinished_kill import UnfinishedKill
 from daemon.telemetry.hub import Hub
 from domain.errors import OpenbellError
+from domain.reasons import NO_REASON, tidy
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from state.latch_record import KillAction
 from state.pause import Pause
 from state.risk_state import RiskState
-
-_LONGEST_REASON = 200
 
 
 class Controls:
@@ -34,7 +33,7 @@ class Controls:
         Raises:
             StateError: the latch could not be written; this process sends nothing all the same.
         """
-        reason = tidy(reason)
+        reason = tidy(reason) or NO_REASON
         # Also where the file cannot be written: this process is stopped by its own flag.
         self._desk.is_halted = True
         self._desk.latch.engage(reason, self._desk.clock.now(), pending=KillAction.CANCEL)
@@ -54,7 +53,7 @@ class Controls:
         Raises:
             StateError: the marker could not be written.
         """
-        reason = tidy(reason)
+        reason = tidy(reason) or NO_REASON
         self._pause.set(reason)
         if self._risk_state.trading_state() is TradingState.ACTIVE:
             self._risk_state.set_trading_state(TradingState.REDUCING, f"paused: {reason}")
@@ -79,9 +78,3 @@ class Controls:
     def _leave_off(self) -> None:
         if self._trying_again is not None:
             self._trying_again.cancel()
-
-
-def tidy(reason: str) -> str:
-    """Return a reason fit for a log line: printable, one line, not endless."""
-    line = "".join(character if character.isprintable() else " " for character in reason)
-    return line.strip()[:_LONGEST_REASON] or "no reason given"

@@ -58,3 +58,22 @@ def test_unchanged_latch_is_not_written_again(store: Store, directory: Path) -> 
     store.sync_latch(latch)
 
     assert store.rows("SELECT max(seq) FROM events")[0][0] == before
+
+
+def test_a_reason_that_no_database_takes_is_harmless_in_the_file(
+    store: Store, directory: Path
+) -> None:
+    latch = Latch(directory)
+    latch.engage("stop, caf\udce9", START)
+
+    assert store.sync_latch(latch).reason == "stop, caf"
+    assert store.latch_row().reason == "stop, caf"
+
+
+def test_a_latch_in_a_folder_with_a_name_that_is_not_utf_8_is_synced(
+    store: Store, tmp_path: Path
+) -> None:
+    missing = Latch(tmp_path / "caf\udce9")
+
+    assert "is missing" in store.sync_latch(missing).reason
+    assert store.latch_row().is_engaged

@@ -257,6 +257,14 @@ def test_pause_is_a_file_that_says_why(tmp_path: Path) -> None:
     assert not pause.clear()
 
 
+def test_a_pause_takes_any_reason_and_says_it_on_one_line(tmp_path: Path) -> None:
+    pause = Pause(tmp_path)
+    pause.set("lunch\nat the caf\udce9")
+    assert pause.reason == "lunch at the caf"
+    pause.path.write_bytes(b"caf\xe9")
+    assert "cannot be read" in str(pause.reason)
+
+
 def test_unreadable_pause_pauses_and_a_refusing_disk_is_told(tmp_path: Path) -> None:
     pause = Pause(tmp_path)
     (tmp_path / "PAUSE").mkdir()
