@@ -36,7 +36,11 @@ class Latch:
 
         A missing one is engaged beside books only: a directory without any begins armed.
         """
-        is_there = self.path.exists() or self._has_books()
+        try:
+            is_there = self.path.exists() or self._has_books()
+        except OSError:
+            # Who may not even look cannot vouch for it.
+            return False
         return is_there and self.read().is_engaged
 
     def engage(

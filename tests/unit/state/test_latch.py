@@ -376,3 +376,11 @@ def test_longest_reason_leaves_room_for_every_field_in_the_reserve(latch: Latch)
     latch.note_closing(AT)
 
     assert len(latch.path.read_bytes()) <= 4096
+
+
+def test_a_latch_that_nobody_may_look_for_is_not_vouched_for(tmp_path: Path) -> None:
+    # A name that the file system refuses to look up, as it does in a folder that is closed.
+    latch = Latch(tmp_path / ("x" * 300))
+
+    assert latch.read().is_engaged
+    assert not latch.holds()
