@@ -400,28 +400,3 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
         ConfigError: anything at all is wrong with it.
     """
     return build(Config, with_environment(read_toml(find_path(path)), environ))
-
-
-def load_for_kill(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read what the kill switch needs and let nothing else stop it.
-
-    A section that is wrong falls back to its defaults: a misspelt key in ``[risk]`` must
-    not keep anybody from stopping.
-    """
-    try:
-        return load(path, environ)
-    except ConfigError:
-        pass
-    try:
-        table = read_toml(find_path(path))
-    except ConfigError:
-        table = {}
-    table = with_environment(table, environ)
-    kept: dict[str, Any] = {"universe": {"symbols": ["SPY"]}}
-    for key in ("mode", "clock", "broker", "state", "universe"):
-        try:
-            build(Config, {**kept, key: table[key]})
-        except (ConfigError, KeyError):
-            continue
-        kept[key] = table[key]
-    return build(Config, kept)

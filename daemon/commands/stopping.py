@@ -1,37 +1,73 @@
 """``kill``, ``resume``, ``pause``: what a person stops and starts trading with."""
 
+import datetime as dt
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from daemon import event_loop
 from daemon.command_line import EXIT_NOT_VERIFIED, Options
 from daemon.commands.output import console, print_json
-from daemon.config import Config, load, load_for_kill, state_directory
+from daemon.config import Config, load, state_directory
+from daemon.config_for_kill import KillConfig, read_for_kill
 from daemon.connection import connect
 from domain.clock import SystemClock
 from domain.errors import OpenbellError, StateError
+from domain.reasons import NO_REASON
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
 from state.latch import Latch
 from state.latch_record import KillAction, LatchState
 from state.pause import Pause
 
+# Where nothing can be written: a latch that nobody would look for must not be one.
+_NOWHERE = Path(os.devnull) / "state"
+
 
 def kill(options: Options, *, flatten: bool, reason: str) -> int:
     """Stop everything; return the exit status."""
-    config = load_for_kill(options.config)
-    directory = state_directory(config)
-    action = KillAction.FLATTEN if flatten else KillAction.CANCEL
-    # Before the broker is even looked for: from here on no order leaves.
-    _engage(Latch(directory), reason, action)
-    try:
-        report = event_loop.run(
-            config, _kill(config, directory, flatten=flatten, reason=reason), speed=1
-        )
-    except OpenbellError as exc:
-        report = _unreachable(Latch(directory), str(exc))
+    found = read_for_kill(options.config)
+    latch = _latch(found)
+    reason = reason or NO_REASON
+    if found.directory is not None:
+        # Before the broker is even looked for: from here on no order leaves.
+        _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
+    for line in found.ignored:
+        sys.stderr.write(f"openbell: {line}\n")
+    report = _stopped(found, latch, flatten=flatten, reason=reason)
     _show(report, options)
     return 0 if report.verified else EXIT_NOT_VERIFIED
+
+
+class _PendingLatch(Latch):
+    """Of a kill that cannot be verified: its work stays pending, and the next start does it."""
+
+    def complete(
+        self, action: KillAction, at: dt.datetime, *, is_broker_locked: bool = False
+    ) -> LatchState:
+        """Note nothing."""
+        return self.read()
+
+
+def _latch(found: KillConfig) -> Latch:
+    if found.directory is None:
+        return Latch(_NOWHERE)
+    return _PendingLatch(found.directory) if found.doubts else Latch(found.directory)
+
+
+def _stopped(found: KillConfig, latch: Latch, *, flatten: bool, reason: str) -> KillReport:
+    if not found.is_broker_known:
+        return _unreachable(latch, *found.doubts)
+    try:
+        report = event_loop.run(
+            found.config, _kill(found.config, latch, flatten=flatten, reason=reason), speed=1
+        )
+    except OpenbellError as exc:
+        return _unreachable(latch, *found.doubts, str(exc))
+    if not found.doubts:
+        return report
+    return replace(report, verified=False, problems=(*found.doubts, *report.problems))
 
 
 def _engage(latch: Latch, reason: str, action: KillAction) -> None:
@@ -42,11 +78,11 @@ def _engage(latch: Latch, reason: str, action: KillAction) -> None:
         sys.stderr.write(f"openbell: {exc}\n")
 
 
-async def _kill(config: Config, directory: Path, *, flatten: bool, reason: str) -> KillReport:
+async def _kill(config: Config, latch: Latch, *, flatten: bool, reason: str) -> KillReport:
     async with connect(config, is_urgent=True) as connection:
         return await kill_everything(
             connection.broker,
-            Latch(directory),
+            latch,
             flatten=flatten,
             reason=reason,
             clock=connection.clock,
@@ -59,16 +95,16 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _unreachable(latch: Latch, problem: str) -> KillReport:
+def _unreachable(latch: Latch, *problems: str) -> KillReport:
     return KillReport(
-        latched=latch.read().is_engaged,
+        latched=latch.holds(),
         open_orders=None,
         positions=None,
         verified=False,
         elapsed_seconds=0.0,
         proof=Proof.NOT_CANCELED,
         suspended=None,
-        problems=(problem,),
+        problems=problems,
     )
 
 

@@ -1,11 +1,10 @@
 """The configuration refuses whatever it does not understand, and says what to do."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from daemon.config import Config, load, load_for_kill
+from daemon.config import Config, load
 from domain.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -132,21 +131,3 @@ def test_n03_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, cont
 def test_n03_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="openbell init"):
         load(tmp_path / "nowhere.toml", {})
-
-
-def test_the_kill_switch_is_not_stopped_by_a_broken_section(tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(
-        '[risk]\nmax_drawdwon_pct = 5\n[state]\ndirectory = "books"\n[broker]\nkind = "alpaca"\n'
-    )
-
-    config = load_for_kill(path, {})
-
-    assert config.state.directory == "books"
-    assert config.broker.kind == "alpaca"
-
-
-def test_the_kill_switch_works_without_any_file(tmp_path: Path) -> None:
-    environ: dict[str, Any] = {"OPENBELL__STATE__DIRECTORY": "elsewhere"}
-
-    assert load_for_kill(tmp_path / "nowhere.toml", environ).state.directory == "elsewhere"

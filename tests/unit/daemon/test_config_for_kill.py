@@ -1,0 +1,180 @@
+"""A kill leaves out what is wrong in the configuration, and guesses neither broker nor latch."""
+
+from pathlib import Path
+
+import pytest
+
+from daemon.config_for_kill import KillConfig, read_for_kill
+from state.files import DATABASE
+
+LIVE = 'mode = "live"\n'
+UNIVERSE = '[universe]\nsymbols = ["AAPL"]\n'
+BROKER = '[broker]\nkind = "alpaca"\n'
+ADDRESS = '[broker.alpaca]\ntrading_url = "https://api.alpaca.markets"\n'
+STATE = '[state]\ndirectory = "books"\n'
+SOUND = LIVE + UNIVERSE + STATE + BROKER + ADDRESS
+
+
+def found(tmp_path: Path, text: str, **environ: str) -> KillConfig:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_for_kill(path, environ)
+
+
+def test_of_a_sound_configuration_nothing_is_doubted(tmp_path: Path) -> None:
+    sound = found(tmp_path, SOUND)
+
+    assert (sound.doubts, sound.ignored, sound.is_broker_known) == ((), (), True)
+    assert sound.directory == Path("books")
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("read_timeout = 5.0\n", "broker.alpaca.read_timeout: unknown key; did you mean"),
+        ("read_timeout_seconds = -1\n", "broker.alpaca.read_timeout_seconds = -1"),
+        ('trade_stream_url = 5\n[clock]\nspeed = "x"\n', "broker.alpaca.trade_stream_url = 5"),
+        ('[clock]\nkind = "replay"\n', "live mode trades on the system clock only"),
+        ("[clocks]\nspeed = 1\n", "clocks: unknown key"),
+        ("[risk]\nmax_drawdwon_pct = 5\n", ""),
+        ('[universe.extra]\nsymbols = "spy"\n', "universe.extra: unknown key"),
+    ],
+)
+def test_n02_what_a_kill_does_not_need_is_left_out_alone_and_told(
+    tmp_path: Path, extra: str, told: str
+) -> None:
+    kept = found(tmp_path, SOUND + extra)
+
+    assert kept.doubts == ()
+    assert kept.is_broker_known
+    assert told in "\n".join(kept.ignored)
+    assert bool(kept.ignored) is bool(told)
+    config = kept.config
+    assert (config.mode, config.broker.kind) == ("live", "alpaca")
+    assert config.broker.alpaca.trading_url == "https://api.alpaca.markets"
+    assert kept.directory == Path("books")
+
+
+def test_n02_an_unknown_key_beside_it_loses_neither_directory_nor_environment(
+    tmp_path: Path,
+) -> None:
+    text = SOUND + '[state.more]\ndirectroy = "x"\n'
+
+    assert found(tmp_path, text).directory == Path("books")
+    override = {"OPENBELL__STATE__DIRECTORY": "elsewhere"}
+    kept = found(tmp_path, text.replace('directory = "books"', "keep = 3"), **override)
+    assert kept.directory == Path("elsewhere")
+    assert kept.doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (SOUND.replace('kind = "alpaca"', 'kind = "alpcaa"'), "broker.kind = 'alpcaa'"),
+        (SOUND.replace("kind", "knid"), "broker.knid: unknown key"),
+        (SOUND.replace("[broker", "[brokr"), "brokr: unknown key"),
+        (SOUND.replace("trading_url", "trading_ulr"), "broker.alpaca.trading_ulr: unknown key"),
+        (SOUND.replace('"https://api.alpaca.markets"', "5"), "broker.alpaca.trading_url = 5"),
+        (SOUND.replace(ADDRESS, 'alpaca = "api.alpaca.markets"\n'), "broker.alpaca: must be"),
+        (LIVE + 'broker = "alpaca"\n' + UNIVERSE + STATE, "broker: must be a section"),
+        (SOUND.replace("alpaca", "embedded", 1), 'live mode needs kind = "alpaca"'),
+        (LIVE + UNIVERSE + STATE, 'live mode needs kind = "alpaca"'),
+    ],
+)
+def test_n02_a_broker_that_was_written_and_cannot_be_used_is_not_replaced_by_the_default(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    kept = found(tmp_path, text)
+
+    assert not kept.is_broker_known
+    assert kept.directory == Path("books")
+    (doubt,) = kept.doubts
+    assert named in doubt
+    assert "the broker is not known" in doubt
+    assert "run `openbell kill` again" in doubt
+
+
+def test_a_mode_that_cannot_be_used_leaves_the_broker_known_and_nothing_verified(
+    tmp_path: Path,
+) -> None:
+    kept = found(tmp_path, SOUND.replace('"live"', '"lvie"'))
+
+    assert kept.is_broker_known
+    assert "mode = 'lvie'" in kept.doubts[0]
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["[state]\ndirectory = 7\n", '[state]\ndirectroy = "books"\n', '[stat]\ndirectory = "x"\n', ""],
+)
+def test_n02_a_state_directory_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = "" if state else '[state]\ndirectory = "~nobody-of-this-name/x"\n'
+    text = SOUND.replace(STATE, state + home)
+
+    kept = found(tmp_path, text)
+
+    assert kept.is_broker_known
+    assert kept.directory is None
+    assert "the state directory is not known" in kept.doubts[0]
+
+
+def test_the_books_in_the_default_directory_are_latched_where_none_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / DATABASE).touch()
+
+    kept = found(tmp_path, SOUND.replace('"books"', "7"))
+
+    assert kept.directory == Path("var")
+    assert f"latched in {tmp_path}/var" in kept.doubts[0]
+
+
+def test_the_embedded_broker_is_not_known_without_its_directory(tmp_path: Path) -> None:
+    text = UNIVERSE + '[broker]\nkind = "embedded"\n[state]\ndirectory = 7\n'
+
+    assert not found(tmp_path, text).is_broker_known
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[broker", b"a = 1\na = 2\n", b"a = " + b"9" * 5000]
+)
+def test_n03_a_file_that_cannot_be_read_leaves_the_broker_unknown(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+
+    kept = read_for_kill(path, {"OPENBELL__STATE__DIRECTORY": "elsewhere"})
+
+    assert not kept.is_broker_known
+    assert kept.directory == Path("elsewhere")
+    assert "config" in kept.doubts[0]
+
+
+def test_n03_without_any_file_the_environment_may_name_the_broker(tmp_path: Path) -> None:
+    named = {
+        "OPENBELL__STATE__DIRECTORY": "elsewhere",
+        "OPENBELL__BROKER__KIND": "alpaca",
+        "OPENBELL__BROKER__ALPACA__TRADING_URL": "https://paper-api.alpaca.markets",
+    }
+
+    assert read_for_kill(tmp_path / "nowhere.toml", named).doubts == ()
+    for name in named:
+        less = {key: text for key, text in named.items() if key != name}
+        kept = read_for_kill(tmp_path / "nowhere.toml", less)
+        assert "nowhere.toml: no such file" in kept.doubts[0]
+        assert kept.is_broker_known is (name == "OPENBELL__STATE__DIRECTORY")
+
+
+def test_a_variable_that_does_not_fit_the_file_stops_no_kill(tmp_path: Path) -> None:
+    odd = found(tmp_path, SOUND, OPENBELL__MODE__SPEED="1", OPENBELL__CLOCK="system")
+    assert odd.doubts == ()
+    assert "OPENBELL__MODE__SPEED" in "\n".join(odd.ignored)
+
+    lost = found(tmp_path, SOUND, OPENBELL__BROKER="alpaca")
+    assert not lost.is_broker_known
