@@ -107,9 +107,15 @@ class Desk:
         )
 
     def note(self, kind: str, text: str, symbol: Symbol | None = None) -> None:
-        """Store an incident and tell the operator."""
-        self.incidents.record(kind, text, self.clock.now(), symbol)
-        self.alert(kind, text, symbol)
+        """Store an incident and tell the operator, also of what could not be stored.
+
+        Raises:
+            StateError: it was told, and is not stored.
+        """
+        try:
+            self.incidents.record(kind, text, self.clock.now(), symbol)
+        finally:
+            self.alert(kind, text, symbol)
 
     def lock(self, symbol: Symbol, reason: str) -> None:
         """Allow only exits in a symbol, and say so once."""

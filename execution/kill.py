@@ -12,7 +12,7 @@ from execution.cancel_all import Tell
 from execution.kill_report import KillReport, KillSettings, Proof
 from execution.kill_stages import KillStages
 from state.latch import Latch
-from state.latch_record import KillAction
+from state.latch_record import KillAction, stronger
 
 __all__ = ["KillReport", "KillSettings", "Proof", "complete_pending_kill", "kill"]
 
@@ -57,12 +57,24 @@ async def complete_pending_kill(
     *,
     clock: Clock,
     tell: Tell,
+    wanted: KillAction | None = None,
     settings: KillSettings | None = None,
 ) -> KillReport | None:
-    """Finish a kill that was engaged but never verified; None when there is none."""
+    """Finish a kill that was engaged but never verified; None when there is none.
+
+    Args:
+        broker: used for reads, cancels and closing orders.
+        latch: says what is pending.
+        clock: pauses and the elapsed time.
+        tell: takes one line per stage, for the operator.
+        wanted: done also where the latch says nothing of it: a disk that refused may have
+            left it without.
+        settings: deadlines.
+    """
     state = latch.read()
-    if not state.is_engaged or state.pending is None:
+    action = stronger(state.pending if state.is_engaged else None, wanted)
+    if action is None:
         return None
     tell(f"completing the kill of {state.at}: {state.reason}")
     stages = KillStages(broker, latch, clock, tell, settings or KillSettings())
-    return await stages.run(state.pending)
+    return await stages.run(action)

@@ -8,6 +8,7 @@ from domain.errors import OpenbellError
 from execution.closing_notes import LOST_AFTER_SECONDS
 from execution.desk import Desk
 from execution.kill import complete_pending_kill
+from state.latch_record import KillAction
 
 # By then what was never answered has arrived, or is lost.
 AGAIN_AFTER_SECONDS = LOST_AFTER_SECONDS + 30.0
@@ -17,12 +18,16 @@ _MOST_TRIES = 3
 class UnfinishedKill:
     """What the latch still asks for, done beside the daemon's own work.
 
-    ``note`` takes a kind and a text for the operator.
+    ``note`` takes a kind and a text for the operator; ``wanted`` is done also where the latch
+    could not note it.
     """
 
-    def __init__(self, desk: Desk, note: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, desk: Desk, note: Callable[[str, str], None], *, wanted: KillAction | None = None
+    ) -> None:
         self._desk = desk
         self._note = note
+        self._wanted = wanted
         self._is_done = False
         self._told = ""
         self._log = structlog.get_logger("daemon")
@@ -37,11 +42,20 @@ class UnfinishedKill:
             self._desk.stopping,
             self._desk.latch,
             clock=self._desk.clock,
+            wanted=self._wanted,
             tell=lambda line: self._log.warning("kill.stage", line=line),
         )
         self._is_done = report is None or report.verified
         if report is not None and not report.verified:
             self._tell(report.shortfall)
+
+    async def attempt(self) -> None:
+        """Try once, and tell the operator also what kept it from being run."""
+        try:
+            await self.complete()
+        except Exception as exc:  # noqa: BLE001 - whatever ended one try, the next may succeed
+            problem = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
+            self._tell(f"{problem}; run the same `openbell kill` again")
 
     async def keep_trying(self) -> None:
         """Try some more times, minutes apart, until it is done."""
@@ -49,10 +63,7 @@ class UnfinishedKill:
             if self._is_done:
                 return
             await self._desk.clock.sleep(AGAIN_AFTER_SECONDS)
-            try:
-                await self.complete()
-            except OpenbellError as exc:
-                self._tell(f"{exc}; run the same `openbell kill` again")
+            await self.attempt()
 
     def _tell(self, text: str) -> None:
         if text != self._told:

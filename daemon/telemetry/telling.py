@@ -153,7 +153,12 @@ class Telling:
             if self._config.alerts.heartbeat_url and not is_stepping():
                 tasks.append(self._dead_mans_switch().run())
             await stack.enter_async_context(_in_background(tasks))
-            yield
+            try:
+                yield
+            except Exception:
+                # What refused the daemon must not cut off a kill that is under way.
+                await controls.settled()
+                raise
             await controls.settled()
 
     def _listen_to(self, store: Store, reconciler: Reconciler) -> None:

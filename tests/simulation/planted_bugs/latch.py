@@ -101,8 +101,8 @@ BUGS = (
         "kill-not-completed-at-start",
         (
             "execution/kill.py",
-            "    if not state.is_engaged or state.pending is None:\n",
-            "    if not state.is_engaged or state.pending is not None:\n",
+            "    return await stages.run(action)\n",
+            "    return None\n",
         ),
     ),
     bug(
