@@ -19,7 +19,13 @@ from daemon.health.self_check import BROKER, look_at_ourselves
 from daemon.telemetry.hub import Notice
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
-from domain.errors import DuplicateOrder, OrderRejected, RateLimited, SendRefused
+from domain.errors import (
+    DuplicateOrder,
+    OpenbellError,
+    OrderRejected,
+    RateLimited,
+    SendRefused,
+)
 from execution.desk import Desk
 from risk.error_rate import ErrorLimit, ErrorWindow
 from state.facts import Facts
@@ -93,12 +99,10 @@ class ErrorWatch:
             while not self.is_restarting:
                 await self._wake.wait()
                 self._wake.clear()
-                problems = await look_at_ourselves(desk, vitals)
-                if self._judge(desk, problems):
-                    self.is_restarting = True
-                    # Whoever tells people ends with us.
-                    await self._clock.sleep(_TELLING_SECONDS)
-                    stop()
+                self.is_restarting = await self._look(desk, vitals)
+            # Whoever tells people ends with us.
+            await self._clock.sleep(_TELLING_SECONDS)
+            stop()
 
         task = asyncio.create_task(watch(), name="error watch")
         try:
@@ -107,6 +111,17 @@ class ErrorWatch:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    async def _look(self, desk: Desk, vitals: Vitals) -> bool:
+        """Look once; True when a restart is to come. What stops one look stops no other."""
+        try:
+            return self._judge(desk, await look_at_ourselves(desk, vitals))
+        except Exception as exc:  # noqa: BLE001 - the next errors are watched for all the same
+            problem = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
+            text = f"{self._reason}; looking at ourselves led to nothing: {problem}"
+            desk.alert("health.checked", text, None)
+            self.told("failed")
+            return False
 
     def _judge(self, desk: Desk, problems: Mapping[str, str]) -> bool:
         """Write down what was found; True when a restart may help."""
@@ -123,9 +138,10 @@ class ErrorWatch:
                 desk, "health.checked", f"{text}; not restarted again within a day", "rationed"
             )
             return False
-        self._tell(desk, "daemon.restarting", text, "restarted")
+        # Before it is told: a restart that is not counted could loop.
         moments = [*recent, self._clock.now().isoformat()]
         Facts(desk.store).put(**{_RESTARTS: ",".join(moments)})
+        self._tell(desk, "daemon.restarting", text, "restarted")
         return True
 
     def _tell(self, desk: Desk, kind: str, text: str, outcome: str) -> None:

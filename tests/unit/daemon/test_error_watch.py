@@ -17,6 +17,7 @@ from domain.errors import BrokerUnavailable, OrderRejected
 from domain.orders import OrderState
 from state.facts import Facts
 from tests.support.fake_broker import refused
+from tests.support.held_database import held_by_another_program
 from tests.support.order_scene import Scene, request
 from transport.replay_loop import ReplayLoop
 
@@ -157,6 +158,43 @@ async def test_e07_a_damaged_database_engages_the_latch_before_the_restart(tmp_p
 
     assert watched.scene.latch.read().reason.startswith("health: the event log is damaged")
     assert watched.stops == 1
+
+
+@replayed
+async def test_e01_a_database_that_refuses_one_look_is_told_and_the_watch_goes_on(
+    tmp_path: Path,
+) -> None:
+    watched = Watched(tmp_path)
+    watched.scene.store.rows("PRAGMA busy_timeout = 0")
+
+    async with watched.living():
+        with held_by_another_program(tmp_path):
+            await watched.fail(3)
+            await watched.scene.clock.sleep(20)
+        assert watched.outcomes == ["failed"]
+        assert watched.stops == 0
+        await watched.fail(3)
+
+    assert "led to nothing" in dict(watched.scene.alerts)["health.checked"]
+    assert watched.outcomes == ["failed", "restarted"]
+    assert watched.stops == 1
+
+
+@replayed
+async def test_a_bug_in_one_look_is_told_and_the_daemon_ends_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(tmp_path)
+
+    async def break_down(*_words: object) -> None:
+        raise KeyError("qty")
+
+    monkeypatch.setattr("daemon.health.error_watch.look_at_ourselves", break_down)
+    async with watched.living():
+        await watched.fail(3)
+
+    assert "KeyError('qty')" in dict(watched.scene.alerts)["health.checked"]
+    assert watched.stops == 0
 
 
 @replayed
