@@ -37,6 +37,7 @@ URGENT = frozenset(
         "health.checked",
         "gpu.unscaled",
         "kill.engaged",
+        "kill.unfinished",
         "model.promoted",
         "market.closed",
         "order.abandoned",
@@ -48,7 +49,10 @@ URGENT = frozenset(
         "reconcile.failed",
         "run.failed",
         "run.missed",
+        "stop.doubtful",
+        "stop.reached",
         "symbol.locked",
+        "telemetry.failed",
         "trading_state.changed",
         "watchdog.stalled",
     }
