@@ -7,14 +7,13 @@ the minutes that were missed are read as bars.
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
 import structlog
 
 from domain.clock import Clock
-from domain.errors import DataError, ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Bar, Session
 from marketdata.base import SessionCalendar
@@ -70,13 +69,19 @@ class MarketBoard:
             on_unreadable=lambda text: _LOG.warning("market.unreadable", reason=text),
             on_lost=self._lost,
         )
-        task = asyncio.create_task(run)
+        task = asyncio.create_task(self._followed(run))
         try:
             yield
         finally:
             for one in (task, *self._fills):
                 one.cancel()
             await asyncio.wait([task, *self._fills])
+
+    async def _followed(self, run: Awaitable[None]) -> None:
+        try:
+            await run
+        except Exception as exc:  # noqa: BLE001 - nobody waits for this task
+            self._lost(f"for good, restart to hear it again: {exc!r}")
 
     def quote(self, symbol: Symbol) -> Quote | None:
         """Return the best bid and ask that were told last."""
@@ -177,9 +182,9 @@ class MarketBoard:
         start = max(session.open, self._known_until or session.open)
         try:
             found = await self._minutes.minute_bars(symbols, start, now, minutes=1)
-        except (ProviderUnavailable, DataError) as exc:
+        except Exception as exc:  # noqa: BLE001 - nobody waits for this task
             # The hole stays open; the next connection asks for it again.
-            _LOG.warning("market.not_filled", reason=str(exc))
+            _LOG.warning("market.not_filled", reason=str(exc) or repr(exc))
             return
         for symbol in sorted(found):
             for bar in found[symbol]:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -56,7 +56,7 @@ class LiveNews:
             on_unreadable=lambda text: _LOG.warning("news.unreadable", reason=text),
             on_lost=lambda text: _LOG.warning("news.stream_lost", reason=text),
         )
-        task = asyncio.create_task(run)
+        task = asyncio.create_task(_followed(run))
         try:
             yield
         finally:
@@ -97,3 +97,10 @@ class LiveNews:
                 raise
             self.shortfalls = (f"{self.name}: {exc}; what was heard live stands in",)
         return sorted(found.values(), key=lambda item: (item.published_at, item.item_id))
+
+
+async def _followed(run: Awaitable[None]) -> None:
+    try:
+        await run
+    except Exception as exc:  # noqa: BLE001 - nobody waits for this task
+        _LOG.error("news.stream_lost", reason=f"for good, restart to hear it again: {exc!r}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from domain.clock import Clock
-from domain.errors import DataError
+from domain.errors import DataError, OpenbellError
 
 LONGEST_SHOWN = 200
 FRAMES_PER_TURN = 64
@@ -91,10 +91,19 @@ class Connections:
     async def keep(
         self, live: Callable[[], Awaitable[tuple[Dropped, bool]]], on_lost: Callable[[str], None]
     ) -> NoReturn:
-        """Stay connected until cancelled; ``live`` tells why it ended and if it was ready."""
+        """Stay connected until cancelled; ``live`` tells why it ended and if it was ready.
+
+        Raises:
+            ConfigError: the SDK is not the one that this was written for.
+        """
         failures = 0
         while True:
-            end, was_ready = await live()
+            try:
+                end, was_ready = await live()
+            except OpenbellError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - a bug in one connection must not deafen us
+                end, was_ready = Dropped(repr(exc)[:LONGEST_SHOWN]), False
             on_lost(str(end))
             failures = 1 if was_ready else failures + 1
             await self._clock.sleep(self._pause(failures, is_refused=end.is_refused))

@@ -22,7 +22,7 @@ from daemon.credentials import SCALE_TOKEN, Credentials
 from daemon.schedule import day_plan
 from daemon.sources.budget import GPU, ForecastBudget
 from domain.clock import Clock
-from domain.errors import ConfigError, StateError
+from domain.errors import ConfigError, OpenbellError, StateError
 from domain.market import Session
 from domain.secrets import Secret
 from marketdata.base import SessionCalendar
@@ -78,13 +78,24 @@ class GpuScaler:
         """Look until cancelled; at the end ask for nothing any more."""
         try:
             while True:
-                await self._parts.clock.sleep((await self.look()).total_seconds())
+                await self._parts.clock.sleep((await self._looked()).total_seconds())
         finally:
-            self._book()
             # Who will tell it later?  A GPU that nobody needs costs money all night.
+            with contextlib.suppress(StateError):
+                self._book()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL_SECONDS):
                     await self._tell(Need(replicas=0, reason="the daemon stopped"))
+
+    async def _looked(self) -> dt.timedelta:
+        try:
+            return await self.look()
+        except Exception as exc:  # noqa: BLE001 - what ends one look must not leave a GPU running
+            problem = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
+            # Told also where it cannot be stored.
+            with contextlib.suppress(StateError):
+                self._parts.note("gpu.unscaled", f"what is needed was not looked up: {problem}")
+            return _RETRY_AFTER
 
     async def look(self) -> dt.timedelta:
         """Book what runs, tell what changed; return how long nothing can change."""

@@ -56,12 +56,13 @@ class DeadMansSwitch:
 
     async def run(self) -> None:
         """Call until cancelled."""
-        try:
-            while True:
-                await self.beat()
-                await self._clock.sleep(self._pause)
-        finally:
-            await self._client.aclose()
+        while True:
+            await self.beat()
+            await self._clock.sleep(self._pause)
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._client.aclose()
 
     async def beat(self) -> bool:
         """Call once if all lives; tell whether it was heard."""

@@ -6,8 +6,8 @@ What is switched off is not imported, and costs nothing.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,7 +20,7 @@ from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
-from domain.errors import ConfigError
+from domain.errors import ConfigError, first_cause
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
@@ -33,6 +33,9 @@ from transport.replay_loop import is_stepping
 _STEPPING_PATIENCE = 100_000.0
 # And each second of telling would be a step of the day.
 _STEPPING_PACE = 30.0
+_BEGUN_AGAIN_AFTER_SECONDS = 10.0
+
+Service = Callable[[], Awaitable[None]]
 
 if TYPE_CHECKING:
     from daemon.telemetry.alerts import AlertSender
@@ -140,19 +143,21 @@ class Telling:
 
         self._listen_to(desk.store, reconciler)
         controls = Controls(desk, self.hub)
-        tasks: list[Coroutine[Any, Any, None]] = [self._heartbeat(desk).run()]
+        services: list[Service] = [self._heartbeat(desk).run]
         async with contextlib.AsyncExitStack() as stack:
             if self._config.http.enabled:
                 await stack.enter_async_context(self._web(controls))
             if self._config.mqtt.enabled:
                 bridge = self._mqtt(desk, controls)
-                tasks.append(bridge.run())
+                services.append(bridge.run)
                 stack.push_async_callback(bridge.farewell)
             if self._config.alerts.urls:
-                tasks.append(self._alerts().run())
+                services.append(self._alerts().run)
             if self._config.alerts.heartbeat_url and not is_stepping():
-                tasks.append(self._dead_mans_switch().run())
-            await stack.enter_async_context(_in_background(tasks))
+                switch = self._dead_mans_switch()
+                stack.push_async_callback(switch.aclose)
+                services.append(switch.run)
+            await stack.enter_async_context(self._in_background(services))
             try:
                 yield
             except Exception:
@@ -160,6 +165,27 @@ class Telling:
                 await controls.settled()
                 raise
             await controls.settled()
+
+    @contextlib.asynccontextmanager
+    async def _in_background(self, services: list[Service]) -> AsyncIterator[None]:
+        running = [asyncio.create_task(self._surviving(service)) for service in services]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _surviving(self, service: Service) -> None:
+        """Telling must never end trading, and who waits to be told hears that it broke off."""
+        while True:
+            try:
+                await service()
+            except Exception as exc:  # noqa: BLE001 - whatever it was, it is told and begun again
+                cause = first_cause(exc) if isinstance(exc, BaseExceptionGroup) else exc
+                name = getattr(service, "__qualname__", repr(service)).removesuffix(".run")
+                self.hub.alert("telemetry.failed", f"{name}: {cause!r}; it is begun again")
+            await self._clock.sleep(_BEGUN_AGAIN_AFTER_SECONDS * self._scale)
 
     def _listen_to(self, store: Store, reconciler: Reconciler) -> None:
         def committed(seconds: float) -> None:
@@ -282,21 +308,3 @@ class Telling:
                 "dashboard.serving", url=f"http://127.0.0.1:{self._config.http.port}/"
             )
             yield
-
-
-@contextlib.asynccontextmanager
-async def _in_background(tasks: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    running = [asyncio.create_task(_surviving(task)) for task in tasks]
-    try:
-        yield
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _surviving(task: Coroutine[Any, Any, None]) -> None:
-    try:
-        await task
-    except Exception as exc:  # noqa: BLE001 - telling must never end trading
-        structlog.get_logger("telemetry").error("telemetry.failed", reason=repr(exc))

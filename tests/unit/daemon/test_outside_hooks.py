@@ -17,7 +17,7 @@ from daemon.telemetry.dead_man import DeadMansSwitch
 from daemon.telemetry.delivery import ReportDelivery, summary
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
-from domain.errors import ConfigError
+from domain.errors import ConfigError, StorageError
 from domain.secrets import Secret
 from marketdata.session_calendar import NyseCalendar
 from reports.model import Bridge, EndOfDayReport
@@ -92,6 +92,32 @@ async def test_the_gpu_side_sleeps_while_the_market_is_closed_and_is_woken_in_ti
     assert server.seen[0].json()["reason"] == "the market is closed"
     # 7 hours and 40 minutes of one replica at 4 USD.
     assert scene.costs.spent("gpu", NIGHT, CLOSE + dt.timedelta(days=1)) == Decimal("30.6667")
+    await scene.client.aclose()
+
+
+async def test_a_database_that_refuses_one_look_is_told_and_the_gpu_is_scaled_down_later(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", "/scale", *[answer(204)] * 3)
+    scene = Scene(server, tmp_path)
+    book, bookings = scene.costs.book, iter(range(1000))
+
+    def refuse_once(*words: Any) -> None:
+        if next(bookings) == 0:
+            raise StorageError("no space")
+        book(*words)
+
+    monkeypatch.setattr(scene.costs, "book", refuse_once)
+    # On this clock the days pass at once.
+    scaler = asyncio.create_task(scene.scaler.run())
+    async with asyncio.timeout(10):
+        while len(scene.asked) < 3:  # noqa: ASYNC110 - no event is set for tests
+            await asyncio.sleep(0.001)
+    scaler.cancel()
+    await asyncio.gather(scaler, return_exceptions=True)
+
+    assert scene.asked[:3] == [0, 1, 0]
+    assert scene.notes[0] == ("gpu.unscaled", "what is needed was not looked up: no space")
     await scene.client.aclose()
 
 

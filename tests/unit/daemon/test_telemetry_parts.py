@@ -22,12 +22,14 @@ from daemon.archive import archive_books
 from daemon.config import load
 from daemon.health.service import Notifier
 from daemon.reload import tightened
-from daemon.telemetry.hub import Hub, Notice
+from daemon.telemetry.hub import URGENT, Hub, Notice
+from daemon.telemetry.telling import Telling
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError
 from domain.ids import Symbol
 from tests.support.running import REPOSITORY
+from tests.support.virtual_time import loop_clock, virtual
 
 NOW = dt.datetime(2026, 11, 21, 14, 30, tzinfo=dt.UTC)
 CONFIG = load(REPOSITORY / "config.toml", {})
@@ -271,6 +273,50 @@ async def test_a_halt_reaches_people_within_five_seconds(sink: Any) -> None:
     assert time.monotonic() - began < 5
     assert "kill.engaged" in seen[0]["title"]
     assert "drawdown 5.1 %" in seen[0]["message"]
+
+
+@quiet_apprise
+async def test_a_kill_that_could_not_verify_reaches_people_each_time(sink: Any) -> None:
+    url, seen = sink
+    hub = Hub(SystemClock())
+    async with sending(url, hub):
+        hub.alert("kill.unfinished", "2 orders are still open")
+        hub.alert("kill.unfinished", "1 order is still open")
+        await arrived(seen, 1)
+
+    told = str(seen)
+    assert "2 orders are still open" in told
+    assert "1 order is still open" in told
+
+
+def test_what_is_told_each_time_is_told_at_all() -> None:
+    from daemon.telemetry.alerts import _ALWAYS
+
+    assert _ALWAYS <= URGENT
+
+
+@virtual
+async def test_telling_that_breaks_off_is_told_and_begun_again() -> None:
+    clock = loop_clock()
+    telling = Telling(CONFIG, clock=clock, time_scale=1, notifier=Notifier({}))
+    told: list[str] = []
+    telling.hub.listen(lambda notice: told.append(f"{notice.kind}: {notice.text}"))
+    begun = 0
+
+    async def breaks_once() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise KeyError("topic")
+        await asyncio.Event().wait()
+
+    async with telling._in_background([breaks_once]):
+        await clock.sleep(60)
+
+    assert begun == 2
+    assert len(told) == 1
+    assert "breaks_once: KeyError('topic'); it is begun again" in told[0]
+    assert told[0].startswith("telemetry.failed")
 
 
 @quiet_apprise

@@ -59,9 +59,13 @@ class Stream:
 
     on: dict[str, Callable[..., None]]
 
+    def __init__(self) -> None:
+        self.has_bug = asyncio.Event()
+
     async def run(self, symbols: Iterable[Symbol], **callbacks: Any) -> None:
         self.on = callbacks
-        await asyncio.Event().wait()
+        await self.has_bug.wait()
+        raise KeyError("qty")
 
 
 def board(minutes: Minutes | None = None, clock: ManualClock | None = None) -> MarketBoard:
@@ -190,3 +194,17 @@ async def test_a_hole_that_could_not_be_filled_is_asked_for_again() -> None:
 
     assert [start for start, _ in minutes.asked] == [OPEN, OPEN]
     assert len(shown.minute_bars(AA)) == 10
+
+
+async def test_a_stream_that_ends_for_good_leaves_nothing_of_before_on_the_board() -> None:
+    clock, stream = ManualClock(NOW), Stream()
+    shown = board(Minutes(), clock)
+
+    async with shown.listening(stream, [AA]):
+        await settle()
+        stream.on["on_ready"]()
+        stream.on["on_tick"](quote(100, 101))
+        stream.has_bug.set()
+        await settle()
+
+        assert (shown.is_connected, shown.quote(AA)) == (False, None)

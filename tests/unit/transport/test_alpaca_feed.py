@@ -14,7 +14,7 @@ from domain.ids import Symbol
 from domain.secrets import Secret
 from tests.support.feed_server import KEY, SECRET, FeedServer, feed_server, say, send, until
 from transport.alpaca_feed import Feed, FeedReader
-from transport.alpaca_stream import Dropped, StreamSettings
+from transport.alpaca_stream import Connections, Dropped, StreamSettings
 
 ONE = {"T": "t", "S": "AAPL", "n": 1}
 TWO = {"T": "t", "S": "AAPL", "n": 2}
@@ -200,3 +200,31 @@ def test_an_sdk_whose_private_parts_changed_is_refused(monkeypatch: pytest.Monke
 
     with pytest.raises(ConfigError, match=r"StockDataStream\._auth .* alpaca-py==0\.44\.0"):
         open_socket("stock", StreamSettings(url="ws://127.0.0.1:9"), Secret(KEY), Secret(SECRET))
+
+
+async def test_a_bug_in_one_connection_is_told_and_another_is_opened() -> None:
+    lost: list[str] = []
+    is_another_open = False
+
+    async def live() -> tuple[Dropped, bool]:
+        nonlocal is_another_open
+        if not lost:
+            raise KeyError("qty")
+        is_another_open = True
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    settings = StreamSettings(url="ws://127.0.0.1:9", first_pause_seconds=0.01)
+    task = asyncio.ensure_future(Connections(settings, clock=SystemClock()).keep(live, lost.append))
+    await until(lambda: is_another_open, task)
+
+    assert lost == ["KeyError('qty')"]
+
+
+async def test_an_sdk_that_does_not_fit_ends_the_stream() -> None:
+    async def live() -> tuple[Dropped, bool]:
+        raise ConfigError("install alpaca-py")
+
+    settings = StreamSettings(url="ws://127.0.0.1:9")
+    with pytest.raises(ConfigError):
+        await Connections(settings, clock=SystemClock()).keep(live, print)
