@@ -51,8 +51,7 @@ class Credentials:
         """
         if self.is_embedded and name in _EMBEDDED:
             return Secret(_EMBEDDED[name])
-        directory = self.environ.get("CREDENTIALS_DIRECTORY")
-        if directory and (path := Path(directory) / name).exists():
+        if (path := self._file(name)) is not None:
             return Secret(_read_private(path))
         if name not in self.environ:
             return None
@@ -75,6 +74,16 @@ class Credentials:
         where = f"$CREDENTIALS_DIRECTORY/{name}"
         also = "" if self.mode == "live" else f" or set the environment variable {name}"
         raise ConfigError(f"{name} is missing; put it into {where}{also}")
+
+    def place(self, name: str) -> str:
+        """Tell where a secret that is there was found, for a person."""
+        path = self._file(name)
+        return str(path.parent) if path is not None else "the environment"
+
+    def _file(self, name: str) -> Path | None:
+        directory = self.environ.get("CREDENTIALS_DIRECTORY")
+        path = Path(directory) / name if directory else None
+        return path if path is not None and path.exists() else None
 
     def known(self) -> tuple[str, ...]:
         """Return every secret's text, for the log to blot out."""

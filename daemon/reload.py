@@ -1,6 +1,12 @@
-"""What a reload may change while the daemon runs: credentials, and limits to stricter ones."""
+"""What a reload may change while the daemon runs: limits to stricter ones.
+
+Secrets are read again as well, from where they lie for this process; systemd puts them there
+when a unit starts, and at no other time.
+"""
 
 import dataclasses
+import os
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from daemon.config import Config
@@ -36,7 +42,7 @@ def tightened(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
             if getattr(same, field.name) != getattr(running, field.name)
         ]
         raise ConfigError(
-            f"{', '.join(names)}: a reload changes credentials and tightens [risk] only; restart"
+            f"{', '.join(names)}: a reload tightens [risk] and changes nothing else; restart"
         )
     changed = [
         field.name
@@ -53,6 +59,17 @@ def tightened(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]
         f"{name}: {getattr(running.risk, name)} to {getattr(wanted.risk, name)}" for name in changed
     )
     return wanted, told
+
+
+def keys_told(
+    before: Collection[str], after: Collection[str], environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return what became of the secrets, for a person who meant to rotate them."""
+    if set(before) != set(after):
+        return "changed"
+    if "CREDENTIALS_DIRECTORY" in environ:
+        return "those of the start; for new ones `systemctl restart openbell`"
+    return "those of the start; for new ones restart"
 
 
 def _is_stricter(name: str, before: Any, after: Any) -> bool:

@@ -15,7 +15,7 @@ from daemon.config import Config, load, state_directory
 from daemon.credentials import Credentials
 from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
-from daemon.reload import tightened
+from daemon.reload import keys_told, tightened
 from domain.errors import ConfigError, OpenbellError, RestartNeeded, first_cause
 from state.latch import Latch
 from transport.replay_loop import ReplayLoop
@@ -44,6 +44,7 @@ class _Lives:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._is_reload_wanted = False
+        self._keys = Credentials.of(config).known()
         self._log = structlog.get_logger("run")
 
     async def run(self) -> None:
@@ -127,7 +128,10 @@ class _Lives:
 
     def _reload(self) -> None:
         self._config, told = tightened(self._config, load(self._options.config))
-        self._log.warning("daemon.reloaded", risk=list(told) or "unchanged")
+        before, self._keys = self._keys, Credentials.of(self._config).known()
+        keys = keys_told(before, self._keys)
+        self._notifier.send(f"STATUS=reloading; keys: {keys}")
+        self._log.warning("daemon.reloaded", risk=list(told) or "unchanged", keys=keys)
 
     def _begin_anew(self) -> None:
         """Put the books of a finished recording away; the next life has a fresh account."""

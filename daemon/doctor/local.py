@@ -99,7 +99,11 @@ def _keys(config: Config) -> Iterator[Finding]:
             fix=f"use keys of a {config.mode} account; theirs begin with {expected}",
         )
         return
-    yield ok("keys", f"{BROKER_KEY_ID} and {BROKER_SECRET_KEY} are there")
+    yield ok(
+        "keys",
+        f"{BROKER_KEY_ID} and {BROKER_SECRET_KEY} were read from {credentials.place(BROKER_KEY_ID)};"
+        " a daemon that runs has those of its start",
+    )
 
 
 def _directory(config: Config) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ class Notifier:
         self.send("STOPPING=1")
 
     def reloading(self) -> None:
-        """Tell that credentials are being read again; ready follows."""
+        """Tell that the configuration is being read again; ready follows."""
         self._is_ready = False
         self.send(
             f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"

@@ -75,6 +75,29 @@ def test_the_unit_starts_when_reconciled_trades_in_its_sandbox_reloads_and_drain
     assert systemd.run("/run/openbell.sh", "reconcile").returncode == 0
 
 
+def test_n07_new_keys_come_with_a_restart_and_a_reload_says_that_it_has_the_old(
+    boot: Boot,
+) -> None:
+    systemd = boot()
+    key = "APCA_API_SECRET_KEY"
+    put = f"printf rotated | install -m 600 -o openbell /dev/stdin /etc/openbell/credentials/{key}"
+
+    def held() -> str:
+        return systemd.run("cat", f"/run/credentials/{UNIT}/{key}").stdout
+
+    systemd.run("systemctl", "start", UNIT)
+    before = held()
+    systemd.run("sh", "-c", put)
+
+    systemd.run("systemctl", "reload", UNIT)
+    wait_for_log(systemd, '"daemon.reloaded"', "for new ones `systemctl restart openbell`")
+    assert held() == before
+
+    systemd.run("systemctl", "restart", UNIT)
+    assert held() == "rotated" != before
+    systemd.run("systemctl", "stop", UNIT)
+
+
 def test_d09_a_daemon_that_cannot_come_back_is_followed_by_a_kill(boot: Boot) -> None:
     systemd = boot()
     crash = "mkdir -p /run/systemd/system/openbell.service.d && printf '%s\\n' '[Service]' "

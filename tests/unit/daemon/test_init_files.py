@@ -203,6 +203,7 @@ def test_the_units_command_tells_ready_lives_reloads_and_drains(tmp_path: Path) 
 
         process.send_signal(signal.SIGHUP)
         heard(manager, "RELOADING=1")
+        heard(manager, "STATUS=reloading; keys: those of the start; for new ones")
         again = heard(manager, "READY=1")
 
         process.send_signal(signal.SIGTERM)

@@ -253,6 +253,8 @@ def test_n06_live_mode_reads_a_secret_from_the_credentials_directory_only(tmp_pa
     found = credentials(tmp_path, "live", APCA_API_KEY_ID="AKENV").require(BROKER_KEY_ID)
 
     assert found.reveal() == "AKFILE"
+    assert credentials(tmp_path, "live").place(BROKER_KEY_ID) == str(tmp_path)
+    assert credentials(tmp_path, "paper").place("APCA_API_SECRET_KEY") == "the environment"
     with pytest.raises(ConfigError, match="is missing; put it into"):
         credentials(tmp_path, "live").require("APCA_API_SECRET_KEY")
 

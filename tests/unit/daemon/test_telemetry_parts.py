@@ -21,7 +21,7 @@ import pytest
 from daemon.archive import archive_books
 from daemon.config import load
 from daemon.health.service import Notifier
-from daemon.reload import tightened
+from daemon.reload import keys_told, tightened
 from daemon.telemetry.hub import URGENT, Hub, Notice
 from daemon.telemetry.telling import Telling
 from daemon.telemetry.vitals import Vitals
@@ -189,6 +189,20 @@ def test_n08_a_reload_may_tighten_limits() -> None:
 def test_n08_a_reload_may_loosen_nothing(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="may only tighten"):
         tightened(CONFIG, with_risk(**changes))
+
+
+@pytest.mark.parametrize(
+    ("after", "environ", "told"),
+    [
+        (["old"], {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}, "systemctl restart openbell"),
+        (["old"], {}, "those of the start; for new ones restart"),
+        (["new"], {"CREDENTIALS_DIRECTORY": "/run/secrets"}, "changed"),
+    ],
+)
+def test_n07_a_reload_says_which_keys_it_has(
+    after: list[str], environ: dict[str, str], told: str
+) -> None:
+    assert told in keys_told(["old"], after, environ)
 
 
 def test_n08_a_reload_changes_nothing_but_risk() -> None:
