@@ -99,9 +99,10 @@ def _keys(config: Config) -> Iterator[Finding]:
             fix=f"use keys of a {config.mode} account; theirs begin with {expected}",
         )
         return
+    place = credentials.place(BROKER_KEY_ID)
     yield ok(
         "keys",
-        f"{BROKER_KEY_ID} and {BROKER_SECRET_KEY} were read from {credentials.place(BROKER_KEY_ID)};"
+        f"{BROKER_KEY_ID} and {BROKER_SECRET_KEY} were read from {place};"
         " a daemon that runs has those of its start",
     )
 

@@ -35,7 +35,7 @@ class Remote:
 
 
 @virtual
-async def test_k06_kill_from_afar_cancels_while_another_program_holds_the_database(
+async def test_e04_kill_from_afar_cancels_while_another_program_holds_the_database(
     tmp_path: Path,
 ) -> None:
     remote = Remote(tmp_path)
@@ -70,7 +70,7 @@ async def test_kill_from_afar_is_written_into_the_books_with_the_moment_of_askin
 
 
 @virtual
-async def test_k06_kill_from_afar_cancels_where_the_latch_cannot_be_written(
+async def test_k07_kill_from_afar_cancels_where_the_latch_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = Remote(tmp_path)
@@ -92,7 +92,7 @@ async def test_k06_kill_from_afar_cancels_where_the_latch_cannot_be_written(
 
 
 @virtual
-async def test_k06_kill_from_afar_cancels_where_the_latch_could_only_be_removed(
+async def test_k07_e01_kill_from_afar_cancels_where_the_latch_could_only_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote = Remote(tmp_path)

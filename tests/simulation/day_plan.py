@@ -138,6 +138,7 @@ class DayPlan:
             ("operator.pause", "pause", 1, person.pause),
             ("operator.adopt", "adopt", 1, person.adopt),
             *((kind, kind, 1, partial(self._command, kind)) for kind in MESSAGES),
+            ("mqtt.kill_refused", "mqtt.kill_refused", 1, self._kill_refused),
         )
 
     def _moment(self, name: str, session: Session, *, low: float = -15) -> dt.datetime:
@@ -171,6 +172,18 @@ class DayPlan:
         if receiver is not None and not self._world.clock.offset:
             self._world.blame(self._world.sender.deliver(receiver, kind))
             self._judge.look_at_latch()
+
+    async def _kill_refused(self) -> None:
+        """Let a kill come over MQTT while nothing can be written into the database."""
+        life, disk = self._lives.life, self._world.disk
+        receiver = life.commands if life is not None else None
+        if life is None or receiver is None or self._world.clock.offset:
+            return
+        refuse = self._faults.pick("mqtt.kill_refused", [disk.hold, disk.fill])
+        refuse(self._faults.span("mqtt.kill_refused", 0.1, 3))
+        self._world.sender.kill(receiver)
+        self._judge.look_at_latch()
+        await self._judge.killed_from_afar(life, receiver)
 
     async def _split(self, ratio: Decimal) -> None:
         if not self._truth.open_orders():

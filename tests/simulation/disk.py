@@ -21,6 +21,7 @@ from tests.simulation.trouble import ANY, IN_PLACE, INSIDE, Trouble
 
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLAC", "CREATE", "DROP T", "ALTER "})
 _FILE_CALLS = ("write", "pwrite", "fsync", "replace", "link", "unlink")
+BEGIN = "begin"
 _FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -31,6 +32,7 @@ class Disk:
         self._now = now
         self._lasting: Trouble | None = None
         self._until = 0.0
+        self._held_until = 0.0
         self.committing: Callable[[Process, Callable[[], Any]], Any] | None = None
         """Does a COMMIT instead, where somebody wants to see the files before and after."""
         self.synced: Callable[[int], None] | None = None
@@ -40,9 +42,14 @@ class Disk:
         """Have no room for so long."""
         self._lasting, self._until = Trouble.FULL, self._now() + seconds
 
+    def hold(self, seconds: float) -> None:
+        """Have another program keep the database to itself for so long; files can be written."""
+        self._held_until = self._now() + seconds
+
     def heal(self) -> None:
         """Work again."""
         self._lasting = None
+        self._held_until = 0.0
 
     def check(self, process: Process, what: str, among: tuple[Trouble, ...]) -> Trouble | None:
         """Count an operation; return how it fails, None when it does not."""
@@ -50,6 +57,9 @@ class Disk:
         if self._lasting in among and self._now() < self._until:
             process.disk_faults += 1
             return self._lasting
+        if what == BEGIN and self._now() < self._held_until:
+            process.disk_faults += 1
+            return Trouble.BUSY
         found = process.trouble(what, among)
         if found is None:
             return None
@@ -87,7 +97,7 @@ class _CountingConnection(sqlite3.Connection):
         if word == "COMMIT":
             return self._commit(process)
         if word.startswith("BEGIN"):
-            self._check(process, "begin", ANY)
+            self._check(process, BEGIN, ANY)
             self._changes = self.total_changes
         elif word in _WRITES:
             self._check(process, word.strip().lower(), INSIDE)

@@ -139,6 +139,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "mqtt.replayed": (0.2, 0.8),  # M06 M07
     "mqtt.skewed": (0.1, 0.6),  # M08
     "mqtt.garbage": (0.1, 0.6),  # M10
+    "mqtt.kill_refused": (0.1, 0.5),  # E01 E04: the database or the disk refuses as it comes
     "operator.kill_when_down": (0.3, 1.0),  # K02, a chance for each time the broker goes away
     "operator.mistaken": (0.3, 1.0),  # a chance for each resume
     "operator.adopt": (0.3, 1.0),  # B10 B13, a chance per morning with a break

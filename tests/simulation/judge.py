@@ -1,5 +1,6 @@
 """Who judges, and when: at every write to the broker, every 25 minutes, in the calm, at the end."""
 
+import asyncio
 import contextlib
 import datetime as dt
 import sqlite3
@@ -29,7 +30,9 @@ from tests.simulation.checkers import (
 )
 from tests.simulation.checkers.event_log import EventLog
 from tests.simulation.checkers.evidence import Violations, hand_traded, reading
+from tests.simulation.daemon_life import DaemonLife
 from tests.simulation.lives import Lives
+from tests.simulation.messages import Receiver
 from tests.simulation.processes import Process
 from tests.simulation.stories import SCHEDULE
 from tests.simulation.world import World
@@ -42,6 +45,8 @@ _NO_STOPS = frozenset(
         *("market.closed", "market.hours", "market.halted"),
     }
 )
+# A kill takes a minute at most, and its last answers as long as a slow broker wants.
+_KILL_IS_DONE_SECONDS = 240.0
 _REBUILT = ("orders", "fills", "ledger_entries", "positions", "balances", "symbol_locks", "runs")
 
 
@@ -208,6 +213,19 @@ class Judge:
                 is_alone=is_alone,
             )
         )
+
+    async def killed_from_afar(self, life: DaemonLife, receiver: Receiver) -> None:
+        """Judge what became of a kill that a living daemon heard."""
+        truth, process, told = self._truth, life.process, len(receiver.told)
+        heard_at = self._world.loop.moment
+        if process.is_dead or not latch.kill_is_pending(self._directory):
+            return
+        working = [order for order in truth.open_orders() if order.visible_at <= heard_at]
+        await asyncio.sleep(_KILL_IS_DONE_SECONDS)
+        is_same = self._lives.life is life and self._lives.is_running
+        if is_same and process.frozen_until < heard_at:
+            is_told = "kill.unfinished" in receiver.told[told:]
+            self._world.blame(latch.kill_is_heard(truth, working, is_told=is_told))
 
     # At any moment
 

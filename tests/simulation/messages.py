@@ -56,6 +56,9 @@ class Receiver:
         self._answers: list[Answer] = []
         self._context = contextvars.copy_context()
         hub = Hub(clock)
+        self.told: list[str] = []
+        """The kinds of what the operator was told."""
+        hub.listen(lambda notice: self.told.append(notice.kind))
         self._controls = Controls(desk, hub)
         parts = SimpleNamespace(
             account=ACCOUNT,
@@ -127,18 +130,22 @@ class Sender:
             return [("I19", f"a proper command was refused: {payload[:120]!r}")]
         return []
 
-    def _payload(self, kind: str) -> bytes:
+    def kill(self, receiver: Receiver) -> None:
+        """Send a proper kill, whatever becomes of it."""
+        receiver.take(self._payload("", verb="kill"), is_retained=False)
+
+    def _payload(self, kind: str, *, verb: str = "") -> bytes:
         if kind == "replayed":
             return self._obeyed[-1]
         if kind == "garbage":
             frames = [b"", b"\xff\xfe", b"[" * 5000, b"{}", b"x" * 9000, b'{"verb":"kill"}']
             return self._faults.pick("mqtt.garbage", frames)
         self._numbers += 1
-        verb = self._faults.pick("mqtt.verb", ["kill", "pause", "pause", "reduce_only", "status"])
+        verbs = ["kill", "pause", "pause", "reduce_only", "status"]
         document = {
             "v": 1,
             "account": ACCOUNT if kind != "altered" else "SIM0000099",
-            "verb": verb,
+            "verb": verb or self._faults.pick("mqtt.verb", verbs),
             "reason": "a person said so",
             "issued_at": (self._now() - self._age(kind)).isoformat(),
             "nonce": f"nonce{self._numbers:016d}",

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from domain.orders import OrderRequest
 from execution.kill import KillReport
+from tests.simulation.broker_orders import Order
 from tests.simulation.checkers.evidence import Violations
 from tests.simulation.truth import Truth
 
@@ -41,6 +42,15 @@ def kill_completed(truth: Truth, directory: Path, started: float) -> Violations:
     if is_late or any(truth.positions.get(symbol) for symbol in stuck):
         return []
     return [("I07", "a kill is still not completed")] if kill_is_pending(directory) else []
+
+
+def kill_is_heard(truth: Truth, working: Sequence[Order], *, is_told: bool) -> Violations:
+    """I07: a kill from afar cancels what worked as it came, or says that it could not."""
+    still = {order.broker_id for order in truth.open_orders()}
+    left = [order.client_id for order in working if order.broker_id in still]
+    if is_told or not left:
+        return []
+    return [("I07", f"a kill from afar left {left} working, and nobody was told")]
 
 
 def lock_is_told(

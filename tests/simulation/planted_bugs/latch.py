@@ -106,6 +106,20 @@ BUGS = (
         ),
     ),
     bug(
+        "kill-from-afar-waits-for-the-books",
+        (
+            "daemon/telemetry/controls.py",
+            "        self._cancel_soon(now, reason)\n        try:\n",
+            "        try:\n",
+        ),
+        (
+            "daemon/telemetry/controls.py",
+            '        self._hub.alert("kill.engaged", reason)\n\n',
+            "        self._desk.store.sync_latch(self._desk.latch)\n"
+            "        self._cancel_soon(now, reason)\n\n",
+        ),
+    ),
+    bug(
         "resume-without-agreement",
         (
             "execution/resume.py",

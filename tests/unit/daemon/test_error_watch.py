@@ -161,7 +161,7 @@ async def test_e07_a_damaged_database_engages_the_latch_before_the_restart(tmp_p
 
 
 @replayed
-async def test_e01_a_database_that_refuses_one_look_is_told_and_the_watch_goes_on(
+async def test_e04_a_database_that_refuses_one_look_is_told_and_the_watch_goes_on(
     tmp_path: Path,
 ) -> None:
     watched = Watched(tmp_path)
