@@ -67,7 +67,11 @@ class ActivityKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """One row of the broker's activity log; fills carry the order and execution fields."""
+    """One row of the broker's activity log; fills carry the order and execution fields.
+
+    ``fraction`` is what a split made less than a share of, signed, where the broker says so:
+    it pays it out in cash, and ``quantity`` is without it.
+    """
 
     activity_id: str
     kind: ActivityKind
@@ -80,6 +84,7 @@ class Activity:
     quantity: Decimal | None = None
     price: Decimal | None = None
     cumulative_quantity: Decimal | None = None
+    fraction: Decimal | None = None
     description: str = ""
 
 

@@ -8,6 +8,8 @@ from domain.money import ZERO, decimal
 from reports.model import Bridge, Row, SymbolPnl
 
 TRADES = frozenset({"fill", "reversal"})
+# What a split left, and the money for it, are profit or loss of the symbol as a sale is.
+_OF_A_SYMBOL = TRADES | {"split", "fraction", "payout"}
 
 
 def moved_at(entry: Row) -> str:
@@ -33,7 +35,7 @@ def by_symbol(
     put_in: dict[str, Decimal] = defaultdict(lambda: ZERO)
     realized: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry in entries:
-        if entry["symbol"] and entry["kind"] in TRADES:
+        if entry["symbol"] and entry["kind"] in _OF_A_SYMBOL:
             put_in[entry["symbol"]] -= decimal(entry["cash"])
             realized[entry["symbol"]] += decimal(entry["realized_pnl"])
     symbols = sorted({*before, *after, *put_in})
@@ -79,7 +81,7 @@ def bridge(start: Row, end: Row, symbols: Sequence[SymbolPnl], entries: Sequence
         dividends=cash_of("dividend"),
         interest=cash_of("interest"),
         transfers=cash_of("transfer"),
-        other=cash_of("other", "split"),
+        other=cash_of("other"),
     )
 
 

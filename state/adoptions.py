@@ -6,20 +6,18 @@ adoption gives that part back first: the entry that it really came by takes its 
 """
 
 import datetime as dt
-import sqlite3
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from domain.ids import Symbol
-from domain.money import decimal
 from state.booking import entry_columns
-from state.cost_basis import COST_GRID, Change, Holding, adopt, exact_product, exact_sum
-from state.holdings import standing_of
-from state.reversals import unit_price
+from state.cost_basis import Change, give_back
+from state.entries import GIVEN_BACK, entries_of
+from state.reversals import replay
 from state.rows import stamp
 from state.store import Store
 
 _FIRST_AFTER = (
-    "SELECT at, quantity, cost, in_kind FROM ledger_entries"
+    "SELECT at FROM ledger_entries"
     " WHERE symbol = ? AND kind = 'adoption' AND quantity <> '0' AND at >= ?"
     " ORDER BY at, entry_id LIMIT 1"
 )
@@ -29,7 +27,7 @@ _FIRST_CASH_AFTER = (
 )
 
 
-def give_back(
+def give_back_shares(
     store: Store, symbol: Symbol, shares: Decimal, *, at: dt.datetime, came_by: str
 ) -> bool:
     """Take ``shares`` out of the first adoption since ``at``, within the caller's transaction.
@@ -47,13 +45,13 @@ def give_back(
     adoption = store.row(_FIRST_AFTER, (symbol, stamp(at)))
     if adoption is None or not shares:
         return False
-    held = standing_of(store, symbol).holding
+    played = replay(entries_of(store, symbol))
     entry = entry_columns(
         "adoption",
-        _given_back(held, adoption, shares),
+        give_back(played.holding, played.adoptions[adoption["at"]], shares),
         at=adoption["at"],
         symbol=symbol,
-        description=f"given back: {came_by} was in it already",
+        description=f"{GIVEN_BACK}{came_by} was in it already",
     )
     store.append_within("ledger.booked", entry)
     return True
@@ -68,22 +66,7 @@ def give_back_cash(store: Store, cash: Decimal, *, at: dt.datetime, came_by: str
         "cash_adoption",
         Change(cash=-cash),
         at=opening["at"],
-        description=f"given back: {came_by} was in it already",
+        description=f"{GIVEN_BACK}{came_by} was in it already",
     )
     store.append_within("ledger.booked", entry)
     return True
-
-
-def _given_back(held: Holding, adoption: sqlite3.Row, shares: Decimal) -> Change:
-    """Undo the part of an adoption that ``shares`` are; it realizes what that part realized."""
-    adopted = decimal(adoption["quantity"])
-    price = unit_price(decimal(adoption["in_kind"]), adopted)
-    in_kind = exact_product(-shares, price)
-    cost = (decimal(adoption["cost"]) * -shares / adopted).quantize(COST_GRID, ROUND_HALF_EVEN)
-    quantity_after = exact_sum((held.quantity, -shares))
-    cost_after = exact_sum((held.total_cost, cost))
-    if quantity_after * cost_after < 0:
-        # Trades since have used that part up: the rest goes by the price alone.
-        return adopt(held, -shares, price)
-    realized = exact_sum((cost, -in_kind))
-    return Change(quantity=-shares, cost=cost, in_kind=in_kind, realized_pnl=realized)

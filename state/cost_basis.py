@@ -39,7 +39,10 @@ class Change:
 
 
 def trade(holding: Holding, quantity: Decimal, price: Decimal) -> Change:
-    """Trade signed shares for cash: close first, then open the rest at the price."""
+    """Trade signed shares for cash: close first, then open the rest at the price.
+
+    A cost that a split left without a share is lost, and no part of what is opened.
+    """
     with localcontext(_EXACT):
         closing = _closing_part(holding.quantity, quantity)
         released = _released_cost(holding, closing)
@@ -58,6 +61,37 @@ def adopt(holding: Holding, quantity: Decimal, price: Decimal) -> Change:
             in_kind=-traded.cash,
             realized_pnl=traded.realized_pnl,
         )
+
+
+def give_back(holding: Holding, adopted: Change, shares: Decimal) -> Change:
+    """Undo the part of an adoption that ``shares`` are; it realizes what that part realized."""
+    # An adoption is worth an exact product of quantity and a price, so this quotient terminates.
+    price = adopted.in_kind / adopted.quantity
+    in_kind = exact_product(-shares, price)
+    with localcontext(_ROUNDING):
+        cost = (adopted.cost * -shares / adopted.quantity).quantize(COST_GRID)
+    quantity_after = exact_sum((holding.quantity, -shares))
+    cost_after = exact_sum((holding.total_cost, cost))
+    if quantity_after * cost_after < 0:
+        # Trades since have used that part up: the rest goes by the price alone.
+        return adopt(holding, -shares, price)
+    realized = exact_sum((cost, -in_kind))
+    return Change(quantity=-shares, cost=cost, in_kind=in_kind, realized_pnl=realized)
+
+
+def pay_fraction(holding: Holding, cash: Decimal) -> Change:
+    """Take cash for a fraction of which nobody said how much of a share it was.
+
+    It cost what it brings, as far as that is what less than a share cost; the cost of shares
+    that are no more is all of it.
+    """
+    released = holding.total_cost
+    if holding.quantity:
+        with localcontext(_ROUNDING):
+            most = (holding.total_cost / (abs(holding.quantity) + 1)).quantize(COST_GRID)
+        is_due = cash * holding.quantity > 0 and cash * most > 0
+        released = min(cash, most, key=abs) if is_due else ZERO
+    return Change(cash=cash, cost=-released, realized_pnl=exact_sum((cash, -released)))
 
 
 def exact_sum(values: Iterable[Decimal]) -> Decimal:
@@ -87,10 +121,10 @@ def _closing_part(held: Decimal, quantity: Decimal) -> Decimal:
 
 
 def _released_cost(holding: Holding, closing: Decimal) -> Decimal:
-    if closing == 0:
-        return ZERO
     if closing == -holding.quantity:
         return holding.total_cost
+    if closing == 0:
+        return ZERO
     with localcontext(_ROUNDING):
         share = holding.total_cost * -closing / holding.quantity
         return share.quantize(COST_GRID)

@@ -7,15 +7,16 @@ from decimal import Decimal
 from enum import StrEnum, unique
 
 from domain.errors import DataError
-from domain.ids import ExecutionId
+from domain.ids import ExecutionId, Symbol
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill
-from state.adoptions import give_back, give_back_cash
+from state.adoptions import give_back_cash, give_back_shares
 from state.booking import Match, compare, entry_columns, fill_columns, match
-from state.cost_basis import exact_product, exact_sum, trade
+from state.cost_basis import Holding, exact_product, exact_sum, trade
+from state.entries import entries_of
 from state.holdings import standing_of
 from state.locks import SymbolLocks
-from state.reversals import REPLAY, replay, reversal
+from state.reversals import replay, restated
 from state.rows import fill_of, stamp
 from state.store import Store
 
@@ -68,7 +69,7 @@ class FillBook:
 
     def _take_out_of_adoptions(self, fill: Fill) -> None:
         shares, came_by = fill.signed_quantity, f"execution {fill.execution_id}"
-        give_back(self._store, fill.symbol, shares, at=fill.at, came_by=came_by)
+        give_back_shares(self._store, fill.symbol, shares, at=fill.at, came_by=came_by)
         cash = exact_product(-shares, fill.price)
         give_back_cash(self._store, cash, at=fill.at, came_by=came_by)
 
@@ -126,7 +127,7 @@ class FillBook:
 
     def _book(self, fill: Fill, origin: str) -> FillOutcome:
         order = self._order_of(fill)
-        held = standing_of(self._store, fill.symbol).holding
+        held = self._held(fill.symbol)
         change = trade(held, fill.signed_quantity, fill.price)
         columns = fill_columns(fill, origin)
         if order is not None:
@@ -152,6 +153,12 @@ class FillBook:
             return FillOutcome.OVERFILL
         return FillOutcome.NEW
 
+    def _held(self, symbol: Symbol) -> Holding:
+        held = standing_of(self._store, symbol).holding
+        if held.quantity or not held.total_cost:
+            return held
+        return replay(entries_of(self._store, symbol)).taken_up()
+
     def _order_of(self, fill: Fill) -> sqlite3.Row | None:
         columns = "SELECT client_order_id, quantity, booked_quantity FROM orders"
         return self._store.row(
@@ -176,14 +183,14 @@ class FillBook:
                 fill.symbol, f"execution {fill.execution_id} was busted after a split: adopt"
             )
             return False
-        after = replay(self._store.rows(REPLAY, (fill.symbol, fill.execution_id)))
+        after = replay(entries_of(self._store, fill.symbol, without=fill.execution_id)).standing
         booked = self._store.rows(
             "SELECT cash FROM ledger_entries WHERE execution_id = ? AND kind = 'fill'",
             (fill.execution_id,),
         )[0]
         entry = entry_columns(
             "reversal",
-            reversal(standing_of(self._store, fill.symbol), after, cash=-decimal(booked["cash"])),
+            restated(standing_of(self._store, fill.symbol), after, cash=-decimal(booked["cash"])),
             at=stamp(at),
             symbol=fill.symbol,
             execution_id=fill.execution_id,

@@ -9,14 +9,15 @@ from domain.errors import DataError
 from domain.ids import ClientOrderId, ExecutionId, Symbol
 from domain.money import ZERO, decimal
 from domain.orders import Fill, Side
-from state.adoptions import give_back
+from state.adoptions import give_back_shares
 from state.booking import entry_columns
 from state.cost_basis import Change, adopt, exact_sum
+from state.entries import Entry, entries_of
 from state.fill_book import FillBook, FillOutcome
 from state.holdings import LedgerPosition, position_of, position_row, standing_of
 from state.locks import SymbolLocks
 from state.project_ledger import CASH
-from state.reversals import REPLAY, replay, reversal
+from state.reversals import replay, restated
 from state.rows import stamp
 from state.store import Store
 
@@ -54,7 +55,9 @@ class Ledger:
     def apply_activity(self, activity: Activity) -> bool:
         """Book a fee, dividend, interest, transfer, split or fill of the broker's log, once.
 
-        A split brings the signed shares it adds; the cost of the position stays.
+        A split brings the signed shares it adds, and no cost: the cost goes with the shares.
+        What less than a share costs goes with the fraction that the split pays out, and money
+        that names a symbol and no other cause is that payout, in whatever order they are told.
 
         Returns:
             True when it was new.
@@ -68,19 +71,13 @@ class Ledger:
             activity.symbol is None or activity.quantity is None
         ):
             raise DataError(f"activity {activity.activity_id}: a split needs symbol and quantity")
-        is_split = activity.kind is ActivityKind.SPLIT
-        change = Change(
-            quantity=decimal(activity.quantity or ZERO) if is_split else ZERO,
-            cash=decimal(activity.net_amount),
-        )
-        return self._book_activity(
-            "split" if is_split else _CASH_KINDS[activity.kind],
-            change,
-            activity.activity_id,
-            at=activity.at,
-            symbol=activity.symbol,
-            description=activity.description,
-        )
+        with self._store.transaction():
+            if self._store.row(
+                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity.activity_id,)
+            ):
+                return False
+            self._book_activity(activity)
+        return True
 
     def bust_fill(self, execution_id: ExecutionId, *, at: dt.datetime, reason: str) -> bool:
         """Reverse a booked execution by an entry of its own; False when none stands by that id.
@@ -178,56 +175,48 @@ class Ledger:
         """Return the locked symbols with their reasons."""
         return self._locks.all()
 
-    def _book_activity(
-        self,
-        kind: str,
-        change: Change,
-        activity_id: str,
-        *,
-        at: dt.datetime,
-        symbol: Symbol | None,
-        description: str,
-    ) -> bool:
-        with self._store.transaction():
-            if self._store.row(
-                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity_id,)
-            ):
-                return False
-            entry = entry_columns(
-                kind,
-                change,
-                at=stamp(at),
-                symbol=symbol,
-                activity_id=activity_id,
-                description=description,
-            )
-            if symbol is not None:
-                give_back(
-                    self._store,
-                    symbol,
-                    change.quantity,
-                    at=at,
-                    came_by=f"{kind} {activity_id}",
-                )
-            self._store.append_within("ledger.booked", entry)
-            if kind == "split" and symbol is not None:
-                self._restate_cost(symbol, at)
-        return True
-
-    def _restate_cost(self, symbol: Symbol, at: dt.datetime) -> None:
-        """Let what was traded before a split was told cost what it would, had it been in time.
-
-        Without it a sale of the new shares opens a short position of those that are missing.
-        """
-        later = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind = 'fill' AND at > ?"
-        if not self._store.row(later, (symbol, stamp(at))):
-            return
-        after = replay(self._store.rows(REPLAY, (symbol, "")))
-        change = reversal(standing_of(self._store, symbol), after, cash=ZERO)
-        if change.cost:
+    def _book_activity(self, activity: Activity) -> None:
+        symbol, cash = activity.symbol, decimal(activity.net_amount)
+        if symbol is not None and activity.kind is ActivityKind.SPLIT:
+            self._book_split(symbol, activity)
+            if cash:
+                self._restate(symbol, _told("payout", activity, cash=cash))
+        elif symbol is not None and activity.kind is ActivityKind.OTHER and cash:
+            self._restate(symbol, _told("payout", activity, cash=cash), activity.activity_id)
+        else:
             self._book_entry(
-                "split", change, symbol=symbol, description="traded before it was told", at=at
+                _CASH_KINDS[activity.kind],
+                Change(cash=cash),
+                symbol=symbol,
+                activity_id=activity.activity_id,
+                description=activity.description,
+                at=activity.at,
             )
+
+    def _book_split(self, symbol: Symbol, activity: Activity) -> None:
+        """Book the shares that a split added, and take out what it makes less than a share of."""
+        added, fraction = decimal(activity.quantity or ZERO), decimal(activity.fraction or ZERO)
+        came_by = f"split {activity.activity_id}"
+        give_back_shares(self._store, symbol, added, at=activity.at, came_by=came_by)
+        whole = _told("split", activity, quantity=exact_sum((added, fraction)))
+        self._restate(symbol, whole, activity.activity_id)
+        if fraction:
+            self._restate(symbol, _told("fraction", activity, quantity=-fraction))
+
+    def _restate(self, symbol: Symbol, told: Entry, activity_id: str | None = None) -> None:
+        """Book what was told late or early at the cost that it has had it been told in time.
+
+        Without it a sale of shares that a split brought opens a short position of them.
+        """
+        after = replay([*entries_of(self._store, symbol), told]).standing
+        self._book_entry(
+            told.kind,
+            restated(standing_of(self._store, symbol), after, cash=told.cash),
+            symbol=symbol,
+            activity_id=activity_id,
+            description=told.description,
+            at=dt.datetime.fromisoformat(told.at),
+        )
 
     def _book_entry(
         self,
@@ -236,10 +225,17 @@ class Ledger:
         *,
         description: str,
         symbol: Symbol | None = None,
+        activity_id: str | None = None,
         at: dt.datetime | None = None,
     ) -> None:
-        moment = stamp(at or self._store.clock.now())
-        entry = entry_columns(kind, change, at=moment, symbol=symbol, description=description)
+        entry = entry_columns(
+            kind,
+            change,
+            at=stamp(at or self._store.clock.now()),
+            symbol=symbol,
+            activity_id=activity_id,
+            description=description,
+        )
         self._store.append_within("ledger.booked", entry)
 
     def _fill_of(self, activity: Activity) -> Fill:
@@ -267,3 +263,15 @@ class Ledger:
             cumulative_quantity=activity.cumulative_quantity,
             at=activity.at,
         )
+
+
+def _told(
+    kind: str, activity: Activity, *, quantity: Decimal = ZERO, cash: Decimal = ZERO
+) -> Entry:
+    return Entry(
+        kind=kind,
+        at=stamp(activity.at),
+        quantity=quantity,
+        cash=cash,
+        description=activity.description,
+    )

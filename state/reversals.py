@@ -1,21 +1,12 @@
-"""Busts, corrections and late splits: what the books would be had all been told in time."""
+"""Busts, late splits and payouts: what the books would be had all been told in time."""
 
-import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from domain.money import ZERO, decimal
-from state.cost_basis import Change, Holding, adopt, exact_sum, trade
-
-REPLAY = (
-    "SELECT e.kind, e.at, e.quantity, e.cash, e.in_kind FROM ledger_entries e"
-    " LEFT JOIN fills f USING (execution_id)"
-    " WHERE e.symbol = ? AND e.quantity <> '0' AND e.kind <> 'reversal'"
-    " AND f.reversed_seq IS NULL AND e.execution_id IS NOT ?"
-    " ORDER BY e.entry_id"
-)
-"""The entries of a symbol that stand, without those of one execution."""
+from domain.money import ZERO
+from state.cost_basis import Change, Holding, adopt, exact_sum, give_back, pay_fraction, trade
+from state.entries import Entry, in_time, is_paid_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,56 +17,81 @@ class Standing:
     realized_pnl: Decimal
 
 
-def replay(entries: Iterable[sqlite3.Row]) -> Standing:
-    """Trade the entries again, in the order they were booked; splits when they happened."""
-    holding, realized = Holding(), ZERO
-    for row in _in_time(entries):
-        change = _again(holding, row)
-        holding = Holding(
-            quantity=exact_sum((holding.quantity, change.quantity)),
-            total_cost=exact_sum((holding.total_cost, change.cost)),
+@dataclass(slots=True)
+class Replay:
+    """The entries of one symbol, booked again one by one, by the rules they were booked by."""
+
+    holding: Holding = field(default_factory=Holding)
+    realized_pnl: Decimal = ZERO
+    adoptions: dict[str, Change] = field(default_factory=dict)
+    """By moment, what the first adoption of it did: late entries give back parts of it."""
+    is_given_back: bool = False
+    """Whether the last entry gave back: a cost without shares is the next execution's."""
+    _unpaid: Entry | None = None
+    """The last split, while nobody has said what fraction it left in the cost."""
+
+    @property
+    def standing(self) -> Standing:
+        """What the entries so far come to."""
+        return Standing(holding=self.holding, realized_pnl=self.realized_pnl)
+
+    def add(self, entry: Entry) -> Change:
+        """Book one more entry; return what it changes."""
+        change = self._change(entry)
+        self.holding = Holding(
+            quantity=exact_sum((self.holding.quantity, change.quantity)),
+            total_cost=exact_sum((self.holding.total_cost, change.cost)),
         )
-        realized = exact_sum((realized, change.realized_pnl))
-    return Standing(holding=holding, realized_pnl=realized)
+        self.realized_pnl = exact_sum((self.realized_pnl, change.realized_pnl))
+        self.is_given_back = entry.is_given_back
+        if entry.kind in {"split", "fraction", "adoption"}:
+            self._unpaid = entry if entry.kind == "split" else None
+        return change
+
+    def _change(self, entry: Entry) -> Change:
+        if entry.kind == "split":
+            return Change(quantity=entry.quantity)
+        if entry.kind == "payout":
+            return self._paid(entry)
+        if entry.kind == "adoption":
+            return self._adopted(entry)
+        price = unit_price(-entry.cash, entry.quantity)
+        return trade(self.taken_up(), entry.quantity, price)
+
+    def taken_up(self) -> Holding:
+        """Return what an execution trades with: a cost that waits for it stays as it is."""
+        is_waiting = self.is_given_back and not self.holding.quantity
+        return Holding() if is_waiting else self.holding
+
+    def _paid(self, entry: Entry) -> Change:
+        if self._unpaid is not None and is_paid_by(self._unpaid, entry):
+            return pay_fraction(self.holding, entry.cash)
+        return Change(cash=entry.cash, realized_pnl=entry.cash)
+
+    def _adopted(self, entry: Entry) -> Change:
+        if entry.is_given_back and entry.at in self.adoptions:
+            return give_back(self.holding, self.adoptions[entry.at], -entry.quantity)
+        change = adopt(self.holding, entry.quantity, unit_price(entry.in_kind, entry.quantity))
+        self.adoptions.setdefault(entry.at, change)
+        return change
 
 
-def reversal(before: Standing, after: Standing, *, cash: Decimal) -> Change:
-    """Return the entry that leads from one standing to the other and gives ``cash`` back."""
+def replay(entries: Iterable[Entry]) -> Replay:
+    """Book the entries again, in the order in which they should have been told."""
+    played = Replay()
+    for entry in in_time(entries):
+        played.add(entry)
+    return played
+
+
+def restated(before: Standing, after: Standing, *, cash: Decimal) -> Change:
+    """Return the entry that leads from one standing to the other and moves ``cash``."""
     return Change(
         quantity=exact_sum((after.holding.quantity, -before.holding.quantity)),
         cash=cash,
         cost=exact_sum((after.holding.total_cost, -before.holding.total_cost)),
         realized_pnl=exact_sum((after.realized_pnl, -before.realized_pnl)),
     )
-
-
-def _in_time(entries: Iterable[sqlite3.Row]) -> list[sqlite3.Row]:
-    """Put each split before the fills that came after it, however late it was told.
-
-    Not across an adoption: who counted the shares has counted those of the split.
-    """
-    ordered: list[sqlite3.Row] = []
-    for row in entries:
-        place = len(ordered)
-        if row["kind"] == "split":
-            while place and _is_fill_after(ordered[place - 1], row["at"]):
-                place -= 1
-        ordered.insert(place, row)
-    return ordered
-
-
-def _is_fill_after(row: sqlite3.Row, moment: str) -> bool:
-    is_after: bool = row["kind"] == "fill" and row["at"] > moment
-    return is_after
-
-
-def _again(holding: Holding, row: sqlite3.Row) -> Change:
-    quantity = decimal(row["quantity"])
-    if row["kind"] == "fill":
-        return trade(holding, quantity, unit_price(-decimal(row["cash"]), quantity))
-    if row["kind"] == "adoption":
-        return adopt(holding, quantity, unit_price(decimal(row["in_kind"]), quantity))
-    return Change(quantity=quantity)
 
 
 def unit_price(paid: Decimal, quantity: Decimal) -> Decimal:

@@ -16,10 +16,14 @@ from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import OrderState, Side
 from domain.trading_state import TradingState
 from state.checks import differing_tables
+from state.cost_basis import SHARE_GRID
+from state.entries import entries_of
+from state.holdings import standing_of
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.projection import DERIVED_TABLES
+from state.reversals import replay
 from state.risk_state import RiskState
 from state.runs import Runs, RunState
 from state.store import Store
@@ -164,9 +168,57 @@ class Books(RuleBasedStateMachine):
             )
         )
 
-    @rule(symbol=symbols, quantity=st.integers(-100, 100).map(Decimal), price=cents)
-    def adopt(self, symbol: Symbol, quantity: Decimal, price: Decimal) -> None:
-        self.ledger.adopt_position(symbol, quantity, price, "found")
+    @rule(
+        symbol=symbols,
+        rate=st.integers(2, 12),
+        number=st.integers(4, 6),
+        is_told=st.booleans(),
+        hour=st.integers(-2, 4),
+    )
+    def reverse_split(
+        self, symbol: Symbol, rate: int, number: int, is_told: bool, hour: int
+    ) -> None:
+        held = self.ledger.position(symbol).quantity
+        whole, rest = divmod(abs(held), rate)
+        sign = Decimal(1).copy_sign(held)
+        self.ledger.apply_activity(
+            Activity(
+                activity_id=f"s-{number}",
+                kind=ActivityKind.SPLIT,
+                at=START + dt.timedelta(hours=hour),
+                net_amount=Decimal(0),
+                symbol=symbol,
+                quantity=sign * whole - held,
+                fraction=(sign * rest / rate).quantize(SHARE_GRID) if is_told else None,
+            )
+        )
+
+    @rule(
+        symbol=symbols,
+        amount=st.integers(-90, 90).map(Decimal),
+        number=st.integers(1, 9),
+        day=st.integers(-1, 40),
+    )
+    def payout(self, symbol: Symbol, amount: Decimal, number: int, day: int) -> None:
+        self.ledger.apply_activity(
+            Activity(
+                activity_id=f"p-{number}",
+                kind=ActivityKind.OTHER,
+                at=START + dt.timedelta(days=day),
+                net_amount=amount,
+                symbol=symbol,
+            )
+        )
+
+    @rule(
+        symbol=symbols,
+        quantity=st.integers(-100, 100).map(Decimal),
+        price=cents,
+        hour=st.integers(-2, 4),
+    )
+    def adopt(self, symbol: Symbol, quantity: Decimal, price: Decimal, hour: int) -> None:
+        as_of = START + dt.timedelta(hours=hour)
+        self.ledger.adopt_position(symbol, quantity, price, "found", as_of=as_of)
         assert self.ledger.position(symbol).quantity == quantity
 
     @rule(symbol=symbols, is_locked=st.booleans())
@@ -230,11 +282,22 @@ class Books(RuleBasedStateMachine):
         assert differing_tables(self.store._connected()) == []
 
     @invariant()
+    def entries_traded_again_give_the_holdings(self) -> None:
+        for symbol in ("AAPL", "MSFT"):
+            assert replay(entries_of(self.store, Symbol(symbol))).standing == standing_of(
+                self.store, Symbol(symbol)
+            )
+
+    @invariant()
     def books_balance(self) -> None:
         rows = self.store.rows("SELECT cash, cost, in_kind, realized_pnl FROM ledger_entries")
         cash = sum(Decimal(row["cash"]) for row in rows)
         assert self.ledger.cash() == cash
-        held = self.store.rows("SELECT quantity, total_cost FROM positions")
+        # Only what a split took to nothing waits for its payout without a share.
+        held = self.store.rows(
+            "SELECT quantity, total_cost FROM positions WHERE symbol NOT IN"
+            " (SELECT symbol FROM ledger_entries WHERE kind = 'split' AND symbol IS NOT NULL)"
+        )
         for row in held:
             assert Decimal(row["quantity"]) != 0 or Decimal(row["total_cost"]) == 0
 

@@ -37,6 +37,6 @@ def sums(
         parts["realized"].append(decimal(entry["realized_pnl"]))
         if entry["kind"] in _ADOPTED:
             parts["adjustments"] += (decimal(entry["cash"]), decimal(entry["in_kind"]))
-        elif entry["kind"] not in {"fill", "reversal"}:
+        elif entry["kind"] not in {"fill", "reversal", "payout"}:
             parts[entry["kind"]].append(decimal(entry["cash"]))
     return defaultdict(Decimal, {kind: exact_sum(some) for kind, some in parts.items()})

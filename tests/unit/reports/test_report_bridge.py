@@ -170,6 +170,37 @@ def test_pnl_by_symbol_adds_up_to_the_bridge(books: Books) -> None:
     assert report.is_reconciled
 
 
+@pytest.mark.parametrize("fraction", [Decimal("0.5"), None], ids=["told", "untold"])
+def test_b14_cash_for_the_fraction_of_a_split_is_profit_of_its_symbol(
+    books: Books, fraction: Decimal | None
+) -> None:
+    books.fill("AAA", Side.BUY, "25", "10", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(BEFORE, "50025", "49750", AAA=("25", "11"))
+    for kind, amount, added, rest in (
+        (ActivityKind.SPLIT, "0", Decimal(-23), fraction),
+        (ActivityKind.OTHER, "55", None, None),
+    ):
+        books.ledger.apply_activity(
+            Activity(
+                activity_id=f"a-{kind}",
+                kind=kind,
+                at=NOON,
+                net_amount=Decimal(amount),
+                symbol=Symbol("AAA"),
+                quantity=added,
+                fraction=rest,
+            )
+        )
+    books.snapshot(AFTER, "50045", "49805", AAA=("2", "120"))
+
+    report = books.report()
+
+    (held,) = report.by_symbol
+    assert (held.pnl, held.realized_pnl) == (20, 5 if fraction else 0)
+    assert (report.bridge.other, report.bridge.residual) == (0, 0)
+    assert report.is_reconciled
+
+
 def test_a_session_without_books_names_those_that_have_some(books: Books) -> None:
     books.snapshot(BEFORE, "50000", "50000")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.account import ActivityKind
 from domain.errors import DataError
-from domain.ids import BrokerOrderId, Symbol
+from domain.ids import BrokerOrderId
 from domain.orders import Fill, Side
 from state.checks import differing_tables
 from state.journal import Journal
@@ -79,7 +79,7 @@ def test_b14_money_activities_are_booked_once_under_their_names(ledger: Ledger) 
         ActivityKind.OTHER: "0.05",
     }
     for kind, amount in booked.items():
-        assert ledger.apply_activity(an_activity(kind, amount, symbol=Symbol("AAPL")))
+        assert ledger.apply_activity(an_activity(kind, amount))
         assert not ledger.apply_activity(an_activity(kind, amount))
 
     assert {kind: str(value) for kind, value in sums(ledger, *DAY).items() if value} == {

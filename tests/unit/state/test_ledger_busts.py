@@ -1,6 +1,9 @@
 """Executions that are taken back or corrected, as the ledger books them."""
 
+import datetime as dt
 from decimal import Decimal
+
+import pytest
 
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
 from domain.orders import Side
@@ -134,3 +137,27 @@ def test_bust_of_an_execution_without_an_order_reverses_the_shares(ledger: Ledge
 
     assert ledger.bust_fill(ExecutionId("x-1"), at=START, reason="bust")
     assert ledger.positions() == {}
+
+
+@pytest.mark.parametrize("sold", ["0", "5"])
+def test_bust_at_cost_moves_nothing_where_an_adoption_gave_shares_back(
+    ledger: Ledger, sold: str
+) -> None:
+    def trade(number: int, side: Side, quantity: str, price: str, minute: int) -> None:
+        order, at = BrokerOrderId(f"b-{number}"), START + dt.timedelta(minutes=minute)
+        fill = a_fill(f"x-{number}", quantity, price, broker_order_id=order, side=side, at=at)
+        ledger.apply_fill(fill, origin="stream")
+
+    trade(1, Side.BUY, "5", "20", 1)
+    adopted_at = START + dt.timedelta(minutes=10)
+    ledger.adopt_position(AAPL, Decimal(10), Decimal(15), "counted", as_of=adopted_at)
+    if Decimal(sold):
+        trade(2, Side.SELL, sold, "16", 12)
+    # It was in what was adopted, and is told only now.
+    trade(3, Side.BUY, "5", "10", 5)
+    before = ledger.position(AAPL)
+    trade(4, Side.BUY, "1", str(before.avg_price), 20)
+
+    assert ledger.bust_fill(ExecutionId("x-4"), at=START, reason="bust")
+
+    assert ledger.position(AAPL) == before
