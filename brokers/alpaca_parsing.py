@@ -6,6 +6,7 @@ here raises DataError and nothing else.
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -54,6 +55,7 @@ _SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": 
 _TRANSFERS = frozenset({"CSD", "CSW", "CSR", "ACATC", "ACATS", "JNL", "JNLC", "JNLS", "TRANS"})
 _FEES = frozenset({"FEE", "CFEE", "PTC", "PTR"})
 _SPLITS = frozenset({"SPLIT", "SSP", "FSPLIT", "RSPLIT"})
+_MADE = re.compile(r"ADD\b.{0,200}\bTo QTY: ?(?P<quantity>-?[0-9]{1,18}(\.[0-9]{1,18})?)(?![0-9])")
 
 
 def is_known_status(status: str) -> bool:
@@ -242,17 +244,28 @@ def _fill_activity(data: Row) -> Activity:
 
 
 def _other_activity(data: Row, kind: str) -> Activity:
-    symbol = text(data, "symbol")
+    symbol, quantity = text(data, "symbol"), amount_or_none(data, "qty")
+    description = text(data, "description")
     return Activity(
         activity_id=word(data, "id"),
         kind=_activity_kind(kind),
         at=_activity_moment(data, kind),
         net_amount=amount_or(data, "net_amount", ZERO),
         symbol=Symbol(symbol) if symbol else None,
-        quantity=amount_or_none(data, "qty"),
+        quantity=quantity,
         price=amount_or_none(data, "price"),
-        description=" ".join(part for part in (kind, text(data, "description")) if part),
+        fraction=_fraction(quantity, description) if kind in _SPLITS else None,
+        description=" ".join(part for part in (kind, description) if part),
     )
+
+
+def _fraction(added: Decimal | None, description: str) -> Decimal | None:
+    """Return what a split made and did not give: "ADD, From QTY:-25, To QTY:2.5, ..." gave 2."""
+    made = _MADE.match(description)
+    if made is None or added is None:
+        return None
+    rest = Decimal(made["quantity"]) - added
+    return rest if rest * added > 0 and abs(rest) < 1 else None
 
 
 def _activity_kind(kind: str) -> ActivityKind:

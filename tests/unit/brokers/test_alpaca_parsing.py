@@ -169,3 +169,32 @@ def _numbers(parsed: object) -> list[Decimal]:
     names = getattr(parsed, "__slots__", ())
     values = [getattr(parsed, name) for name in names]
     return [value for value in values if isinstance(value, Decimal)]
+
+
+@pytest.mark.parametrize(
+    ("added", "description", "fraction"),
+    [
+        ("2", "ADD, From QTY:-25, To QTY:2.5, Position Value:250", "0.5"),
+        ("2.5", "ADD, From QTY:-25, To QTY:2.5, Position Value:250", None),
+        ("-2", "ADD, From QTY:25, To QTY:-2.5, Position Value:250", "-0.5"),
+        ("-25", "REMOVE, From QTY:-25, To QTY:2.5, Position Value:250", None),
+        ("20", "ADD, From QTY:-25, To QTY:2.5, Position Value:250", None),
+        ("2", "1:10", None),
+    ],
+)
+def test_b13_what_a_split_made_and_did_not_give_is_its_fraction(
+    added: str, description: str, fraction: str | None
+) -> None:
+    row = {
+        "activity_type": "SPLIT",
+        "id": "1::4",
+        "date": "2026-11-20",
+        "net_amount": "0",
+        "symbol": "AAPL",
+        "qty": added,
+        "description": description,
+    }
+
+    told = parsing.activity(row)
+
+    assert told.fraction == (Decimal(fraction) if fraction else None)
