@@ -159,8 +159,12 @@ class Account:
         self.write("paid", activity.activity_id, str(activity.net_amount))
         self.post(activity)
 
-    def split(self, symbol: Symbol, ratio: Decimal) -> None:
-        """Give ``ratio`` shares for each; what is less than a share is paid out."""
+    def split(self, symbol: Symbol, ratio: Decimal, *, told: str = "at once") -> None:
+        """Give ``ratio`` shares for each; what is less than a share is paid out.
+
+        It is told at once, as shares that are taken and given anew (``in two rows``), or
+        without a word about the fraction (``untold``).
+        """
         if symbol in self.market.ended:
             return
         self.market.divisors[symbol] *= ratio
@@ -169,12 +173,23 @@ class Account:
         if not held:
             return
         whole = (held * ratio).to_integral_value(rounding=ROUND_DOWN)
-        added, rest = whole - held, held * ratio - whole
+        rest = held * ratio - whole
         self.positions[symbol] = whole
+        self.cost[symbol] *= whole / (held * ratio)
         name = f"split-{self.number():06d}"
-        self.write("split", name, symbol, str(ratio))
+        self.write("split", name, symbol, str(ratio), str(rest), told)
         if rest:
             self.pay(ActivityKind.OTHER, rest * self.price(symbol), symbol)
+        fraction = rest if rest and told != "untold" else None
+        if told == "in two rows":
+            self._tell_split(f"{name}-a", symbol, -held, None)
+            self._tell_split(f"{name}-b", symbol, whole, fraction)
+        else:
+            self._tell_split(name, symbol, whole - held, fraction)
+
+    def _tell_split(
+        self, name: str, symbol: Symbol, added: Decimal, fraction: Decimal | None
+    ) -> None:
         self.post_late(
             Activity(
                 activity_id=name,
@@ -183,6 +198,7 @@ class Account:
                 net_amount=_ZERO,
                 symbol=symbol,
                 quantity=added,
+                fraction=fraction,
             )
         )
 

@@ -28,6 +28,8 @@ _IN_SESSION = frozenset(
 )
 # How often a break is in what is held, and how often shares of it went rather than came.
 _OF_HELD, _LOST = 0.8, 0.75
+# How a split whose fractions are paid out may be told.
+_TOLD = ("at once", "in two rows", "untold")
 # Breaks of one night, at most.
 _MOST_BROKEN = 3
 # How often a daemon that is stopped is stopped before the day begins.
@@ -52,11 +54,7 @@ class DayPlan:
     def night(self, session: Session) -> None:
         """Let happen what happens while the market is closed."""
         faults, truth = self._faults, self._truth
-        if faults.strikes("corporate.split"):
-            # When its day begins to trade.
-            self._world.at(session.open - _FIRST_TRADES, self._split(Decimal(2)))
-        elif faults.strikes("corporate.reverse_split"):
-            self._world.at(session.open - _FIRST_TRADES, self._split(Decimal("0.5")))
+        self._change_shares(session.open - _FIRST_TRADES)
         for symbol in SYMBOLS:
             held = truth.positions.get(symbol, Decimal(0))
             if held > 0 and faults.strikes("money.dividend"):
@@ -78,6 +76,15 @@ class DayPlan:
             latest = (session.open - truth.now()).total_seconds() + 7200
             moment = dt.timedelta(seconds=faults.span("money.transfer", 120, latest))
             self._world.at(truth.now() + moment, self._transfer(amount))
+
+    def _change_shares(self, begins: dt.datetime) -> None:
+        """Draw a split, for when its day begins to trade."""
+        if self._faults.strikes("corporate.split"):
+            self._world.at(begins, self._split(Decimal(2)))
+        elif self._faults.strikes("corporate.reverse_split"):
+            self._world.at(begins, self._split(Decimal("0.5")))
+        elif self._faults.strikes("corporate.consolidation"):
+            self._world.at(begins, self._consolidate())
 
     def _break_books(self) -> None:
         """Let shares of some symbols come or go, each symbol once."""
@@ -188,6 +195,13 @@ class DayPlan:
     async def _split(self, ratio: Decimal) -> None:
         if not self._truth.open_orders():
             self._truth.split(self._faults.pick("split", list(SYMBOLS)), ratio)
+
+    async def _consolidate(self) -> None:
+        held = sorted(symbol for symbol, quantity in self._truth.positions.items() if quantity)
+        if held and not self._truth.open_orders():
+            told = self._faults.pick("corporate.consolidation:told", list(_TOLD))
+            symbol = self._faults.pick("corporate.consolidation", held)
+            self._truth.split(symbol, Decimal("0.1"), told=told)
 
     async def _transfer(self, amount: Decimal) -> None:
         self._truth.pay(ActivityKind.TRANSFER, amount)

@@ -71,6 +71,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "books.broken": (0.3, 1.0),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.2, 0.7),  # B13, a chance per night
     "corporate.reverse_split": (0.2, 0.7),  # B13, a chance per night: fractions are paid out
+    "corporate.consolidation": (0.3, 0.9),  # B13 B14, a chance per night: 1 for 10 of what is held
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
     "money.fee": (0.1, 0.8),  # B14
     "money.transfer": (0.05, 0.4),  # K12

@@ -17,6 +17,7 @@ from tests.simulation.checkers import (
     after_close,
     amendments,
     books,
+    costs,
     errors,
     exposure,
     latch,
@@ -107,6 +108,7 @@ class Judge:
             blame(wire.paused(self._directory, truth, db, request))
             blame(exposure.within_limits(truth, db, request, limits))
             blame(stops.stop_is_ours_to_sell(truth, db, request))
+            blame(costs.stop_has_cause(truth, db, request, limits))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]
         blame(wire.sane_order(truth, request, limits))
         if world.clock.offset == dt.timedelta():
@@ -292,6 +294,7 @@ class Judge:
             blame(amendments.told_is_booked(truth, db, self._lives.spans))
             blame(books.same_holdings(truth, db))
             blame(books.same_cash(truth, db))
+            blame(costs.same_costs(truth, db))
             blame(orders.settled(db))
             blame(orders.taken_is_taken(truth, db))
             blame(books.no_lock_left(truth, db, limits, is_watch_short=self._is_clock_new()))

@@ -27,6 +27,7 @@ STORIES: Mapping[str, frozenset[str]] = {
         {"corporate.split", "activity.hours_late", "operator.adopt", "books.broken"}
     ),
     "kill-from-afar-waits-for-the-books": frozenset({"mqtt.kill_refused"}),
+    "fraction-keeps-its-cost": frozenset({"corporate.consolidation"}),
     "slept-through-sessions-vanish": frozenset({"process.away_for_days"}),
 }
 """By bug, the story that is played alone where ordinary seeds tell it too seldom.

@@ -16,8 +16,8 @@ BUGS = (
         "fee-sign",
         (
             _LEDGER,
-            "            cash=decimal(activity.net_amount),\n",
-            "            cash=abs(decimal(activity.net_amount)),\n",
+            "                Change(cash=cash),\n",
+            "                Change(cash=abs(cash)),\n",
         ),
     ),
     bug(
@@ -33,9 +33,8 @@ BUGS = (
         "splits-dropped",
         (
             _LEDGER,
-            "        is_split = activity.kind is ActivityKind.SPLIT\n",
-            "        if activity.kind is ActivityKind.SPLIT:\n            return False\n"
-            "        is_split = activity.kind is ActivityKind.SPLIT\n",
+            "            self._book_split(symbol, activity)\n",
+            "            return\n",
         ),
     ),
     bug(
@@ -165,14 +164,14 @@ BUGS = (
         "activities-booked-twice",
         (
             _LEDGER,
-            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity_id,)\n',
+            '                "SELECT 1 FROM ledger_entries WHERE activity_id = ?", (activity.activity_id,)\n',
             '                "SELECT 1 FROM ledger_entries WHERE activity_id = ? AND 1 = 0",\n'
-            "                (activity_id,),\n",
+            "                (activity.activity_id,),\n",
         ),
         (
             _LEDGER,
-            "                activity_id=activity_id,\n                description=description,\n",
-            "                description=description,\n",
+            "            activity_id=activity_id,\n            description=description,\n",
+            "            description=description,\n",
         ),
     ),
     bug(
@@ -198,11 +197,13 @@ BUGS = (
         "split-booked-twice",
         (
             _LEDGER,
-            "            activity.activity_id,\n            at=activity.at,\n",
-            '            f"{activity.activity_id}-{self._store.clock.now():%F-%H}"\n'
-            "            if is_split\n"
-            "            else activity.activity_id,\n            at=activity.at,\n",
+            "        with self._store.transaction():\n            if self._store.row(\n",
+            "        if activity.kind is ActivityKind.SPLIT:\n"
+            '            name = f"{activity.activity_id}-{self._store.clock.now():%F-%H}"\n'
+            "            activity = dataclasses.replace(activity, activity_id=name)\n"
+            "        with self._store.transaction():\n            if self._store.row(\n",
         ),
+        (_LEDGER, "import datetime as dt\n", "import dataclasses\nimport datetime as dt\n"),
     ),
     bug(
         "adopted-split-booked-on-top",
@@ -210,6 +211,19 @@ BUGS = (
             "state/adoptions.py",
             "    if adoption is None or not shares:\n",
             "    if adoption is None or shares:\n",
+        ),
+    ),
+    bug(
+        "fraction-keeps-its-cost",
+        (
+            _LEDGER,
+            "        added, fraction = decimal(activity.quantity or ZERO), decimal(activity.fraction or ZERO)\n",
+            "        added, fraction = decimal(activity.quantity or ZERO), ZERO\n",
+        ),
+        (
+            "state/reversals.py",
+            "            return pay_fraction(self.holding, entry.cash)\n",
+            "            return Change(cash=entry.cash, realized_pnl=entry.cash)\n",
         ),
     ),
     bug(

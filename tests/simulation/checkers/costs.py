@@ -1,0 +1,92 @@
+"""What is left after a split costs what the broker says: average entry price times shares."""
+
+import datetime as dt
+import sqlite3
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from domain.ids import Symbol
+from domain.orders import OrderRequest, Side
+from risk.settings import RiskLimits
+from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.truth import Truth
+
+_CENT = Decimal("0.01")
+# What a fraction cost that was not told is known by its price only.
+_UNTOLD = Decimal("0.5")
+# How long a daemon may have been on its way with a price, and how far off it may have been.
+_ON_THE_WAY = dt.timedelta(minutes=20)
+_MARGIN = Decimal("0.3")
+
+
+def same_costs(truth: Truth, db: sqlite3.Connection) -> Violations:
+    """I04: in the calm, of every symbol whose split left a fraction."""
+    rows = db.execute("SELECT symbol, quantity, total_cost FROM positions")
+    ours = {row["symbol"]: (Decimal(row["quantity"]), Decimal(row["total_cost"])) for row in rows}
+    return [
+        ("I04", f"{symbol} costs {ours[symbol][1]} in the ledger, {truth.cost[symbol]} in truth")
+        for symbol, splits in _split(truth).items()
+        if _is_plain(truth, db, symbol)
+        and ours.get(symbol, (ZERO, ZERO))[0] == truth.positions[symbol]
+        and abs(ours[symbol][1] - truth.cost[symbol]) > _CENT + _doubt(truth, symbol, splits)
+    ]
+
+
+def stop_has_cause(
+    truth: Truth, db: sqlite3.Connection, request: OrderRequest, limits: RiskLimits
+) -> Violations:
+    """I09: no stop sells what did not fall, by what the shares cost that the split left."""
+    symbol, splits = request.symbol, _split(truth).get(request.symbol, [])
+    held = truth.positions.get(symbol, ZERO)
+    is_told = bool(splits) and not _doubt(truth, symbol, splits)
+    is_of_cost = request.reason.startswith("stop:") and request.side is Side.SELL and held > 0
+    if not (is_told and is_of_cost and _is_plain(truth, db, symbol)):
+        return []
+    now = truth.now()
+    moments = (now, now - _ON_THE_WAY / 2, now - _ON_THE_WAY)
+    cost = truth.cost[symbol] / held
+    lost = max((cost - truth.market.price(symbol, at)) * 100 / cost for at in moments)
+    if lost >= limits.stop_loss_pct - _MARGIN:
+        return []
+    return [("I09", f"{request.client_order_id} is a stop, and {symbol} lost {lost:.2f} %")]
+
+
+def _split(truth: Truth) -> Mapping[Symbol, list[tuple[Any, ...]]]:
+    found: dict[Symbol, list[tuple[Any, ...]]] = {}
+    for entry in truth.log:
+        if entry[1] == "split":
+            found.setdefault(entry[3], []).append(entry)
+    return {
+        symbol: splits
+        for symbol, splits in found.items()
+        if any(Decimal(entry[5]) for entry in splits)
+    }
+
+
+def _doubt(truth: Truth, symbol: Symbol, splits: list[tuple[Any, ...]]) -> Decimal:
+    if all(entry[6] != "untold" for entry in splits):
+        return ZERO
+    paid = [one for _, one in truth.activities if one.symbol == symbol]
+    return sum((abs(one.net_amount) for one in paid if one.net_amount), ZERO) * _UNTOLD
+
+
+def _is_plain(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> bool:
+    """Tell whether the broker's log alone explains the holding, told in the order it happened."""
+    strange = {e[2] for e in truth.log if e[1] == "slipped in"}
+    amended = {one.was.symbol for one in truth.amendments}
+    query = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind IN ('adoption', 'reversal')"
+    if symbol in strange | amended or db.execute(query, (symbol,)).fetchone():
+        return False
+    rows = db.execute(
+        "SELECT at FROM ledger_entries WHERE symbol = ? AND kind = 'fill' ORDER BY entry_id",
+        (symbol,),
+    )
+    told = [row["at"] for row in rows]
+    late = db.execute(
+        "SELECT 1 FROM ledger_entries f JOIN ledger_entries s USING (symbol) WHERE symbol = ?"
+        " AND f.kind = 'fill' AND s.kind = 'split' AND f.at <= s.at AND f.entry_id > s.entry_id",
+        (symbol,),
+    ).fetchone()
+    executed = [one for one in truth.executions if one.symbol == symbol]
+    return told == sorted(told) and len(told) == len(executed) and late is None
