@@ -64,7 +64,9 @@ class Break:
 class ReconcileReport:
     """One comparison with the broker.  ``breaks`` is what two readings in a row showed.
 
-    ``account`` and ``held`` are the last reading itself, for whoever would ask again at once.
+    ``account`` and ``held`` are the last reading itself, for whoever would ask again at once;
+    ``flows`` is how many deposits and withdrawals were booked then.  Once there are more, the
+    high-water mark is younger than this equity.
     """
 
     reason: str
@@ -76,6 +78,7 @@ class ReconcileReport:
     unlocked: tuple[Symbol, ...]
     account: Account
     held: tuple[Position, ...]
+    flows: int
     open_orders: int
     cash_residual: Decimal
 
@@ -90,13 +93,14 @@ class ReconcileReport:
         return is_doubtful(by_symbol(self.held), self.account)
 
     @property
-    def unnamed_cash(self) -> Decimal:
+    def unnamed_cash(self) -> Decimal | None:
         """The broker's cash less ours where nothing but cash differs: executions move it too.
 
-        None of it where the broker's own figures do not add up: one of them is wrong.
+        None, for nobody can tell, beside any other break, and where the broker's own figures
+        do not add up: one of them is wrong.
         """
         is_sound = not self.is_list_doubtful and _adds_up(self.account, self.held)
-        return self.cash_residual if self.is_equal and is_sound else ZERO
+        return self.cash_residual if self.is_equal and is_sound else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values for JSON."""

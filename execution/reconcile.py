@@ -19,6 +19,7 @@ from execution.desk import Desk
 from execution.orders import OrderPath
 from state.facts import Facts
 from state.locks import LIMIT_LOCK, MANUAL_LOCK
+from state.risk_state import RiskState
 
 _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
@@ -144,6 +145,7 @@ class Reconciler:
             unlocked=unlocked,
             account=reading.account,
             held=reading.held,
+            flows=RiskState(self._desk.store).flow_count(),
             open_orders=reading.open_orders,
             cash_residual=reading.account.cash - self._desk.ledger.cash(),
         )

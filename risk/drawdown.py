@@ -31,23 +31,6 @@ class RiskAssessment:
     drawdown_pct: Decimal | None
 
 
-def named_equity(equity: Decimal, unnamed: Decimal, unnamed_before: Decimal) -> Decimal:
-    """Return equity without what came or went beside the books, to judge and to record.
-
-    Equity and the flow that explains it are read one after the other, and some flows are
-    posted later.  Once a second look shows it too, cash that no booked flow explains is no
-    gain, and what is missing is a loss.
-
-    Args:
-        equity: as the broker says, USD.
-        unnamed: the broker's cash less the books', while all shares agree, USD.
-        unnamed_before: the same at the look before.
-    """
-    if unnamed > 0:
-        return equity - min(unnamed, max(unnamed_before, ZERO))
-    return equity - min(unnamed - min(unnamed_before, ZERO), ZERO)
-
-
 def drawdown_pct(equity: Decimal, high_water_mark: Decimal) -> Decimal:
     """Return the loss from the mark in percent; 0 at or above it."""
     return max(ZERO, (high_water_mark - equity) * HUNDRED / high_water_mark)

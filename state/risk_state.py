@@ -24,12 +24,14 @@ class RiskState:
         at: dt.datetime,
         *,
         session_date: dt.date,
+        may_begin: bool = True,
         may_raise_mark: bool = True,
     ) -> None:
         """Raise the high-water mark when passed; the first equity of a session is its start.
 
-        Where the mark may not be raised, since a part of equity may be a flow that is not
-        booked yet, no session is begun by it either.
+        A part of equity may be a flow that is not booked yet.  Cash that moved a moment ago
+        begins no session (``may_begin``).  Cash that stays unexplained does, since a day
+        without a start is not judged at all, but it raises no mark (``may_raise_mark``).
 
         Raises:
             DataError: equity is not finite and above 0; nothing changes.
@@ -37,14 +39,14 @@ class RiskState:
         if not (equity.is_finite() and equity > 0):
             raise DataError(f"equity {equity} is not above 0: ask the broker again")
         mark = self.high_water_mark()
-        if mark is not None and not may_raise_mark:
-            return
         is_first = self.session_start_equity(session_date) is None
-        if mark is not None and equity <= mark and not is_first:
+        begins = is_first and (may_begin or mark is None)
+        raises = mark is None or (may_raise_mark and equity > mark)
+        if not begins and not raises:
             return
         moment = stamp(at)
         with self._store.transaction():
-            if is_first:
+            if begins:
                 self._store.append_within(
                     "risk.session_started",
                     {
@@ -53,7 +55,7 @@ class RiskState:
                         "at": moment,
                     },
                 )
-            if mark is None or equity > mark:
+            if raises:
                 self._store.append_within(
                     "risk.high_water_mark_moved", {"high_water_mark": text(equity), "at": moment}
                 )
@@ -80,6 +82,10 @@ class RiskState:
                 },
             )
         return True
+
+    def flow_count(self) -> int:
+        """Return how many cash flows have moved the mark so far."""
+        return int(self._store.rows("SELECT count(*) FROM cash_flows")[0][0])
 
     def high_water_mark(self) -> Decimal | None:
         """Return the highest equity seen, net of cash flows; None before the first."""

@@ -10,14 +10,14 @@ import structlog
 from domain.account import Account, Position
 from domain.errors import AuthRefused, BrokerUnavailable, DataError
 from domain.market import Session
-from domain.money import ZERO
 from domain.trading_state import TradingState
 from execution.broker_lock import BrokerLock
 from execution.broker_view import usable
 from execution.comparing import ReconcileReport
 from execution.desk import Desk
-from risk.drawdown import RiskAssessment, assess, named_equity
+from risk.drawdown import RiskAssessment, assess
 from risk.settings import RiskLimits
+from risk.unnamed_cash import UnnamedCash
 from state.equity import EquityCurve
 from state.pause import Pause
 from state.risk_state import RiskState
@@ -40,12 +40,29 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """The account beside the books of the same moment, with ``flows`` deposits and withdrawals.
+
+    ``residual`` is its cash less theirs; ``unnamed`` is what of it no flow explains, None
+    where other breaks may explain it, or where nothing was compared.
+    """
+
+    account: Account
+    at: dt.datetime
+    flows: int
+    residual: Decimal
+    unnamed: Decimal | None = None
+    is_compared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """The account, its equity without unnamed cash, and when it was read."""
+    """The account, its equity without unnamed cash, and of when and of which books it is."""
 
     account: Account
     equity: Decimal
     at: dt.datetime
+    flows: int
 
 
 class Monitor:
@@ -68,8 +85,7 @@ class Monitor:
         self._log = structlog.get_logger("monitor")
         self._last: _Read | None = None
         self._is_known = False
-        self._unnamed = ZERO
-        self._mark_then: Decimal | None = None
+        self._cash = UnnamedCash()
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
         self._unusable = ""
@@ -84,12 +100,15 @@ class Monitor:
             snapshot: also keep equity and positions for the curve.
             seen: a comparison of a moment ago; without one the account is read.
         """
+        if seen is not None and seen.flows != self._risk_state.flow_count():
+            # A younger comparison booked money: the mark has it, this equity may not.
+            seen = None
         if seen is None:
             await self._read(session)
         else:
-            await self._take(session, seen.account, seen.finished_at, seen.unnamed_cash)
+            await self._take(session, _look_of(seen))
         last = self._last
-        known = last if self._is_known else None
+        known = last if self._is_known and self._is_of_now(last) else None
         judged = Judged(
             account=last.account if last is not None else None,
             at=last.at if last is not None else self._desk.clock.now(),
@@ -101,53 +120,52 @@ class Monitor:
             await self._snapshot(session, known.account, judged.held)
         return judged
 
+    def _is_of_now(self, last: "_Read | None") -> bool:
+        """Tell whether equity and mark are of one moment: old beside new would be a loss."""
+        return last is not None and last.flows == self._risk_state.flow_count()
+
     async def _read(self, session: Session) -> None:
-        now = self._desk.clock.now()
+        now, flows = self._desk.clock.now(), self._risk_state.flow_count()
         try:
             account = usable(await self._desk.broker.account())
         except AuthRefused as exc:
             self._desk.halt(f"auth: {exc}")
         except BrokerUnavailable as exc:
             self._log.warning("account.unread", reason=str(exc))
-            if self._risk_state.high_water_mark() != self._mark_then:
-                # Money moved since: the old equity beside the new mark would be a loss.
-                self._is_known = False
         else:
-            # Not compared: what no flow explained so far, none explains now; and more cash
-            # than the books have may be a deposit, which the mark gets when it is booked.
-            is_sure = account.cash <= self._desk.ledger.cash()
-            await self._take(session, account, now, self._unnamed, is_sure=is_sure)
+            residual = account.cash - self._desk.ledger.cash()
+            look = _Look(account=account, at=now, flows=flows, residual=residual)
+            await self._take(session, look)
 
-    async def _take(
-        self,
-        session: Session,
-        account: Account,
-        now: dt.datetime,
-        unnamed: Decimal,
-        *,
-        is_sure: bool = True,
-    ) -> None:
-        equity = named_equity(account.equity, unnamed, self._unnamed)
-        # One list that was wrong can look equal, and its cash as if money had moved.
-        is_sure = is_sure and unnamed in {ZERO, self._unnamed}
-        self._unnamed = unnamed
+    async def _take(self, session: Session, look: _Look) -> None:
+        account, now = look.account, look.at
+        self._cash = cash = self._cash.then(look.residual, look.unnamed)
+        equity = cash.named(account.equity)
         try:
             self._risk_state.record_equity(
-                equity, now, session_date=session.date, may_raise_mark=is_sure
+                equity,
+                now,
+                session_date=session.date,
+                may_begin=cash.is_settled,
+                may_raise_mark=cash.may_raise_mark,
             )
         except DataError as exc:
             # Neither a total loss nor a pass: the figure is unknown, so entries are blocked;
             # exits need none, and the account as last known is there for them.
             self._tell_unusable(str(exc))
-            self._last = self._last or _Read(account=account, equity=equity, at=now)
+            self._last = self._last or _Read(
+                account=account, equity=equity, at=now, flows=look.flows
+            )
             self._is_known = False
             return
         self._unusable = ""
         if account.is_trading_blocked:
             self._desk.halt("the broker blocked trading on this account")
         self._lock_problem = await self._lock.compare(account)
-        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True
-        self._mark_then = self._risk_state.high_water_mark()
+        self._last = _Read(account=account, equity=equity, at=now, flows=look.flows)
+        # Missing beside a break it is a withdrawal on its way, or what a purchase cost: neither a
+        # loss nor none until a second look shows it too.
+        self._is_known = not (look.is_compared and look.unnamed is None and cash.has_fallen)
 
     def _tell_unusable(self, problem: str) -> None:
         """Once: 30 seconds later the same figure is no news."""
@@ -194,3 +212,14 @@ class Monitor:
             cash=account.cash,
             positions=positions,
         )
+
+
+def _look_of(seen: ReconcileReport) -> _Look:
+    return _Look(
+        account=seen.account,
+        at=seen.finished_at,
+        flows=seen.flows,
+        residual=seen.cash_residual,
+        unnamed=seen.unnamed_cash,
+        is_compared=True,
+    )

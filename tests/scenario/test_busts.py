@@ -247,7 +247,7 @@ async def test_a18_cash_is_not_compared_beside_an_empty_list_of_positions(tmp_pa
 
     assert report.held == ()
     assert report.cash_residual == -1000
-    assert report.unnamed_cash == 0
+    assert report.unnamed_cash is None
 
 
 @virtual

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from daemon.session.market_check import MarketCheck
 from daemon.session.stops import Stops
 from daemon.session.watch import Watch
-from domain.account import Activity, ActivityKind
+from domain.account import Account, Activity, ActivityKind
 from domain.errors import BrokerUnavailable
 from domain.ids import Symbol
+from domain.market import Session
+from domain.money import ZERO
 from domain.trading_state import TradingState
+from marketdata.session_calendar import NyseCalendar
+from state.facts import Facts
 from state.risk_state import RiskState
 from tests.support.account_scene import TODAY, Watched
 from tests.support.order_scene import request
@@ -35,7 +40,7 @@ async def holding(directory: Path) -> Watched:
     return scene
 
 
-async def looks(scene: Watched, times: int = 1) -> None:
+async def looks(scene: Watched, times: int = 1, *, market: MarketCheck | None = None) -> None:
     """Look so many times, from now on."""
     # The watch goes on for a minute after the close.
     last = scene.clock.now() + dt.timedelta(seconds=(times - 1) * EVERY_SECONDS - 45)
@@ -44,6 +49,7 @@ async def looks(scene: Watched, times: int = 1) -> None:
         monitor=scene.monitor,
         stops=Stops(scene.desk, scene.path, scene.limits),
         clock=scene.clock,
+        market=market,
         every_seconds=EVERY_SECONDS,
     )
     await watch.over(dataclasses.replace(TODAY, close=last))
@@ -111,6 +117,125 @@ async def test_money_that_moves_between_two_reads_of_a_look_moves_the_mark_once(
 
     assert RiskState(scene.store).high_water_mark() == 100_000 + amount
     assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@pytest.mark.parametrize("amount", [7_500, -7_500], ids=["deposit", "withdrawal"])
+@virtual
+async def test_money_that_moves_between_two_reads_beside_a_break_moves_the_mark_once(
+    tmp_path: Path, amount: int
+) -> None:
+    # A break hid that cash differed too: the mark rose by the deposit, and once more when it
+    # was booked, and a withdrawal was a loss until it was.
+    scene = await holding(tmp_path)
+    scene.broker.quantities[Symbol("MSFT")] = Decimal(1)
+    await looks(scene, times=2)
+    mark = RiskState(scene.store).high_water_mark() or ZERO
+
+    def between_the_last_reads(name: str) -> None:
+        is_last = scene.broker.reads.count("account") == 2
+        if name == "account" and is_last and not scene.broker.other_activities:
+            move_cash(scene, amount)
+
+    scene.broker.reads.clear()
+    scene.broker.on_read = between_the_last_reads
+    await looks(scene, times=4)
+
+    assert RiskState(scene.store).high_water_mark() == mark + amount
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
+async def test_a_day_that_begins_beside_a_break_with_more_cash_than_booked_is_judged(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.quantities[Symbol("MSFT")] = Decimal(1)
+    scene.broker.cash += 500
+    tomorrow = dataclasses.replace(TODAY, date=TODAY.date + dt.timedelta(days=1))
+
+    for _ in range(2):
+        seen = await scene.reconciler.run("periodic")
+        await scene.monitor.check(tomorrow, seen=seen)
+    scene.broker.prices[AAPL] = Decimal(85)
+    seen = await scene.reconciler.run("periodic")
+    await scene.monitor.check(tomorrow, seen=seen)
+
+    assert RiskState(scene.store).high_water_mark() == 100_000
+    assert "daily loss 7.46 %" in scene.latch.read().reason
+
+
+@virtual
+async def test_cash_that_was_named_meanwhile_is_taken_out_of_equity_no_more(
+    tmp_path: Path,
+) -> None:
+    # The stream came back and the transfer was booked; the next comparison failed, and the
+    # account that was read instead lost the same money a second time.
+    scene = await holding(tmp_path)
+
+    def between_reads(name: str) -> None:
+        if name == "account" and not scene.broker.other_activities:
+            move_cash(scene, 7_500)
+
+    scene.broker.on_read = between_reads
+    await looks(scene)
+    scene.broker.on_read = None
+    await scene.reconciler.run("stream")
+    scene.broker.read_faults["open_orders"].append(BrokerUnavailable("maintenance"))
+    await looks(scene)
+
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+class SlowMarket(MarketCheck):
+    """A look at the market, while which the stream comes back after a transfer."""
+
+    def __init__(self, scene: Watched) -> None:
+        super().__init__(
+            scene.desk,
+            calendar=NyseCalendar(),
+            facts=Facts(scene.store),
+            is_clock_compared=False,
+        )
+        self._scene = scene
+
+    async def look(self, session: Session) -> None:
+        """Move money, and have it booked by another comparison than the watch's."""
+        move_cash(self._scene, 7_500)
+        await self._scene.reconciler.run("stream")
+
+
+@virtual
+async def test_a_comparison_older_than_the_mark_is_not_judged_beside_it(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+
+    await looks(scene, market=SlowMarket(scene))
+
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
+async def test_a_deposit_booked_while_the_account_is_read_makes_its_equity_unknown(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    before = await scene.broker.account()
+
+    async def while_reading() -> Account:
+        scene.broker.account = account  # type: ignore[method-assign]
+        move_cash(scene, 7_500)
+        await scene.reconciler.run("stream")
+        return before
+
+    account, scene.broker.account = scene.broker.account, while_reading  # type: ignore[method-assign]
+    await scene.monitor.check(TODAY)
+
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.REDUCING
+    await looks(scene)
     assert scene.standing is TradingState.ACTIVE
 
 

@@ -5,6 +5,7 @@ It knows nothing of the daemon's books, and none of its code is theirs.
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -56,6 +57,8 @@ class Account:
         """By program, what the broker's clock told it, oldest first."""
         self.listed_at: dict[str, float] = {}
         """By program, when it last read the open orders."""
+        self.before_answer: Callable[[str], None] = lambda _what: None
+        """Called before each answer to a question: the account may change meanwhile."""
         self.is_suspended = False
         self.is_shorting_forbidden = False
         self.is_blocked = False

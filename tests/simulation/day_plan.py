@@ -11,6 +11,7 @@ from domain.account import ActivityKind
 from domain.market import Session
 from tests.simulation.busts import Busts
 from tests.simulation.daemon_life import second_daemon_is_refused
+from tests.simulation.deposits import Deposits
 from tests.simulation.judge import Judge
 from tests.simulation.lasting import LASTING, happenings
 from tests.simulation.listing import end_one
@@ -49,6 +50,7 @@ class DayPlan:
         self._faults = world.faults
         self._truth = world.truth
         self._busts = Busts(world.truth)
+        self._deposits = Deposits(world, lives)
         self._lasting = happenings(world.faults, lambda: world.truth.lasting)
 
     def night(self, session: Session) -> None:
@@ -126,6 +128,7 @@ class DayPlan:
             ("broker.keys_rotated", "keys", 1, self._rotate_keys),
             *((name, name, 1, self._lasting[name]) for name in LASTING if "keys" not in name),
             ("account.blocked", "blocked", 1, self._block),
+            ("money.in_a_look", "money.in_a_look", 2, self._deposits.move),
             ("hand.trade", "hand", 3, person.trade),
             ("hand.canceled", "hand.canceled", 2, person.cancel),
             ("hand.replaced", "replaced", 2, person.replace),

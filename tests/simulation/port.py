@@ -66,6 +66,7 @@ class SimBroker:
             raise BrokerUnavailable("no usable answer")
         if self._truth.lasting.is_refusing_keys or self._faults.strikes("read.auth_refused"):
             raise AuthRefused("401")
+        self._truth.before_answer(what)
 
     def _check_doors(self) -> None:
         """A written request other than an order may be refused too."""

@@ -36,7 +36,7 @@ BUGS = (
         "high-water-mark-follows-equity",
         (
             "state/risk_state.py",
-            "            if mark is None or equity > mark:\n",
+            "            if raises:\n",
             "            if mark is None or equity != mark:\n",
         ),
     ),
@@ -44,11 +44,11 @@ BUGS = (
         "high-water-mark-resets-on-restart",
         (
             "daemon/session/monitor.py",
-            "        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True\n",
+            "        self._last = _Read(account=account, equity=equity, at=now, flows=look.flows)\n",
             "        if self._last is None:\n"
             '            payload = {"high_water_mark": str(account.equity), "at": now.isoformat()}\n'
             '            self._desk.store.append("risk.high_water_mark_moved", payload)\n'
-            "        self._last, self._is_known = _Read(account=account, equity=equity, at=now), True\n",
+            "        self._last = _Read(account=account, equity=equity, at=now, flows=look.flows)\n",
         ),
     ),
     bug(
@@ -118,8 +118,8 @@ BUGS = (
         "nan-clipped-to-the-most",
         (
             "daemon/session/monitor.py",
-            "        equity = named_equity(account.equity, unnamed, self._unnamed)\n",
-            "        equity = named_equity(account.equity, unnamed, self._unnamed)\n"
+            "        equity = cash.named(account.equity)\n",
+            "        equity = cash.named(account.equity)\n"
             "        equity = Decimal(str(max(0.01, min(1e9, float(equity)))))\n",
         ),
     ),

@@ -13,7 +13,6 @@ from risk.drawdown import (
     assess,
     daily_pnl,
     drawdown_pct,
-    named_equity,
 )
 from risk.settings import RiskLimits
 from state.risk_state import RiskState
@@ -141,24 +140,3 @@ def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) 
     assert result.reasons
     assert result.drawdown_pct is None
     assert result.daily_loss_pct is None
-
-
-@pytest.mark.parametrize(
-    ("unnamed", "before", "named"),
-    [
-        ("0", "0", "1000"),
-        ("75", "0", "1000"),
-        ("75", "40", "960"),
-        ("75", "75", "925"),
-        ("75", "-40", "1000"),
-        ("-75", "0", "1075"),
-        ("-75", "-75", "1000"),
-        ("-90", "-15", "1075"),
-        ("-15", "-90", "1000"),
-        ("-75", "40", "1075"),
-    ],
-)
-def test_unnamed_cash_is_no_gain_and_a_loss_once_a_second_look_shows_it(
-    unnamed: str, before: str, named: str
-) -> None:
-    assert named_equity(Decimal(1000), Decimal(unnamed), Decimal(before)) == Decimal(named)

@@ -48,6 +48,26 @@ def test_first_equity_of_a_session_is_its_start(store: Store) -> None:
     assert risk.session_start_equity(SESSION) == 100000
 
 
+def test_equity_that_holds_unexplained_cash_begins_a_session_and_raises_no_mark(
+    store: Store,
+) -> None:
+    risk = RiskState(store)
+    risk.record_equity(Decimal("100000"), START, session_date=SESSION)
+    tomorrow = SESSION + dt.timedelta(days=1)
+
+    for may_begin in (False, True):
+        risk.record_equity(
+            Decimal("107500"),
+            START,
+            session_date=tomorrow,
+            may_begin=may_begin,
+            may_raise_mark=False,
+        )
+        assert (risk.session_start_equity(tomorrow) is not None) is may_begin
+
+    assert risk.high_water_mark() == 100000
+
+
 def test_k12_only_money_booked_after_the_first_equity_of_a_session_is_a_flow_of_it(
     store: Store, clock: ManualClock
 ) -> None:
