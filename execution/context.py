@@ -17,7 +17,7 @@ from risk.context import GateContext, Mark, OrderWindow
 from risk.drawdown import RiskAssessment
 from risk.reservations import Reservation
 from risk.settings import RiskLimits
-from risk.sizing import ENTRY
+from risk.sizing import ENTRY, EXIT
 from state.journal import Journal
 from state.ledger import Ledger
 from state.rows import OrderRecord
@@ -86,6 +86,7 @@ def gate_context(
         closed_to_entries={**view.ending, **(doubts or {})},
         known_ids=frozenset(record.client_order_id for record in sent),
         orders_today=len(sent),
+        exited=frozenset(record.symbol for record in sent if record.request.leg == EXIT),
         opened_notional_today=opened_notional(orders),
     )
 

@@ -41,7 +41,8 @@ class GateContext:
     """Everything the limits read, frozen for one question.
 
     ``positions`` is signed shares, None when unknown; ``reservations`` are all orders that
-    may still fill; ``is_latch_engaged`` None means the latch could not be read.
+    may still fill; ``is_latch_engaged`` None means the latch could not be read; ``exited`` are
+    the symbols of which an exit left in this session.
     """
 
     now: dt.datetime
@@ -68,6 +69,7 @@ class GateContext:
     closed_to_entries: Mapping[Symbol, str] = field(default_factory=dict)
     known_ids: frozenset[ClientOrderId] = frozenset()
     orders_today: int = 0
+    exited: frozenset[Symbol] = frozenset()
     opened_notional_today: Decimal = ZERO
     # Worst reachable value of each symbol, worked out once for all limits.
     bounds: Mapping[Symbol, Reach] | None = field(init=False, repr=False, compare=False)
@@ -82,6 +84,17 @@ class GateContext:
             return False
         quantity = self.positions.get(request.symbol, ZERO)
         return worst.lowers_exposure(request, quantity, self.reservations)
+
+    def orders_kept(self, request: OrderRequest) -> int:
+        """Count the orders of the day that are kept from this one, for exits of holdings.
+
+        An entry leaves one for each holding, an exit that is sent anew one for each other
+        holding that had none yet.
+        """
+        held = {symbol for symbol, quantity in (self.positions or {}).items() if quantity != 0}
+        if not self.lowers_exposure(request):
+            return len(held)
+        return len(held - self.exited) if request.symbol in self.exited else 0
 
     def reaches_with(self, request: OrderRequest) -> dict[Symbol, Reach] | None:
         """Bound every symbol as if the order were working too; None when unknown."""
@@ -124,12 +137,14 @@ class GateContext:
 
     def after(self, request: OrderRequest) -> "GateContext":
         """Return the context in which ``request`` has been approved and may fill."""
-        opened = ZERO if self.lowers_exposure(request) else request.notional
+        is_exit = self.lowers_exposure(request)
+        opened = ZERO if is_exit else request.notional
         return dataclasses.replace(
             self,
             reservations=(*self.reservations, Reservation.of_request(request)),
             known_ids=self.known_ids | {request.client_order_id},
             orders_today=self.orders_today + 1,
+            exited=self.exited | {request.symbol} if is_exit else self.exited,
             opened_notional_today=self.opened_notional_today + opened,
         )
 

@@ -156,10 +156,8 @@ def order_notional(request: OrderRequest, context: GateContext) -> LimitCheck:
 
 
 def orders_per_day(request: OrderRequest, context: GateContext) -> LimitCheck:
-    """Count of the session; entries leave room for one exit of each holding."""
-    bound = context.limits.max_orders_per_day
-    if not context.lowers_exposure(request):
-        bound -= sum(1 for held in (context.positions or {}).values() if held != 0)
+    """Count of the session, less what is kept for the first exit of each holding."""
+    bound = context.limits.max_orders_per_day - context.orders_kept(request)
     count = context.orders_today + 1
     return _check("orders_per_day", count <= bound, str(count), str(max(0, bound)))
 

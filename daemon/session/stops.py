@@ -8,24 +8,24 @@ from decimal import Decimal
 import structlog
 
 from daemon.session.monitor import Judged
-from daemon.session.standing import standing_of
+from daemon.session.stop_gate import StopGate
 from daemon.session.stop_tracks import StopTracks
 from domain.account import Account, Asset, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable
 from domain.ids import Symbol
 from domain.market import MarketView, Session
-from domain.orders import OrderRequest
-from execution.context import gate_context, next_revisions, reservations
+from domain.money import text as text_of
 from execution.desk import Desk
 from execution.orders import OrderPath
 from marketdata.board import MarketBoard
-from risk.book import Book
-from risk.context import OrderWindow, is_known
-from risk.gate import check_batch
+from risk.book import MIN_PRICE, Book
+from risk.context import is_known
+from risk.limits import UNKNOWN
 from risk.settings import RiskLimits
 from risk.sizing import EXIT
-from risk.stops import Track, followed, stop_orders, stops_reached
+from risk.stops import Track, followed, stops_reached
+from state.rows import OrderRecord
 
 NO_STOP = Decimal(100)
 # An exit that found no buyer within it is canceled and priced anew.
@@ -47,10 +47,11 @@ class Stops:
         self._path = path
         self._limits = limits
         self._board = board
+        self._gate = StopGate(desk, limits)
         self._tracks = StopTracks(desk.store)
         self._log = structlog.get_logger("stops")
         self._assets: dict[Symbol, Asset] = {}
-        self._told: set[tuple[dt.date, Symbol, str]] = set()
+        self._told: set[tuple[dt.date, Symbol, str, str]] = set()
 
     async def look(self, session: Session, judged: Judged) -> None:
         """Close what reached its stop; without an account or prices nothing is sold."""
@@ -66,12 +67,12 @@ class Stops:
             reached = stops_reached(Book(view=view, limits=self._limits), tracks)
             if not reached:
                 return
-            view = await self._ready_to_close(reached, view)
+            view = await self._ready_to_close(reached, view, judged)
         except (BrokerUnavailable, AuthRefused) as exc:
             self._log.warning("stops.unread", reason=str(exc))
             return
         reached = {symbol: why for symbol, why in reached.items() if symbol in view.positions}
-        await self._send(stop_orders(self._book(view), reached), view, judged)
+        await self._send(self._gate.ask(reached, view, judged), session)
 
     async def _held(self) -> dict[Symbol, Position]:
         return self._agreed(await self._desk.broker.positions())
@@ -100,7 +101,11 @@ class Stops:
         tracks: dict[Symbol, Track] = {}
         for symbol, position in sorted(held.items()):
             price, cost = position.market_price, ours[symbol].avg_price
-            if price is not None and is_known(price) and is_known(cost):
+            if not is_known(cost):
+                self._tell_unwatched("average cost", cost, symbol, session)
+            elif price is None or not is_known(price) or price < MIN_PRICE:
+                self._tell_unwatched("price", price, symbol, session)
+            else:
                 tracks[symbol] = track = followed(
                     before.get(symbol), held=position.quantity, cost=cost, price=price
                 )
@@ -112,34 +117,53 @@ class Stops:
         self._tracks.save({**kept, **tracks})
         return tracks
 
-    def _book(self, view: MarketView) -> Book:
-        journal = self._desk.journal
-        return Book(
-            view=view,
-            limits=self._limits,
-            reservations=reservations(journal.working()),
-            revisions=next_revisions(journal.of_session(view.session.date)),
-        )
-
-    async def _clear_the_way(self, reached: Mapping[Symbol, str], session: Session) -> None:
+    async def _clear_the_way(
+        self, reached: Mapping[Symbol, str], view: MarketView, judged: Judged
+    ) -> None:
         """A sale may meet neither our own purchase nor an exit that found no buyer in time."""
-        late = self._desk.clock.now() - _PATIENCE
-        in_the_way = [
-            record.client_order_id
+        ours = [
+            record
             for record in self._desk.journal.working()
-            if record.symbol in reached
-            and not record.is_external
-            and (record.request.leg != EXIT or max(record.created_at, session.open) < late)
+            if record.symbol in reached and not record.is_external
         ]
+        purchases = [record for record in ours if record.request.leg != EXIT]
+        late = self._replaceable(self._late(ours, view.session), reached, view, judged)
+        in_the_way = [record.client_order_id for record in (*purchases, *late)]
         await self._path.cancel_many(in_the_way, "the symbol reached its stop")
 
-    async def _ready_to_close(self, reached: Mapping[Symbol, str], view: MarketView) -> MarketView:
-        await self._clear_the_way(reached, view.session)
+    def _late(self, records: Iterable[OrderRecord], session: Session) -> list[OrderRecord]:
+        before = self._desk.clock.now() - _PATIENCE
+        return [
+            record
+            for record in records
+            if record.request.leg == EXIT and max(record.created_at, session.open) < before
+        ]
+
+    def _replaceable(
+        self,
+        late: Sequence[OrderRecord],
+        reached: Mapping[Symbol, str],
+        view: MarketView,
+        judged: Judged,
+    ) -> list[OrderRecord]:
+        """An exit at an old price is better than none: it works until another may follow."""
+        results = self._gate.ask(reached, view, judged, without=late) if late else ()
+        may_follow = {result.request.symbol for result in results if result.is_approved}
+        left = {record.symbol for record in late} - may_follow
+        for result in results:
+            if result.request.symbol in left:
+                self._tell_denied(result, "its exit stays as it was priced", view.session)
+        return [record for record in late if record.symbol in may_follow]
+
+    async def _ready_to_close(
+        self, reached: Mapping[Symbol, str], view: MarketView, judged: Judged
+    ) -> MarketView:
+        await self._read_assets(reached)
+        view = dataclasses.replace(view, assets=self._assets)
+        await self._clear_the_way(reached, view, judged)
         # What was in the way may have filled before it was canceled.
         held = await self._held()
-        await self._read_assets(reached)
-        now = self._desk.clock.now()
-        return dataclasses.replace(view, as_of=now, positions=held, assets=self._assets)
+        return dataclasses.replace(view, as_of=self._desk.clock.now(), positions=held)
 
     async def _read_assets(self, symbols: Iterable[Symbol]) -> None:
         """What may be traded changes seldom: while nobody tells, what was last told holds.
@@ -156,36 +180,35 @@ class Stops:
         kept = {symbol: asset for symbol, asset in self._assets.items() if symbol not in asked}
         self._assets = {**kept, **told}
 
-    async def _send(self, orders: Sequence[OrderRequest], view: MarketView, judged: Judged) -> None:
-        session = view.session
-        window = OrderWindow(
-            opens_at=session.open, entries_until=session.open, exits_until=session.close
-        )
-        context = gate_context(
-            standing_of(self._desk, judged, session, window),
-            view=view,
-            combined=(),
-            limits=self._limits,
-            expected_data_date=session.date,
-            journal=self._desk.journal,
-            ledger=self._desk.ledger,
-        )
-        results, _ = check_batch(orders, context)
+    async def _send(self, results: Sequence[GateResult], session: Session) -> None:
         for result in results:
-            self._tell_stop(result, session)
+            request = result.request
+            if result.is_approved:
+                text = f"{request.symbol}: {request.reason}"
+                self._tell("stop.reached", text, request.symbol, session)
+            else:
+                self._tell_denied(result, "nothing sells it", session)
         approved = [result for result in results if result.is_approved]
         if approved:
             await self._path.send(approved, f"{session.date}-watch", cutoff=session.close)
 
-    def _tell_stop(self, result: GateResult, session: Session) -> None:
-        request = result.request
-        denied = "" if result.is_approved else f"; denied by {', '.join(result.reasons)}"
-        text = f"{request.symbol}: {request.reason}{denied}"
-        self._tell("stop.reached", text, request.symbol, session)
+    def _tell_denied(self, result: GateResult, what: str, session: Session) -> None:
+        request, why = result.request, ", ".join(result.reasons)
+        text = f"{request.symbol}: {request.reason}; {what}, denied by {why}"
+        self._tell("stop.denied", text, request.symbol, session, about=why)
 
-    def _tell(self, kind: str, text: str, symbol: Symbol, session: Session) -> None:
+    def _tell_unwatched(
+        self, what: str, figure: Decimal | None, symbol: Symbol, session: Session
+    ) -> None:
+        shown = UNKNOWN if figure is None else text_of(figure)
+        text = f"{symbol}: its {what} is {shown}, so no stop watches it; watch it yourself"
+        self._tell("stop.unwatched", text, symbol, session)
+
+    def _tell(
+        self, kind: str, text: str, symbol: Symbol, session: Session, *, about: str = ""
+    ) -> None:
         """Once a session and symbol: what was told is no news 30 seconds later."""
-        key = (session.date, symbol, kind)
+        key = (session.date, symbol, kind, about)
         if key not in self._told:
             self._told.add(key)
             self._desk.note(kind, text, symbol)

@@ -227,6 +227,122 @@ async def test_a_stop_without_a_buyer_is_priced_anew_after_a_minute(tmp_path: Pa
     assert len(posted(scene)) == 3
 
 
+async def look_on(scene: Scene, limits: RiskLimits, *, times: int) -> None:
+    """Let one process look, each time when what it sent before is late."""
+    stops = Stops(scene.desk, scene.path, limits)
+    for _ in range(times):
+        account = await scene.broker.account()
+        judged = Judged(account=account, at=scene.clock.now(), assessment=calm())
+        await stops.look(TODAY, judged)
+        await scene.clock.sleep(61)
+
+
+@virtual
+async def test_a_stop_that_is_denied_later_in_the_day_is_told_and_its_last_exit_works_on(
+    tmp_path: Path,
+) -> None:
+    # The first exit was told, and the denial of the fourth was taken for the same word; the
+    # third had been canceled for it.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+
+    await look_on(scene, dataclasses.replace(LIMITS, max_orders_per_day=4), times=8)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
+    assert len(posted(scene)) == 4
+    assert scene.alert_kinds()["stop.reached"] == 1
+    told = [text for kind, text in scene.alerts if kind == "stop.denied"]
+    assert len(told) == 1
+    assert told[0].endswith("its exit stays as it was priced, denied by orders_per_day")
+
+
+@virtual
+async def test_a_stop_of_a_symbol_that_may_no_longer_be_traded_is_told_beside_the_first(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    limits = dataclasses.replace(LIMITS, max_orders_per_day=2)
+    stops = Stops(scene.desk, scene.path, limits)
+    judged = Judged(account=await scene.broker.account(), at=scene.clock.now(), assessment=calm())
+    await stops.look(TODAY, judged)
+    scene.broker.finish(sales(scene)[0], OrderState.EXPIRED)
+    scene.merge_stream()
+    await stops.look(TODAY, judged)
+
+    async def not_tradable(symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
+        return {
+            symbol: Asset(
+                symbol=symbol, is_tradable=False, is_shortable=False, is_fractionable=False
+            )
+            for symbol in symbols
+        }
+
+    scene.broker.assets = not_tradable  # type: ignore[method-assign]
+    for _ in range(2):
+        await stops.look(TODAY, judged)
+
+    told = [text for kind, text in scene.alerts if kind == "stop.denied"]
+    assert [text.rpartition("denied by ")[2] for text in told] == [
+        "orders_per_day",
+        "asset_tradable, orders_per_day",
+    ]
+
+
+@virtual
+async def test_exits_that_are_priced_anew_leave_room_for_the_first_exit_of_another_holding(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    await scene.send(request("MSFT"), cutoff=TODAY.close)
+    scene.broker.fill(scene.broker.order(request("MSFT").client_order_id), 10, "100")
+    scene.merge_stream()
+    limits = dataclasses.replace(LIMITS, max_orders_per_day=5)
+    scene.broker.prices[AAPL] = Decimal(89)
+    await look_on(scene, limits, times=6)
+    assert {sale.symbol for sale in sales(scene)} == {AAPL}
+
+    scene.broker.prices[Symbol("MSFT")] = Decimal(89)
+    await look_on(scene, limits, times=2)
+
+    assert {sale.symbol for sale in sales(scene)} == {AAPL, Symbol("MSFT")}
+
+
+@pytest.mark.parametrize("price", ["0", "0.004"])
+@virtual
+async def test_a_holding_whose_price_is_none_is_told_once_since_no_stop_watches_it(
+    tmp_path: Path, price: str
+) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(price)
+
+    await look_on(scene, LIMITS, times=3)
+
+    assert sales(scene) == []
+    assert [text for kind, text in scene.alerts if kind == "stop.unwatched"] == [
+        f"AAPL: its price is {price}, so no stop watches it; watch it yourself"
+    ]
+
+
+@virtual
+async def test_a_holding_that_cost_nothing_is_told_once_since_no_stop_watches_it(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    spun_off = Symbol("MSFT")
+    scene.broker.quantities[spun_off] = Decimal(5)
+    scene.ledger.adopt_position(
+        spun_off, Decimal(5), Decimal(0), "a spin-off", as_of=scene.clock.now()
+    )
+
+    await look_on(scene, LIMITS, times=2)
+    await look(scene, limits=RiskLimits())
+
+    assert [text for kind, text in scene.alerts if kind == "stop.unwatched"] == [
+        "MSFT: its average cost is 0, so no stop watches it; watch it yourself"
+    ]
+
+
 @virtual
 async def test_what_fills_during_the_cancel_is_not_sold_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -356,8 +472,8 @@ async def test_with_the_latch_engaged_the_stop_is_told_and_not_sent(tmp_path: Pa
     await look(scene, times=2)
 
     assert sales(scene) == []
-    assert scene.alert_kinds()["stop.reached"] == 1
-    assert "denied by" in dict(scene.alerts)["stop.reached"]
+    assert scene.alert_kinds()["stop.denied"] == 1
+    assert "denied by trading_state, latch" in dict(scene.alerts)["stop.denied"]
 
 
 @virtual

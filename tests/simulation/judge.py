@@ -137,7 +137,9 @@ class Judge:
         if life is None or life.process.disk_faults or not _NO_STOPS.isdisjoint(faults.rates):
             return []
         machine = self._world.machine
-        return self._stops.check(db, life.process.name, machine.limits, machine.look_seconds)
+        return self._stops.check(
+            db, life.process.name, machine.limits, machine.look_seconds, machine.alerts
+        )
 
     def _check_writer(self, process: Process, epoch: int) -> None:
         life = self._lives.life

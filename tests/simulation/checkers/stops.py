@@ -1,4 +1,7 @@
-"""Protective stops: what fell far enough is being sold, and nothing that is in dispute is."""
+"""Protective stops: what fell far enough is being sold, or it is told why not.
+
+Nothing that is in dispute is sold.
+"""
 
 import datetime as dt
 import sqlite3
@@ -35,7 +38,7 @@ def stop_is_ours_to_sell(truth: Truth, db: sqlite3.Connection, request: OrderReq
 
 
 class StopWatch:
-    """I09: what a daemon sees at its stop, look after look, it sells.
+    """I09: what a daemon sees at its stop, look after look, it sells, or says why it cannot.
 
     Left out are holdings that the broker's log alone does not explain: shares that came or
     went without a word, splits, trades by hand, executions that were taken back.
@@ -46,9 +49,14 @@ class StopWatch:
         self._sessions = sessions
 
     def check(
-        self, db: sqlite3.Connection, process: str, limits: RiskLimits, look_seconds: float
+        self,
+        db: sqlite3.Connection,
+        process: str,
+        limits: RiskLimits,
+        look_seconds: float,
+        alerts: Sequence[tuple[float, str, str]],
     ) -> Violations:
-        """Judge every holding by what the process has seen lately."""
+        """Judge every holding by what the process has seen lately, and what was told."""
         now = self._truth.loop.moment
         # A look takes a moment longer than the pause between two.
         since = now - max((_READS + 1) * look_seconds, 1200.0)
@@ -57,12 +65,15 @@ class StopWatch:
         session = self._truth.session
         if session is None or len(mine) < _READS or mine[0] > since + 2 * look_seconds:
             return []
-        if since < self._truth.clock.loop_time(session.open) or _is_full(db, session, limits):
+        opened = self._truth.clock.loop_time(session.open)
+        if since < opened:
             return []
+        told = {text.partition(":")[0] for at, kind, text in alerts if _is_denial(kind, at, opened)}
         return [
             found
             for symbol, held in sorted(self._truth.positions.items())
             if held > 0 and self._is_plain(symbol) and not self._is_seen_to(db, symbol, since)
+            if not (symbol in told and _is_full(db, session, symbol, limits))
             for found in self._judge(db, symbol, limits, mine, [e[0] for e in reads])
         ]
 
@@ -141,11 +152,21 @@ class StopWatch:
         return bool(row[0]) or is_open
 
 
-def _is_full(db: sqlite3.Connection, session: Session, limits: RiskLimits) -> bool:
-    """Tell whether the day's number of orders is used up."""
-    row = db.execute(
-        "SELECT count(*) FROM orders WHERE session_date = ?"
+def _is_denial(kind: str, at: float, opened: float) -> bool:
+    return kind == "stop.denied" and at >= opened
+
+
+def _is_full(db: sqlite3.Connection, session: Session, symbol: Symbol, limits: RiskLimits) -> bool:
+    """Tell whether no exit of a symbol may leave any more today.
+
+    One that left already leaves room for the first exit of each other holding.
+    """
+    sent = db.execute(
+        "SELECT symbol, leg FROM orders WHERE session_date = ?"
         " AND state NOT IN ('planned', 'approved', 'denied', 'skipped')",
         (session.date.isoformat(),),
-    ).fetchone()
-    return bool(row[0] >= limits.max_orders_per_day)
+    ).fetchall()
+    exited = {row["symbol"] for row in sent if row["leg"] == "exit"}
+    held = {row[0] for row in db.execute("SELECT symbol FROM positions WHERE quantity <> '0'")}
+    kept = len(held - exited) if symbol in exited else 0
+    return len(sent) + kept >= limits.max_orders_per_day

@@ -262,6 +262,21 @@ def test_entries_leave_room_for_one_exit_of_each_holding() -> None:
     assert check(EXIT, tight).is_approved
 
 
+def test_an_exit_that_is_sent_anew_leaves_room_for_the_first_exits_of_other_holdings() -> None:
+    both = LONG | {BBB: Decimal(10)}
+    tight = context(
+        positions=both, orders_today=1, exited=frozenset({AAA}), **limits(max_orders_per_day=2)
+    )
+    other = request(BBB, Side.SELL, quantity="10", leg="exit")
+
+    assert denied(check(EXIT, tight)) == {"orders_per_day"}
+    results, after = check_batch([other], tight)
+    assert results[0].is_approved
+    assert after.exited == both.keys()
+    roomy = dataclasses.replace(after, **limits(max_orders_per_day=3))
+    assert check(EXIT, roomy).is_approved
+
+
 def test_working_orders_count_at_their_worst_against_the_caps() -> None:
     working = (reservation(quantity="95"),)
 
