@@ -8,6 +8,7 @@ larger than on a unit NAV, so the rule errs towards stopping.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from domain.daily_pnl import daily_loss_pct, daily_pnl
 from domain.money import ZERO, text
 from domain.trading_state import TradingState
 from risk.context import is_known
@@ -34,17 +35,6 @@ class RiskAssessment:
 def drawdown_pct(equity: Decimal, high_water_mark: Decimal) -> Decimal:
     """Return the loss from the mark in percent; 0 at or above it."""
     return max(ZERO, (high_water_mark - equity) * HUNDRED / high_water_mark)
-
-
-def daily_pnl(equity: Decimal, session_start: Decimal, flows: Decimal) -> Decimal:
-    """Return the USD gained since the session's start, without cash flows."""
-    return equity - session_start - flows
-
-
-def daily_loss_pct(equity: Decimal, session_start: Decimal, flows: Decimal) -> Decimal:
-    """Return the loss of the session in percent of the capital at work; below 0 is a gain."""
-    base = session_start + max(flows, ZERO)
-    return -daily_pnl(equity, session_start, flows) * HUNDRED / base
 
 
 def assess(

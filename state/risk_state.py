@@ -7,6 +7,7 @@ from decimal import Decimal
 from domain.errors import DataError
 from domain.money import ZERO, decimal, text
 from domain.trading_state import TradingState
+from state.cash_flows import flows_since_start
 from state.cost_basis import exact_sum
 from state.rows import optional_decimal, stamp
 from state.store import Store
@@ -99,17 +100,8 @@ class RiskState:
         return decimal(row["start_equity"]) if row is not None else None
 
     def flows_since_start(self, session_date: dt.date) -> Decimal:
-        """Return deposits less withdrawals that were booked after a session's first equity.
-
-        By when they were booked, like the mark: what was booked before is in that equity,
-        whatever date the broker gives the transfer.
-        """
-        rows = self._store.rows(
-            "SELECT amount FROM cash_flows WHERE booked_at >"
-            " (SELECT started_at FROM sessions WHERE session_date = ?)",
-            (session_date.isoformat(),),
-        )
-        return exact_sum(decimal(row["amount"]) for row in rows)
+        """Return deposits less withdrawals that were booked after a session's first equity."""
+        return flows_since_start(self._store.rows, session_date.isoformat())
 
     def set_trading_state(self, state: TradingState, reason: str) -> TradingState:
         """Remember the trading state; return the one before.  Repeats are not written."""

@@ -1,18 +1,17 @@
 """The ``status`` document, made from the tables and the latch file."""
 
 import sqlite3
-from collections.abc import Callable
 from decimal import Decimal
 
+from domain.daily_pnl import daily_loss_pct, daily_pnl
 from domain.money import decimal, text
 from domain.trading_state import TradingState, strictest
+from state.cash_flows import Query, flows_after, flows_since_start
 from state.cost_basis import exact_sum
 from state.json_rows import Row, percent
 from state.latch_record import LatchState
 from state.rows import optional_decimal
 from state.track_rows import demotions
-
-Query = Callable[..., list[sqlite3.Row]]
 
 _COUNTS = (
     "SELECT (SELECT count(*) FROM positions WHERE quantity <> '0') AS positions,"
@@ -90,14 +89,15 @@ def _money(rows: Query, risk: sqlite3.Row, session_date: str | None) -> Row:
     last = rows("SELECT equity, cash, at FROM equity ORDER BY at DESC LIMIT 1")
     equity = decimal(last[0]["equity"]) if last else None
     mark = optional_decimal(risk["high_water_mark"])
-    started = rows("SELECT start_equity FROM sessions WHERE session_date = ?", (session_date,))
+    # Money that came or went since is in the mark and in the day's flows: it counts here too.
+    worth = exact_sum((equity, flows_after(rows, last[0]["at"]))) if equity is not None else None
     return {
         "equity": last[0]["equity"] if last else None,
         "cash": last[0]["cash"] if last else None,
         "equity_at": last[0]["at"] if last else None,
         "high_water_mark": risk["high_water_mark"],
-        "drawdown_pct": _drawdown_pct(equity, mark),
-        **_daily(equity, decimal(started[0]["start_equity"]) if started else None),
+        "drawdown_pct": _drawdown_pct(worth, mark),
+        **_daily(rows, worth, session_date),
     }
 
 
@@ -107,8 +107,12 @@ def _drawdown_pct(equity: Decimal | None, mark: Decimal | None) -> float | None:
     return percent(max(exact_sum((mark, -equity)), Decimal(0)), mark)
 
 
-def _daily(equity: Decimal | None, start: Decimal | None) -> Row:
-    if equity is None or start is None:
+def _daily(rows: Query, equity: Decimal | None, session_date: str | None) -> Row:
+    started = rows("SELECT start_equity FROM sessions WHERE session_date = ?", (session_date,))
+    if equity is None or session_date is None or not started:
         return {"daily_pnl": None, "daily_pnl_pct": None}
-    pnl = exact_sum((equity, -start))
-    return {"daily_pnl": text(pnl), "daily_pnl_pct": percent(pnl, start)}
+    start, flows = decimal(started[0]["start_equity"]), flows_since_start(rows, session_date)
+    return {
+        "daily_pnl": text(daily_pnl(equity, start, flows)),
+        "daily_pnl_pct": round(float(-daily_loss_pct(equity, start, flows)), 6),
+    }

@@ -62,10 +62,9 @@ BUGS = (
     bug(
         "naive-midnight",
         (
-            "state/risk_state.py",
-            '            "SELECT amount FROM cash_flows WHERE booked_at >"\n'
-            '            " (SELECT started_at FROM sessions WHERE session_date = ?)",\n',
-            '            "SELECT amount FROM cash_flows WHERE booked_at > ?",\n',
+            "state/cash_flows.py",
+            '    return flows_after(rows, started[0]["started_at"]) if started else Decimal(0)\n',
+            "    return flows_after(rows, session_date)\n",
         ),
     ),
     bug(

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from domain.clock import ManualClock
+from domain.daily_pnl import daily_pnl
 from domain.trading_state import TradingState
 from risk.drawdown import (
     RiskAssessment,
     assess,
-    daily_pnl,
     drawdown_pct,
 )
 from risk.settings import RiskLimits
