@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from domain.money import ZERO, decimal
 from reports.model import Point, Row
+from reports.pnl import moved_at
 
 
 def moment(text: str) -> dt.datetime:
@@ -19,7 +20,8 @@ def drawdown_curve(
     """Return the share lost since the highest equity so far, 0 to 1.
 
     A deposit or withdrawal moves the high-water mark with it, as in the risk limits: money
-    that comes or goes is neither gain nor loss.
+    that comes or goes is neither gain nor loss.  It does when the broker's figures have the
+    money: the transfer is dated at the midnight before.
 
     Args:
         curve: every reading of equity, oldest first.
@@ -27,7 +29,7 @@ def drawdown_curve(
         start: the first moment of the result, as stored.
         end: the last.
     """
-    flows = sorted((e["at"], decimal(e["cash"])) for e in entries if e["kind"] == "transfer")
+    flows = sorted((moved_at(e), decimal(e["cash"])) for e in entries if e["kind"] == "transfer")
     peak, booked, points = ZERO, 0, []
     for row in curve:
         while booked < len(flows) and flows[booked][0] <= row["at"]:

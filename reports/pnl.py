@@ -38,7 +38,7 @@ def by_symbol(
         if entry["symbol"] and entry["kind"] in _OF_A_SYMBOL:
             put_in[entry["symbol"]] -= decimal(entry["cash"])
             realized[entry["symbol"]] += decimal(entry["realized_pnl"])
-    symbols = sorted({*before, *after, *put_in})
+    symbols = sorted({*before, *after, *realized})
     return tuple(
         _symbol_pnl(symbol, before.get(symbol), after.get(symbol), put_in[symbol], realized[symbol])
         for symbol in symbols

@@ -11,6 +11,7 @@ from domain.clock import ManualClock
 from domain.errors import DataError
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import Fill, Side
+from marketdata.session_calendar import day_start
 from reports.build import build
 from reports.model import EndOfDayReport
 from state.equity import EquityCurve
@@ -29,7 +30,8 @@ class Books:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.store = Store.open(directory, clock=ManualClock(BEFORE))
+        self.clock = ManualClock(BEFORE)
+        self.store = Store.open(directory, clock=self.clock)
         self.ledger = Ledger(self.store)
         self.curve = EquityCurve(self.store)
         self.count = 0
@@ -68,15 +70,28 @@ class Books:
             origin="test",
         )
 
-    def activity(self, kind: ActivityKind, amount: str) -> None:
+    def split(self, symbol: str, added: str, at: dt.datetime) -> None:
         self.count += 1
         self.ledger.apply_activity(
-            Activity(activity_id=f"a{self.count}", kind=kind, at=NOON, net_amount=Decimal(amount))
+            Activity(
+                activity_id=f"a{self.count}",
+                kind=ActivityKind.SPLIT,
+                at=at,
+                net_amount=Decimal(0),
+                symbol=Symbol(symbol),
+                quantity=Decimal(added),
+            )
         )
 
-    def report(self) -> EndOfDayReport:
+    def activity(self, kind: ActivityKind, amount: str, at: dt.datetime = NOON) -> None:
+        self.count += 1
+        self.ledger.apply_activity(
+            Activity(activity_id=f"a{self.count}", kind=kind, at=at, net_amount=Decimal(amount))
+        )
+
+    def report(self, date: dt.date = DATE) -> EndOfDayReport:
         with Reader(self.directory) as reader:
-            return build(reader, DATE, next_session=None, revision=1)
+            return build(reader, date, next_session=None, revision=1)
 
 
 @pytest.fixture
@@ -124,6 +139,23 @@ def test_deposits_dividends_and_interest_are_named_and_a_deposit_is_not_earned(
     assert bridge.is_reconciled
 
 
+@pytest.mark.parametrize("amount", [-20_000, 20_000])
+def test_k12_a_transfer_is_no_drawdown_though_it_is_dated_at_the_midnight_before(
+    books: Books, amount: int
+) -> None:
+    whole, rest = "100000", str(100_000 + amount)
+    books.snapshot(BEFORE, whole, whole)
+    books.snapshot(NOON, whole, whole)
+    books.clock.advance(NOON + dt.timedelta(hours=1) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, str(amount), at=day_start(DATE))
+    books.snapshot(AFTER, rest, rest)
+    following = AFTER + dt.timedelta(days=1)
+    books.snapshot(following, rest, rest)
+
+    for date in (DATE, following.date()):
+        assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
 def test_r02_one_cent_that_nothing_explains_is_not_reconciled(books: Books) -> None:
     books.snapshot(BEFORE, "50000", "50000")
     books.snapshot(AFTER, "50000.01", "50000.01")
@@ -155,6 +187,36 @@ def test_a_fill_that_the_books_lack_shows_in_the_residual(books: Books) -> None:
 
     assert report.bridge.residual == Decimal(-1000)
     assert not report.is_reconciled
+
+
+def test_a_split_that_is_told_after_the_sale_leaves_no_loss_that_nobody_made(books: Books) -> None:
+    # Ten at 100, two for one, and twenty sold at 50 before the books knew of the split.
+    books.fill("AAA", Side.BUY, "10", "100", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(BEFORE, "10000", "9000", AAA=("10", "100"))
+    books.fill("AAA", Side.SELL, "20", "50", NOON)
+    books.split("AAA", "10", NOON - dt.timedelta(hours=8))
+    books.snapshot(AFTER, "10000", "10000")
+
+    report = books.report()
+
+    (symbol,) = report.by_symbol
+    assert books.ledger.position(Symbol("AAA")).realized_pnl == 0
+    assert (symbol.realized_pnl, symbol.unrealized_pnl_change) == (0, 0)
+    assert report.is_reconciled
+
+
+def test_a_split_that_is_told_a_day_late_takes_the_loss_of_its_sale_back(books: Books) -> None:
+    books.fill("AAA", Side.BUY, "10", "100", BEFORE - dt.timedelta(hours=4))
+    books.fill("AAA", Side.SELL, "20", "50", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(BEFORE, "10000", "10000")
+    books.clock.advance(dt.timedelta(hours=20))
+    books.split("AAA", "10", BEFORE - dt.timedelta(hours=3))
+    books.snapshot(AFTER, "10000", "10000")
+
+    bridge = books.report().bridge
+
+    assert (bridge.realized_pnl, bridge.unrealized_pnl_change) == (500, -500)
+    assert bridge.pnl == 0
 
 
 def test_pnl_by_symbol_adds_up_to_the_bridge(books: Books) -> None:
