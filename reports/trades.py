@@ -1,11 +1,14 @@
-"""What was traded and what it cost: each filled order with the wish and forecast behind it."""
+"""What was traded and what it cost: each executed order with the wish and forecast behind it."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from domain.money import ZERO, cents, decimal, text
 from reports.model import Row, Yardsticks
+from state.cost_basis import average, exact_sum
+from state.rows import DISPLAY_PRICE_GRID
 
 BPS = Decimal(10_000)
 
@@ -30,27 +33,37 @@ def slippage(side: str, price: Decimal, decided: Decimal) -> Decimal:
 
 def trades(
     orders: Sequence[Row],
+    fills: Sequence[Row],
     *,
     signals: Sequence[Row],
     forecasts: Sequence[Row],
     yardsticks: Yardsticks,
 ) -> tuple[Row, ...]:
-    """Return a row for each order that was executed at least in part."""
+    """Return a row for each order that was executed at least in part.
+
+    ``fills`` are the executions that stand.  The order's own total is no help here: it keeps
+    what the broker took back.
+    """
     wishes = {row["symbol"]: row for row in signals}
     known = {row["symbol"]: row for row in forecasts}
+    executed: dict[str, list[Row]] = defaultdict(list)
+    for fill in fills:
+        executed[fill["client_order_id"]].append(fill)
     return tuple(
         {
-            **_execution(order, yardsticks),
+            **_execution(order, executed[order["client_order_id"]], yardsticks),
             **_wish(wishes.get(order["symbol"])),
             **_forecast(known.get(order["symbol"]), order),
         }
         for order in orders
-        if decimal(order["filled_quantity"]) > 0 and order["filled_avg_price"] is not None
+        if order["client_order_id"] in executed
     )
 
 
-def _execution(order: Row, yardsticks: Yardsticks) -> Row:
-    price, quantity = decimal(order["filled_avg_price"]), decimal(order["filled_quantity"])
+def _execution(order: Row, fills: Sequence[Row], yardsticks: Yardsticks) -> Row:
+    quantity = exact_sum(decimal(fill["quantity"]) for fill in fills)
+    notional = exact_sum(decimal(fill["quantity"]) * decimal(fill["price"]) for fill in fills)
+    price = average(notional, quantity, places=DISPLAY_PRICE_GRID)
     decided = decimal(order["decision_price"] or "0")
     row = {
         "client_order_id": order["client_order_id"],
@@ -59,8 +72,8 @@ def _execution(order: Row, yardsticks: Yardsticks) -> Row:
         "leg": order["leg"],
         "quantity": text(quantity),
         "arrival_price": order["decision_price"],
-        "fill_price": order["filled_avg_price"],
-        "notional_usd": text(cents(quantity * price)),
+        "fill_price": text(price),
+        "notional_usd": text(cents(notional)),
         "slippage_bps": None,
         "assumed_bps": text(yardsticks.slippage_bps),
         "slippage_usd": None,
@@ -68,7 +81,7 @@ def _execution(order: Row, yardsticks: Yardsticks) -> Row:
     if decided > 0:
         sign = 1 if order["side"] == "buy" else -1
         row["slippage_bps"] = f"{slippage(order['side'], price, decided):.1f}"
-        row["slippage_usd"] = text(cents(sign * (price - decided) * quantity))
+        row["slippage_usd"] = text(cents(sign * (notional - decided * quantity)))
     return row
 
 

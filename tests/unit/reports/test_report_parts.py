@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from domain.clock import ManualClock
 from domain.errors import DataError
+from domain.ids import ExecutionId
+from domain.orders import OrderState
 from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
 from reports.doubts import doubts
@@ -24,8 +26,11 @@ from reports.roll_up import period_of, roll_up
 from reports.trades import slippage_summary, trades
 from reports.write import write
 from state.equity import EquityCurve
+from state.journal import Journal
+from state.ledger import Ledger
 from state.reader import Reader
 from state.store import Store
+from tests.support.state_builders import OB1, SESSION, START, a_broker_order, a_fill, approved
 
 MONDAY = dt.date(2026, 6, 1)
 AT = dt.datetime(2026, 6, 1, 20, 5, tzinfo=dt.UTC)
@@ -122,11 +127,13 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
         "symbol": "AAA",
         "side": "sell",
         "leg": "exit",
-        "filled_quantity": "100",
-        "filled_avg_price": "99.90",
         "decision_price": "100",
         "sent_at": "2026-06-01T13:20:00+00:00",
     }
+    fills = [
+        {"client_order_id": "c1", "quantity": "60", "price": "99.94"},
+        {"client_order_id": "c1", "quantity": "40", "price": "99.84"},
+    ]
     signal = {
         "symbol": "AAA",
         "action": "SELL",
@@ -141,8 +148,11 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     }
     report = a_report(MONDAY)
 
-    (row,) = trades([order], signals=[signal], forecasts=[forecast], yardsticks=report.yardsticks)
+    (row,) = trades(
+        [order], fills, signals=[signal], forecasts=[forecast], yardsticks=report.yardsticks
+    )
 
+    assert (row["quantity"], row["fill_price"], row["notional_usd"]) == ("100", "99.9", "9990")
     assert row["slippage_bps"] == "10.0"
     assert row["slippage_usd"] == "10"
     assert row["forecast_age_minutes"] == 50.0
@@ -151,6 +161,46 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     assert summary is not None
     assert summary["cost_usd"] == 10
     assert slippage_summary([]) is None
+
+
+@pytest.fixture
+def filled_ledger(tmp_path: Path) -> Ledger:
+    """The ledger with an order of 100 that the broker filled by two executions."""
+    store = Store.open(tmp_path, clock=ManualClock(START))
+    journal, ledger = Journal(store), Ledger(store)
+    journal.record_plan([approved()], "run")
+    journal.mark_sending(OB1)
+    filled = {"filled_quantity": Decimal(100), "filled_avg_price": Decimal("143.10")}
+    journal.apply_order(a_broker_order(state=OrderState.FILLED, raw_status="filled", **filled))
+    ledger.apply_fill(a_fill("x-1", "40", "142.80"), origin="stream")
+    ledger.apply_fill(a_fill("x-2", "60", "143.30", cumulative="100"), origin="stream")
+    EquityCurve(store).record(START, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+    return ledger
+
+
+def test_b08_what_the_broker_took_back_was_not_traded(
+    tmp_path: Path, filled_ledger: Ledger
+) -> None:
+    filled_ledger.bust_fill(ExecutionId("x-2"), at=START, reason="trade bust")
+
+    with Reader(tmp_path) as reader:
+        (row,) = build(reader, SESSION, next_session=None, revision=1).trades
+
+    assert (row["quantity"], row["fill_price"], row["notional_usd"]) == ("40", "142.8", "5712")
+    assert (row["slippage_bps"], row["slippage_usd"]) == ("-21.0", "-12")
+
+
+def test_b08_an_order_of_which_all_was_taken_back_is_no_trade(
+    tmp_path: Path, filled_ledger: Ledger
+) -> None:
+    for execution in ("x-1", "x-2"):
+        filled_ledger.bust_fill(ExecutionId(execution), at=START, reason="trade bust")
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, SESSION, next_session=None, revision=1)
+
+    assert report.trades == ()
+    assert [order["state"] for order in report.orders] == ["filled"]
 
 
 def doubts_of(**changes: Any) -> tuple[str, ...]:
