@@ -88,9 +88,7 @@ def build(
         by_strategy=_by_strategy(reader, books, symbols, signals, session_date),
         orders=sent,
         fills=with_slippage(fills, orders),
-        trades=trades(
-            orders, fills, signals=signals, forecasts=forecasts, yardsticks=yardsticks
-        ),
+        trades=trades(orders, fills, signals=signals, forecasts=forecasts, yardsticks=yardsticks),
         denied=tuple(reader.denied(session_date)),
         excluded=tuple(reader.excluded(session_date)),
         signals=tuple(signals),

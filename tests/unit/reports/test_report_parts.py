@@ -170,7 +170,10 @@ def filled_ledger(tmp_path: Path) -> Ledger:
     journal, ledger = Journal(store), Ledger(store)
     journal.record_plan([approved()], "run")
     journal.mark_sending(OB1)
-    filled = {"filled_quantity": Decimal(100), "filled_avg_price": Decimal("143.10")}
+    filled: dict[str, Any] = {
+        "filled_quantity": Decimal(100),
+        "filled_avg_price": Decimal("143.10"),
+    }
     journal.apply_order(a_broker_order(state=OrderState.FILLED, raw_status="filled", **filled))
     ledger.apply_fill(a_fill("x-1", "40", "142.80"), origin="stream")
     ledger.apply_fill(a_fill("x-2", "60", "143.30", cumulative="100"), origin="stream")
