@@ -18,6 +18,7 @@ from domain.market import Session
 from marketdata.base import SessionCalendar
 
 NEW_YORK = ZoneInfo("America/New_York")
+_FIRST_TRADES = dt.time(4)
 FIRST_DATE = dt.date(1990, 1, 1)
 # A fixed end, not "a year from today": two runs of one replay must see the same calendar.
 LAST_DATE = dt.date(2035, 12, 31)
@@ -36,6 +37,19 @@ def trading_date(moment: dt.datetime) -> dt.date:
 def day_start(date: dt.date) -> dt.datetime:
     """Return midnight in New York as UTC: the left edge of a daily bar."""
     return dt.datetime.combine(date, dt.time(), tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def prices_move_from(date: dt.date) -> dt.datetime:
+    """Return when the prices of a session's day begin to move: hours before its open."""
+    return dt.datetime.combine(date, _FIRST_TRADES, tzinfo=NEW_YORK).astimezone(UTC)
+
+
+def priced_session(calendar: SessionCalendar, moment: dt.datetime) -> Session:
+    """Return the session that prices read at ``moment`` belong to: its own until the next moves."""
+    coming = calendar.next_session(moment)
+    if prices_move_from(coming.date) <= moment:
+        return coming
+    return calendar.previous_session(coming.date)
 
 
 def last_complete(calendar: SessionCalendar, moment: dt.datetime) -> Session:

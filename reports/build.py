@@ -12,10 +12,11 @@ from decimal import Decimal
 
 from domain.errors import DataError
 from domain.money import ZERO, cents, decimal
+from marketdata.session_calendar import prices_move_from
 from reports import pnl
 from reports.attribution import by_strategy
 from reports.curves import drawdown_curve, exposure_curves, moment
-from reports.doubts import doubts
+from reports.doubts import Closing, doubts
 from reports.model import (
     EndOfDayReport,
     Point,
@@ -109,7 +110,10 @@ def build(
             orders=sent,
             fills=fills,
             fees_posted=posted,
-            closing_began=_closing_began(reader, session_date.isoformat()),
+            closing=Closing(
+                began=_closing_began(reader, session_date.isoformat()),
+                next_prices=prices_move_from(next_session.date) if next_session else None,
+            ),
         ),
         equity_curve=equity,
         position_curves=positions,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.errors import DataError
@@ -10,6 +11,20 @@ from domain.money import CENT, ZERO, cents, decimal
 from domain.orders import OrderState, Side
 from reports.curves import moment
 from reports.model import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """When the end-of-day run began, as stored, and when the next session's prices move.
+
+    None where that is not known.
+    """
+
+    began: str | None = None
+    next_prices: dt.datetime | None = None
+
+
+_NOT_ASKED = Closing()
 
 
 def doubts(
@@ -21,7 +36,7 @@ def doubts(
     orders: Sequence[Row],
     fills: Sequence[Row],
     fees_posted: Decimal,
-    closing_began: str | None = None,
+    closing: Closing = _NOT_ASKED,
 ) -> tuple[str, ...]:
     """Tell them, in sentences; empty when the report is final.
 
@@ -33,9 +48,14 @@ def doubts(
         orders: of the session.
         fills: of the session.
         fees_posted: fees that the broker booked, above 0.
-        closing_began: when the end-of-day run began, as stored; None where there was none.
+        closing: when the session was closed.
     """
-    found = [*_open_orders(orders), *_early_end(end, closing_began), *_two_readings(end, held)]
+    found = [
+        *_open_orders(orders),
+        *_early_end(end, closing),
+        *_late_end(end, closing),
+        *_two_readings(end, held),
+    ]
     if mode == "live":
         found += _late_fees(session_date, fills, fees_posted)
     return tuple(found)
@@ -46,12 +66,22 @@ def _open_orders(orders: Sequence[Row]) -> list[str]:
     return [f"Orders have not ended yet: {', '.join(left)}."] if left else []
 
 
-def _early_end(end: Row, closing_began: str | None) -> list[str]:
-    """The reading of the close may have been unusable; the day then ends with an older one."""
-    if closing_began is None or moment(end["at"]) >= moment(closing_began):
+def _early_end(end: Row, closing: Closing) -> list[str]:
+    """The reading of the close may be missing or unusable; the day then ends with an older one."""
+    if closing.began is None or moment(end["at"]) >= moment(closing.began):
         return []
     told = f"the day is told as of {moment(end['at']):%H:%M} UTC"
+    if closing.next_prices is not None and moment(closing.began) >= closing.next_prices:
+        return [f"Nobody read the close: {told}, and the rest of it is in the next report."]
     return [f"The close gave no usable equity: {told}."]
+
+
+def _late_end(end: Row, closing: Closing) -> list[str]:
+    """Where nothing was read in time, the day ends with figures that the next has moved."""
+    if closing.next_prices is None or moment(end["at"]) < closing.next_prices:
+        return []
+    told = f"the day is told as of {moment(end['at']):%Y-%m-%d %H:%M} UTC"
+    return [f"Nobody read the close: {told}, with a part of the next session in it."]
 
 
 def _two_readings(end: Row, held: Sequence[Row]) -> list[str]:

@@ -53,6 +53,11 @@ class EquityCurve:
             connection.executemany("INSERT INTO position_points VALUES (?, ?, ?, ?)", points)
             connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", marks)
 
+    def has(self, session_date: dt.date) -> bool:
+        """Tell whether a session has a point."""
+        query = "SELECT 1 FROM equity WHERE session_date = ? LIMIT 1"
+        return self._store.row(query, (session_date.isoformat(),)) is not None
+
     def last(self) -> Decimal | None:
         """Return the newest equity; None before the first point."""
         row = self._store.row("SELECT equity FROM equity ORDER BY at DESC LIMIT 1")

@@ -91,7 +91,12 @@ class Monitor:
         self._unusable = ""
 
     async def check(
-        self, session: Session, *, snapshot: bool = False, seen: ReconcileReport | None = None
+        self,
+        session: Session,
+        *,
+        snapshot: bool = False,
+        seen: ReconcileReport | None = None,
+        priced: Session | None = None,
     ) -> Judged:
         """Judge the account, and act: reduce, or engage the latch.
 
@@ -99,6 +104,7 @@ class Monitor:
             session: whose loss is counted.
             snapshot: also keep equity and positions for the curve.
             seen: a comparison of a moment ago; without one the account is read.
+            priced: the session whose prices are read, where it may be a later one.
         """
         if seen is not None and seen.flows != self._risk_state.flow_count():
             # A younger comparison booked money: the mark has it, this equity may not.
@@ -117,12 +123,17 @@ class Monitor:
         )
         self._act(judged.assessment)
         if snapshot and known is not None:
-            await self._snapshot(session, known.account, judged.held)
+            await self._snapshot(self._told_in(session, priced), known.account, judged.held)
         return judged
 
     def _is_of_now(self, last: "_Read | None") -> bool:
         """Tell whether equity and mark are of one moment: old beside new would be a loss."""
         return last is not None and last.flows == self._risk_state.flow_count()
+
+    def _told_in(self, session: Session, priced: Session | None) -> Session:
+        """A figure is told in the session whose prices it has, unless the other has none at all."""
+        is_later = priced is not None and priced.date > session.date
+        return priced if priced and is_later and self._curve.has(session.date) else session
 
     async def _read(self, session: Session) -> None:
         now, flows = self._desk.clock.now(), self._risk_state.flow_count()

@@ -26,6 +26,7 @@ from execution.desk import Desk
 from execution.orders import OrderPath, SendReport
 from execution.reconcile import Reconciler
 from marketdata.base import SessionCalendar
+from marketdata.session_calendar import priced_session
 from risk.context import OrderWindow
 from risk.settings import RiskLimits
 from risk.sizing import ENTRY
@@ -198,7 +199,9 @@ class TradingDay:
         return f"{len(late)} open entries canceled"
 
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
-        await self._look(due.session, "end of day", is_deep=True)
+        # Done late, it may read prices of a session after this one.
+        priced = priced_session(self._trade.calendar, self._trade.clock.now())
+        await self._look(due.session, "end of day", is_deep=True, priced=priced)
         if self._trade.market is not None:
             self._trade.market.require_session(due.session)
         self._decision = None
@@ -212,10 +215,12 @@ class TradingDay:
         if self._trade.market is not None:
             self._trade.market.require_open()
 
-    async def _look(self, session: Session, why: str, *, is_deep: bool = False) -> None:
+    async def _look(
+        self, session: Session, why: str, *, is_deep: bool = False, priced: Session | None = None
+    ) -> None:
         # Fees and dividends are posted late: the end of the day reads the whole window.
         seen = await self._trade.reconciler.run(why, is_deep=is_deep)
-        await self._trade.monitor.check(session, snapshot=True, seen=seen)
+        await self._trade.monitor.check(session, snapshot=True, seen=seen, priced=priced)
 
 
 def open_entries(desk: Desk) -> list[ClientOrderId]:

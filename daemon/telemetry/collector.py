@@ -85,8 +85,8 @@ class StateCollector(Collector):
             ("cash_usd", "Settled cash.", status["cash"]),
             ("high_water_mark_usd", "Highest equity, net of flows.", status["high_water_mark"]),
             ("drawdown_ratio", "Below the high-water mark, 0-1.", _ratio(status["drawdown_pct"])),
-            ("daily_pnl_usd", "Gained since the session began, without deposits and withdrawals.", status["daily_pnl"]),
-            ("daily_pnl_ratio", "The same of the capital at work.", _ratio(status["daily_pnl_pct"])),
+            ("daily_pnl_usd", "Gained since the session began, less flows.", status["daily_pnl"]),
+            ("daily_pnl_ratio", "The same of the capital in it.", _ratio(status["daily_pnl_pct"])),
             ("equity_timestamp_seconds", "When equity was read.", _epoch(status["equity_at"])),
         )
         values = {row["symbol"]: decimal(row["market_value"]) for row in positions}

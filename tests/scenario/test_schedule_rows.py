@@ -95,6 +95,49 @@ async def test_f02_a_clock_that_jumps_back_a_day_runs_nothing_twice(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("back_at", "label"),
+    [
+        # The evening's prices are the close's, and so are the weekend's; on Monday they move.
+        ("2022-12-16T22:00:00", "2022-12-16"),
+        ("2022-12-18T12:00:00", "2022-12-16"),
+        ("2022-12-19T08:00:00", "2022-12-19"),
+        ("2022-12-19T10:55:00", "2022-12-19"),
+        ("2022-12-19T16:02:00", "2022-12-19"),
+    ],
+)
+@virtual
+async def test_f08_a_late_end_of_day_takes_no_figure_of_the_next_session(
+    tmp_path: Path, back_at: str, label: str
+) -> None:
+    days = Days(tmp_path, start=at("2022-12-16T14:55:00"), kinds=DAY_KINDS[:3])
+    await days.live(until=at("2022-12-16T14:56:00"))
+    await days.monitor.check(session_on("2022-12-16"), snapshot=True)
+    days.wall.jump(at(back_at) - days.wall.now())
+
+    await days.live(until=at(back_at) + dt.timedelta(minutes=1))
+
+    assert ("2022-12-16-report", at(back_at)) in [
+        (i, when.replace(second=0, microsecond=0)) for i, when in days.done
+    ]
+    rows = days.scene.store.rows("SELECT session_date FROM equity ORDER BY at")
+    assert [row["session_date"] for row in rows] == ["2022-12-16", label]
+
+
+@virtual
+async def test_f08_a_session_without_any_reading_is_told_by_the_first_one_after_it(
+    tmp_path: Path,
+) -> None:
+    days = Days(tmp_path, start=at("2022-12-14T14:55:00"), kinds=DAY_KINDS[:3])
+    await days.live(until=at("2022-12-14T14:56:00"))
+    days.wall.jump(dt.timedelta(hours=20))
+
+    await days.live(until=days.wall.now() + dt.timedelta(minutes=1))
+
+    (row,) = days.scene.store.rows("SELECT session_date FROM equity")
+    assert row["session_date"] == "2022-12-14"
+
+
+@pytest.mark.parametrize(
     "date",
     # Both changes of the clock in New York, and the weeks in which only Europe has changed.
     ["2026-03-06", "2026-03-09", "2026-03-30", "2026-10-26", "2026-10-30", "2026-11-02"],

@@ -246,8 +246,8 @@ BUGS = (
         "report-from-stale-equity",
         (
             "daemon/session/trading_day.py",
-            "        await self._trade.monitor.check(session, snapshot=True, seen=seen)\n",
-            "        await self._trade.monitor.check(session, seen=seen)\n",
+            "check(session, snapshot=True, seen=seen, priced=priced)\n",
+            "check(session, seen=seen)\n",
         ),
     ),
     bug(

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from daemon.after_close.report_dates import next_session
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
 from domain.errors import DataError
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
+from domain.market import Session
 from domain.orders import Fill, Side
-from marketdata.session_calendar import day_start
+from marketdata.session_calendar import NyseCalendar, day_start
 from reports.build import build
 from reports.model import EndOfDayReport
 from state.equity import EquityCurve
 from state.ledger import Ledger
 from state.reader import Reader
+from state.runs import Runs
 from state.store import Store
 
 DATE = dt.date(2026, 6, 4)
@@ -25,12 +28,21 @@ AFTER = dt.datetime(2026, 6, 4, 20, 5, tzinfo=dt.UTC)
 NOON = dt.datetime(2026, 6, 4, 16, 0, tzinfo=dt.UTC)
 
 
+CALENDAR = NyseCalendar()
+
+
+def session_on(date: dt.date) -> Session:
+    found = CALENDAR.session_on(date)
+    assert found is not None
+    return found
+
+
 class Books:
     """A state directory that a test fills the way the daemon does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, start: dt.datetime = BEFORE) -> None:
         self.directory = directory
-        self.clock = ManualClock(BEFORE)
+        self.clock = ManualClock(start)
         self.store = Store.open(directory, clock=self.clock)
         self.ledger = Ledger(self.store)
         self.curve = EquityCurve(self.store)
@@ -91,7 +103,8 @@ class Books:
 
     def report(self, date: dt.date = DATE) -> EndOfDayReport:
         with Reader(self.directory) as reader:
-            return build(reader, date, next_session=None, revision=1)
+            following = next_session(CALENDAR, session_on(date))
+            return build(reader, date, next_session=following, revision=1)
 
 
 @pytest.fixture
@@ -154,6 +167,30 @@ def test_k12_a_transfer_is_no_drawdown_though_it_is_dated_at_the_midnight_before
 
     for date in (DATE, following.date()):
         assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_f08_a_day_whose_close_nobody_read_ends_where_the_next_begins(tmp_path: Path) -> None:
+    # Down from 19:55 UTC until the next session runs: what fell there is no loss of this day.
+    start = BEFORE - dt.timedelta(hours=10)
+    books = Books(tmp_path / "other", start)
+    books.fill("AAA", Side.BUY, "10", "100", start)
+    books.snapshot(BEFORE, "10000", "9000", AAA=("10", "100"))
+    books.snapshot(AFTER - dt.timedelta(minutes=10), "10010", "9000", AAA=("10", "101"))
+    back = AFTER + dt.timedelta(hours=19, minutes=50)
+    runs = Runs(books.store)
+    books.clock.advance(back - start)
+    runs.begin(DATE, "eod", back)
+    books.snapshot(back, "9800", "9000", AAA=("10", "80"))
+    evening = AFTER + dt.timedelta(days=1)
+    books.snapshot(evening, "9820", "9000", AAA=("10", "82"))
+
+    late, following = books.report(), books.report(evening.date())
+
+    assert (late.bridge.pnl, following.bridge.pnl) == (10, -190)
+    assert late.bridge.equity_end == following.bridge.equity_start
+    assert late.is_provisional
+    (told,) = late.doubts
+    assert "Nobody read the close: the day is told as of 19:55 UTC" in told
 
 
 def test_r02_one_cent_that_nothing_explains_is_not_reconciled(books: Books) -> None:

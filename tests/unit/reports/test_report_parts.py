@@ -18,7 +18,7 @@ from domain.ids import ExecutionId
 from domain.orders import OrderState
 from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
-from reports.doubts import doubts
+from reports.doubts import Closing, doubts
 from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl
 from reports.pnl import bridge, by_symbol, moved_at
 from reports.render import FORMATS, render
@@ -221,6 +221,8 @@ def doubts_of(**changes: Any) -> tuple[str, ...]:
 
 
 EARLY = {"equity": "1000", "cash": "500", "at": "2026-06-03T19:55:00+00:00"}
+LATE = {**EARLY, "at": "2026-06-04T15:55:00+00:00"}
+NEXT_PRICES = dt.datetime(2026, 6, 4, 8, tzinfo=dt.UTC)
 SOLD = {"side": "sell", "quantity": "200", "price": "38.55", "broker_order_id": "b"}
 
 
@@ -234,7 +236,18 @@ def test_a_settled_day_leaves_no_doubt() -> None:
     [
         ({"orders": [{"symbol": "AAA", "state": "unknown"}]}, "not ended"),
         ({"end": {"equity": "1000.02", "cash": "500"}}, "lags"),
-        ({"end": EARLY, "closing_began": "2026-06-03T20:15:00+00:00"}, "as of 19:55 UTC"),
+        (
+            {"end": EARLY, "closing": Closing(began="2026-06-03T20:15:00+00:00")},
+            "no usable equity: the day is told as of 19:55 UTC",
+        ),
+        (
+            {"end": EARLY, "closing": Closing(began=LATE["at"], next_prices=NEXT_PRICES)},
+            "as of 19:55 UTC, and the rest of it is in the next report",
+        ),
+        (
+            {"end": LATE, "closing": Closing(began=LATE["at"], next_prices=NEXT_PRICES)},
+            "as of 2026-06-04 15:55 UTC, with a part of the next session in it",
+        ),
         ({"held": [{"quantity": "5", "price": None}]}, "no price"),
         ({"fills": [SOLD]}, "0.21 USD are due"),
         ({"fills": [SOLD], "session_date": dt.date(2020, 1, 2)}, "cannot be checked"),
