@@ -8,6 +8,7 @@ import datetime as dt
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -193,6 +194,16 @@ class AlpacaBroker:
     async def activities(self, since: dt.datetime) -> Sequence[Activity]:
         """Read fills, fees, dividends and transfers since ``moment``, oldest first, complete."""
         return await activities_since(self._wire, since)
+
+    async def equity_history(self) -> Mapping[dt.date, Decimal]:
+        """Read the equity at the end of each day of the last month, by New York's date.
+
+        The broker's own record is known to be wrong for hours at times: compare before use.
+        """
+        params = (("period", "1M"), ("timeframe", "1D"))
+        what = "portfolio history"
+        raw = await self._wire.read("/v2/account/portfolio/history", params, what=what)
+        return _parsed(parsing.equity_history, raw)
 
     async def submit(self, request: OrderRequest, *, guard: SendGuard) -> BrokerOrder:
         """Send one order, once; see the port for what each error means.

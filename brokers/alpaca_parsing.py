@@ -78,6 +78,7 @@ def account(raw: object) -> Account:
         buying_power=amount(data, "buying_power"),
         is_trading_blocked=status != "ACTIVE" or any(flag is not False for flag in flags),
         is_suspended_by_user=data.get("trade_suspended_by_user", False) is not False,
+        last_close=_date_or_none(data, "balance_asof"),
     )
 
 
@@ -88,6 +89,27 @@ def held_value(raw: object) -> Decimal:
         return abs(amount(data, "equity") - amount(data, "cash"))
     long_value = abs(amount(data, "long_market_value"))
     return long_value + abs(amount_or(data, "short_market_value", ZERO))
+
+
+def equity_history(raw: object) -> Mapping[dt.date, Decimal]:
+    """Parse the equity of each day; a day without a figure is absent."""
+    data = row(raw, what="portfolio history")
+    times, values = data.get("timestamp"), data.get("equity")
+    if not (isinstance(times, list) and isinstance(values, list) and len(times) == len(values)):
+        raise DataError("portfolio history: timestamp and equity are not lists of one length")
+    found = {}
+    for seconds, value in zip(times, values, strict=True):
+        known = amount_or_none({"equity": value}, "equity")
+        if known is not None:
+            found[_day_of(seconds)] = known
+    return found
+
+
+def _day_of(seconds: object) -> dt.date:
+    try:
+        return dt.datetime.fromtimestamp(seconds, _NEW_YORK).date()  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError) as exc:
+        raise DataError("portfolio history: a timestamp is no time") from exc
 
 
 def market_clock(raw: object) -> MarketClock:
@@ -292,6 +314,13 @@ def _activity_moment(data: Row, kind: str) -> dt.datetime:
         return dt.datetime.combine(date, time, _NEW_YORK).astimezone(dt.UTC)
     except (ValueError, OverflowError) as exc:
         raise DataError("activity: date is not a date") from exc
+
+
+def _date_or_none(data: Row, key: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text(data, key)[:10])
+    except ValueError:
+        return None
 
 
 def _is_easy_to_borrow(data: Row) -> bool:

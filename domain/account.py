@@ -10,7 +10,11 @@ from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Balances in USD, and the flags that can stop trading."""
+    """Balances in USD, and the flags that can stop trading.
+
+    ``last_equity`` is the equity at the close of the session ``last_close``, where the broker
+    tells which: one of a day before, and overnight it may still be that of two days before.
+    """
 
     account_number: str
     status: str
@@ -20,13 +24,14 @@ class Account:
     buying_power: Decimal
     is_trading_blocked: bool
     is_suspended_by_user: bool
+    last_close: dt.date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """Net holding of one symbol; ``quantity`` is signed shares.
 
-    ``previous_close`` is the price at the close before, where the broker tells it.
+    ``previous_close`` is the price at the close of ``last_equity``, where the broker tells it.
     """
 
     symbol: Symbol

@@ -14,7 +14,8 @@ from decimal import Decimal
 from domain.account import Account, Activity, ActivityKind, Position
 from domain.money import ZERO, cents, text
 from domain.orders import BrokerOrder
-from reports.doubts import doubts
+from marketdata.session_calendar import prices_move_from
+from reports.doubts import Closing, doubts
 from reports.model import Bridge, EndOfDayReport, Row, SymbolPnl, Tomorrow
 
 _DECISIONS = (
@@ -27,13 +28,15 @@ _ONE_SET = (
     " from the database."
 )
 _NEVER_TOLD = (_DECISIONS, _SLIPPAGE, _ONE_SET)
+MOVES_SHARES = frozenset({ActivityKind.FILL, ActivityKind.SPLIT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerBooks:
-    """What the broker told.  ``activities`` are those of the session.
+    """What the broker told: ``last_equity`` of the account is that of the close before.
 
-    ``is_running`` while the session is not over.
+    ``activities`` are those since.  ``is_running`` while the session is not over, ``is_closed``
+    where equity and prices are those of its close, whenever that was asked for.
     """
 
     read_at: dt.datetime
@@ -42,6 +45,7 @@ class BrokerBooks:
     orders: Sequence[BrokerOrder]
     activities: Sequence[Activity]
     is_running: bool = False
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,22 +99,32 @@ def from_broker(
         runs=(),
         incidents=(),
         costs=(),
-        notes=(f"Read from the broker at {books.read_at:%Y-%m-%d %H:%M:%S} UTC.",),
+        notes=_notes(books),
         activities=tuple(
             _activity(one) for one in books.activities if one.kind is not ActivityKind.FILL
         ),
-        doubts=_doubts(books),
+        doubts=_doubts(books, tomorrow),
         unknown=(*_unknown(symbols, lost, rest), *_NEVER_TOLD),
         equity_curve=(),
         position_curves={},
     )
 
 
-def _doubts(books: BrokerBooks) -> tuple[str, ...]:
+def _notes(books: BrokerBooks) -> tuple[str, ...]:
+    found = f"Read from the broker at {books.read_at:%Y-%m-%d %H:%M:%S} UTC"
+    return (f"{found}, as of the close." if books.is_closed else f"{found}.",)
+
+
+def _doubts(books: BrokerBooks, tomorrow: Tomorrow | None) -> tuple[str, ...]:
+    moves = prices_move_from(tomorrow.date) if tomorrow and not books.is_closed else None
     found = doubts(
         session_date=books.read_at.date(),
         mode="",
-        end={"equity": text(books.account.equity), "cash": text(books.account.cash)},
+        end={
+            "equity": text(books.account.equity),
+            "cash": text(books.account.cash),
+            "at": books.read_at.isoformat(),
+        },
         held=[
             {
                 "quantity": text(one.quantity),
@@ -121,6 +135,7 @@ def _doubts(books: BrokerBooks) -> tuple[str, ...]:
         orders=[{"symbol": one.symbol, "state": one.state.value} for one in books.orders],
         fills=(),
         fees_posted=ZERO,
+        closing=Closing(next_prices=moves),
     )
     return found if not books.is_running else (*found, "The session is still running.")
 
@@ -129,26 +144,24 @@ def _symbols(books: BrokerBooks) -> tuple[_Held, ...]:
     held: dict[str, Position] = {position.symbol: position for position in books.positions}
     moves: dict[str, list[Activity]] = defaultdict(list)
     for activity in books.activities:
-        if activity.symbol is not None and activity.kind in _MOVING:
+        if activity.symbol is not None and activity.kind in MOVES_SHARES:
             moves[activity.symbol].append(activity)
     return tuple(
         _symbol(symbol, held.get(symbol), moves[symbol]) for symbol in sorted({*held, *moves})
     )
 
 
-_MOVING = frozenset({ActivityKind.FILL, ActivityKind.SPLIT})
-
-
 def _symbol(symbol: str, position: Position | None, moves: Sequence[Activity]) -> _Held:
     quantity = position.quantity if position else ZERO
     value = position.market_value if position else ZERO
-    before = quantity - sum((_shares(move) for move in moves), ZERO)
+    before = quantity - sum((shares_of(move) for move in moves), ZERO)
     put_in = -sum((move.net_amount for move in moves if move.kind is ActivityKind.FILL), ZERO)
     is_split = any(move.kind is ActivityKind.SPLIT for move in moves)
     price = position.previous_close if position else None
-    if before == 0:
+    is_unpriced = position is not None and position.market_price is None
+    if before == 0 and not is_unpriced:
         pnl: Decimal | None = value - put_in
-    elif price is None or is_split:
+    elif is_unpriced or price is None or is_split:
         pnl = None
     else:
         pnl = value - before * price - put_in
@@ -161,7 +174,8 @@ def _symbol(symbol: str, position: Position | None, moves: Sequence[Activity]) -
     )
 
 
-def _shares(move: Activity) -> Decimal:
+def shares_of(move: Activity) -> Decimal:
+    """Return the signed shares that an execution or a split brought."""
     quantity = move.quantity or ZERO
     return -quantity if move.side == "sell" else quantity
 
@@ -175,7 +189,7 @@ def _realized(before: Decimal, moves: Sequence[Activity]) -> Decimal | None:
         return None
     held, cost, realized = ZERO, ZERO, ZERO
     for fill in sorted(fills, key=lambda fill: fill.at):
-        shares, price = _shares(fill), fill.price or ZERO
+        shares, price = shares_of(fill), fill.price or ZERO
         closing = min(abs(shares), abs(held)) if held * shares < 0 else ZERO
         if closing:
             out = closing if held > 0 else -closing

@@ -76,6 +76,10 @@ class Book:
         """Return what is held of a symbol."""
         return self.holdings.get(symbol, Holding())
 
+    def closed_before(self, date: dt.date) -> DayClosed | None:
+        """Return the last session that ended on a day before ``date``, or None."""
+        return next((day for day in reversed(self.days) if day.date < date), None)
+
     def find(self, client_order_id: str) -> Order | None:
         """Return the order with a client id, or None."""
         order_id = self.ids_by_client_id.get(client_order_id)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from brokers.exchange.desk import Desk
 from brokers.exchange.orders import Order
+from brokers.exchange.windows import new_york
 from brokers.exchange.words import OrderClass, Role, Wake
 from domain.ids import Symbol
 from domain.money import ZERO
@@ -72,15 +73,16 @@ def balances(desk: Desk, at: dt.datetime) -> Balances:
             short_value += value
             maintenance -= value * _SHORT_MAINTENANCE
         initial += abs(value) * _INITIAL_RATE
-    days = desk.book.days
+    # A session's own close is the last one only when its day is over.
+    last = desk.book.closed_before(new_york(at).date())
     return Balances(
         cash=desk.book.cash,
         long_value=long_value,
         short_value=short_value,
         initial_margin=initial,
         maintenance_margin=maintenance,
-        last_equity=days[-1].equity if days else desk.book.starting_cash,
-        last_maintenance=days[-1].maintenance_margin if days else ZERO,
+        last_equity=last.equity if last is not None else desk.book.starting_cash,
+        last_maintenance=last.maintenance_margin if last is not None else ZERO,
         reserved=sum((reservation(desk, o) for o in desk.book.open_orders.values()), ZERO),
         multiplier=desk.settings.multiplier,
     )

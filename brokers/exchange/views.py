@@ -5,8 +5,10 @@ import datetime as dt
 from brokers.exchange.engine import Exchange
 from brokers.exchange.events import ActivityPosted, OrderChanged
 from brokers.exchange.orders import Execution, Order
+from brokers.exchange.windows import new_york
 from brokers.exchange.words import Status
 from domain.account import Account, Activity, ActivityKind, Asset, MarketClock, Position
+from domain.errors import DataError
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.market import Session
 from domain.money import ZERO
@@ -31,6 +33,19 @@ _KINDS = {
 }
 
 
+def last_close(exchange: Exchange) -> dt.date:
+    """Return the session whose close the account's last equity is of."""
+    today = new_york(exchange.last_time).date()
+    last = exchange.book.closed_before(today)
+    if last is not None:
+        return last.date
+    try:
+        return exchange.calendar.previous_session(today).date
+    except (LookupError, DataError):
+        # The recording begins today.
+        return today - dt.timedelta(days=1)
+
+
 def account_view(exchange: Exchange) -> Account:
     """Balances and flags now."""
     figures = exchange.balances()
@@ -44,6 +59,7 @@ def account_view(exchange: Exchange) -> Account:
         buying_power=figures.buying_power,
         is_trading_blocked=config.is_blocked,
         is_suspended_by_user=config.is_suspended,
+        last_close=last_close(exchange),
     )
 
 

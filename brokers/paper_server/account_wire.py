@@ -6,7 +6,7 @@ from decimal import Decimal
 from brokers.exchange.engine import Exchange
 from brokers.exchange.orders import derive_id
 from brokers.exchange.prices import Listing
-from brokers.exchange.views import clock_view
+from brokers.exchange.views import clock_view, last_close
 from brokers.exchange.windows import new_york
 from brokers.paper_server.wire import Json, asset_id, number, stamp
 from domain.ids import Symbol
@@ -25,7 +25,6 @@ def account_json(exchange: Exchange) -> Json:
     figures = exchange.balances()
     config = exchange.desk.config
     book = exchange.book
-    previous = book.days[-1].date if book.days else new_york(exchange.last_time).date()
     equity = _money(figures.equity)
     return {
         "id": derive_id("account", book.account_number),
@@ -56,7 +55,7 @@ def account_json(exchange: Exchange) -> Json:
         "accrued_fees": "0",
         "pending_reg_taf_fees": "0",
         "intraday_adjustments": "0",
-        "balance_asof": previous.isoformat(),
+        "balance_asof": last_close(exchange).isoformat(),
         "created_at": stamp(book.opened_at),
         "options_approved_level": 0,
         "options_trading_level": 0,
@@ -183,9 +182,9 @@ def history_json(exchange: Exchange) -> Json:
 
 
 def _previous_price(exchange: Exchange, symbol: Symbol) -> Decimal | None:
-    days = exchange.book.days
-    if not days:
+    last = exchange.book.closed_before(new_york(exchange.last_time).date())
+    if last is None:
         return None
-    session = exchange.calendar.session_on(days[-1].date)
+    session = exchange.calendar.session_on(last.date)
     price = exchange.desk.last_price(symbol, session.close) if session is not None else None
     return price if price is not None and price > ZERO else None

@@ -445,12 +445,15 @@ async def test_ban_on_short_sales_leaves_the_lock_on_new_orders_as_it_is(venue: 
 
 
 @over(*EMBEDDED_DOORS, start="08:30")
-async def test_last_equity_is_that_of_the_last_close(venue: Venue) -> None:
+async def test_last_equity_is_that_of_the_close_of_a_day_before(venue: Venue) -> None:
     await venue.door.submit("buy", "100")
     await venue.at("17:00")
+    evening = await venue.door.account()
+    await venue.at("08:00", NEXT_DAY)
+    morning = await venue.door.account()
 
-    account = await venue.door.account()
-    assert (account.equity, account.last_equity) == (100_200, 100_200)
+    assert (evening.equity, evening.last_equity) == (100_200, 100_000)
+    assert (morning.equity, morning.last_equity) == (100_200, 100_200)
 
 
 @over(*EMBEDDED_DOORS)

@@ -198,3 +198,43 @@ def test_b13_what_a_split_made_and_did_not_give_is_its_fraction(
     told = parsing.activity(row)
 
     assert told.fraction == (Decimal(fraction) if fraction else None)
+
+
+def test_the_last_equity_is_that_of_the_close_that_the_account_names() -> None:
+    assert parsing.account({**ACCOUNT, "balance_asof": "2026-11-19"}).last_close == dt.date(
+        2026, 11, 19
+    )
+    assert parsing.account(ACCOUNT).last_close is None
+    assert parsing.account({**ACCOUNT, "balance_asof": "soon"}).last_close is None
+
+
+def test_the_history_of_equity_is_by_new_york_date_and_leaves_out_what_is_not_told() -> None:
+    # Stamped at nine in the morning, at eight in the evening, and never.
+    found = parsing.equity_history(
+        {
+            "timestamp": [1795096800, 1795222800, 1795309200],
+            "equity": [Decimal("100000.0"), Decimal("100250.5"), None],
+            "base_value": None,
+        }
+    )
+
+    assert found == {
+        dt.date(2026, 11, 19): Decimal(100_000),
+        dt.date(2026, 11, 20): Decimal("100250.5"),
+    }
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [],
+        {},
+        {"timestamp": [1], "equity": []},
+        {"timestamp": ["now"], "equity": [1]},
+        {"timestamp": [10**30], "equity": [1]},
+        {"timestamp": [1], "equity": ["much"]},
+    ],
+)
+def test_a_history_that_is_none_is_refused(raw: object) -> None:
+    with pytest.raises(DataError):
+        parsing.equity_history(raw)

@@ -7,7 +7,7 @@ import pytest
 
 from brokers.exchange.events import ActivityPosted
 from brokers.exchange.refusal import Refusal
-from tests.support.exchange_world import AAPL, CLOSES, DAY, MSFT, PENNY, Market
+from tests.support.exchange_world import AAPL, CLOSES, DATES, DAY, MSFT, PENNY, Market
 
 
 def refusal(market: Market, *args: Any, **fields: Any) -> Refusal:
@@ -265,7 +265,7 @@ def test_close_of_a_percentage_sells_that_part() -> None:
     assert order.quantity == 5
 
 
-def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_last_close() -> None:
+def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_day_before() -> None:
     market = Market("08:30")
     market.order("buy", "100")
     market.at("17:00")
@@ -274,7 +274,11 @@ def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_last_close() 
 
     assert figures.cash == 90_000
     assert figures.equity == 100_200
-    assert figures.last_equity == 100_200
+    assert figures.last_equity == 100_000
+    market.at("23:59")
+    assert market.exchange.balances().last_equity == 100_000
+    market.at("00:01", DATES[2])
+    assert market.exchange.balances().last_equity == 100_200
 
 
 def test_dividend_and_fee_move_cash_and_are_listed() -> None:
