@@ -137,8 +137,8 @@ class Account:
             self._settle(activity)
 
     def pay(self, kind: ActivityKind, amount: Decimal, symbol: Symbol | None = None) -> None:
-        """Move cash by a named activity.  Fees and dividends are dated, and may come late."""
-        is_timed = kind is ActivityKind.TRANSFER
+        """Move cash by a named activity.  Most are dated, not timed, and may come late."""
+        is_timed = kind is ActivityKind.TRANSFER and not self.faults.has("money.transfer_dated")
         activity = Activity(
             activity_id=f"{kind.value.lower()}-{self.number():06d}",
             kind=kind,

@@ -76,6 +76,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "money.fee": (0.1, 0.8),  # B14
     "money.transfer": (0.05, 0.4),  # K12
     "money.in_a_look": (0.1, 0.6),  # K12, twice a day at most: between two answers of one look
+    "money.transfer_dated": (1.0, 1.0),  # K12: at the midnight before, as all other money
     # C: the stream
     "stream.dropped": (0.05, 0.4),  # C01 C02
     "stream.duplicate": (0.05, 1.0),  # C03

@@ -18,6 +18,7 @@ from tests.simulation.checkers import (
     amendments,
     books,
     costs,
+    curves,
     errors,
     exposure,
     latch,
@@ -199,10 +200,13 @@ class Judge:
         self._world.outcome.reports += 1
         self._world.outcome.reconciled += report.is_reconciled
         self._world.blame(runs.account_bridge(self._truth, report))
-        is_told = any("no usable equity" in doubt for doubt in report.doubts)
-        if is_told:
+        self._world.blame(runs.end_is_its_own(self._truth, self._world.sessions, report))
+        with reading(self._directory) as db:
+            self._world.blame(curves.drawdown_is_lost(self._truth, db, report))
+        told = " ".join(report.doubts)
+        if "no usable equity" in told:
             self._world.blame(runs.told_for_nothing(self._truth, report))
-        elif "clock.jumped" not in self._world.faults.rates:
+        elif "Nobody read" not in told and "clock.jumped" not in self._world.faults.rates:
             self._world.blame(runs.equity_of_the_close(self._truth, report))
 
     def kill_ended(self, report: KillReport, process: Process, *, is_alone: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from brokers.base import SendGuard
-from domain.account import Account, Activity, Asset, MarketClock, Position
+from domain.account import Account, Activity, ActivityKind, Asset, MarketClock, Position
 from domain.errors import (
     AuthRefused,
     BrokerUnavailable,
@@ -189,7 +189,13 @@ class SimBroker:
     async def activities(self, since: dt.datetime) -> Sequence[Activity]:
         await self._read("activities")
         now = self._truth.loop.moment
-        return [one for at, one in self._truth.activities if at <= now and one.at >= since]
+        told = ((at, one) for at, one in self._truth.activities if at <= now)
+        return [one for at, one in told if self._filed(at, one) >= since]
+
+    def _filed(self, at: float, one: Activity) -> dt.datetime:
+        """Return what the broker's filter goes by: it has a transfer when it books it."""
+        age = dt.timedelta(seconds=self._truth.loop.moment - at)
+        return self._truth.now() - age if one.kind is ActivityKind.TRANSFER else one.at
 
     # Writes
 

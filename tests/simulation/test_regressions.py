@@ -124,6 +124,31 @@ def test_a_deposit_that_comes_in_the_middle_of_a_look_is_no_loss() -> None:
     assert [outcome.violations for outcome in outcomes] == [[], []]
 
 
+def test_a_transfer_that_is_dated_at_the_midnight_before_is_no_drawdown() -> None:
+    only = frozenset({"money.transfer", "money.transfer_dated"})
+    outcomes = [
+        simulate(Scenario(seed=seed, days=3, only=only, look_seconds=150)) for seed in (1, 2, 3)
+    ]
+    assert any(outcome.faults["money.transfer_dated"] for outcome in outcomes)
+    assert [outcome.violations for outcome in outcomes] == [[], [], []]
+
+
+def test_a_session_whose_close_nobody_read_does_not_end_with_the_next() -> None:
+    # Down from the second afternoon until the third session runs.
+    outcome = simulate(
+        Scenario(
+            seed=2,
+            days=3,
+            only=frozenset({"market.swing", "forecast.steady"}),
+            crash_at=(400,),
+            outages=(21 * HOURS,),
+            look_seconds=150,
+        )
+    )
+    assert (outcome.lives, outcome.reports) == (2, 3)
+    assert outcome.violations == []
+
+
 def test_a_late_closing_sale_is_not_taken_beside_its_twin() -> None:
     # Found as seeds 40030, 40074 and 40229, here as 125 and 192: a closing order that was
     # not answered, or that a crash cut off, was written again and both were taken.

@@ -16,6 +16,8 @@ _MISSED = "SELECT * FROM runs WHERE state = 'SKIPPED' AND reason LIKE 'missed%' 
 _LATEST_RUN = 900
 # What makes an equity unusable, or a moment another.
 _SPOILS_EQUITY = {"account.odd_equity", "account.unusable", "clock.jumped", "clock.skewed"}
+# Before the open: prices move from four in the morning.
+_PRICES_MOVE = dt.timedelta(hours=5, minutes=30)
 _RUNS = ("premarket", "submit", "cutoff", "eod")
 
 
@@ -116,6 +118,22 @@ def equity_of_the_close(truth: Truth, report: Any) -> Violations:
     if report.bridge.equity_end in late:
         return []
     return [("I14", f"the report's equity {report.bridge.equity_end} is from before the close")]
+
+
+def end_is_its_own(truth: Truth, sessions: Iterable[Session], report: Any) -> Violations:
+    """I14: a session does not end with what the next one made of it, or the report says so."""
+    following = next((one for one in sessions if one.date > report.session_date), None)
+    if following is None or truth.faults.rates.keys() & {"clock.jumped", "clock.skewed"}:
+        return []
+    moves = truth.clock.loop_time(following.open - _PRICES_MOVE)
+    end = report.bridge.equity_end
+    served = [e[0] for e in truth.log if e[1] == "equity" and Decimal(e[2]) == end]
+    told = " ".join(report.doubts)
+    if "Nobody read" in told and truth.loop.moment < moves:
+        return [("I14", f"the close of {report.session_date} could still be read")]
+    if "part of the next session" in told or any(at < moves for at in served):
+        return []
+    return [("I14", f"the report of {report.session_date} ends with {following.date}'s {end}")]
 
 
 def told_for_nothing(truth: Truth, report: Any) -> Violations:
