@@ -18,7 +18,7 @@ from daemon.schedule import Alarm, clock_alarm, scheduler_alarm
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.stops import Stops
-from daemon.session.trading_day import Report, Trade
+from daemon.session.trading_day import Trade
 from daemon.session.watch import Watch
 from daemon.sources.engines import Engines
 from daemon.telemetry.telling import Telling
@@ -36,7 +36,6 @@ from marketdata.session_calendar import NyseCalendar
 from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.facts import Facts
-from state.pause import Pause
 from state.risk_state import RiskState
 from state.runs import Runs
 from strategies.registry import build_allocations
@@ -108,6 +107,8 @@ def _trade(
 ) -> Trade:
     config, desk, clock = parts.config, parts.desk, parts.connection.clock
     sources = _sources(parts)
+    reporter = _reporter(parts, sources)
+    keeper = scorekeeper(config, desk, sources)
     return Trade(
         cycle=TradingCycle(
             sources=sources,
@@ -123,8 +124,9 @@ def _trade(
         calendar=sources.calendar,
         limits=config.risk,
         facts=Facts(desk.store),
-        report=_report(parts, sources),
+        report=scored_first(keeper, reporter.write, desk.note),
         clock=clock,
+        look_again=reporter.look_again,
         nightly={
             **Nightly(desk.store, retention=config.retention, clock=clock).jobs(),
             **_retraining(parts).jobs(),
@@ -140,16 +142,14 @@ def _retraining(parts: Parts) -> Retraining:
     return Retraining(parts.config, note=parts.desk.note, is_stopping=lambda: vitals.is_stopping)
 
 
-def _report(parts: Parts, sources: Sources) -> Report:
-    desk = parts.desk
-    reporter = Reporter(
-        desk.store,
+def _reporter(parts: Parts, sources: Sources) -> Reporter:
+    return Reporter(
+        parts.desk.store,
         calendar=sources.calendar,
         clock=parts.connection.clock,
         yardsticks=yardsticks(parts.config),
         deliver=_delivery(parts),
     )
-    return scored_first(scorekeeper(parts.config, desk, sources), reporter.write, desk.note)
 
 
 def _delivery(parts: Parts) -> Deliver:
@@ -166,7 +166,6 @@ def _monitor(parts: Parts) -> Monitor:
         parts.desk,
         risk_state=RiskState(store),
         curve=EquityCurve(store),
-        pause=Pause(store.directory),
         limits=parts.config.risk,
     )
 

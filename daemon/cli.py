@@ -226,7 +226,11 @@ def unpause(
 def reconcile(
     ctx: typer.Context,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take the broker's holdings by a named ledger entry.")
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Take the broker's holdings by name, and a report that does not balance as it is.",
+        ),
     ] = False,
     adopt_cash: Annotated[
         bool, typer.Option("--adopt-cash", help="Take the broker's cash, once the shares agree.")

@@ -37,6 +37,7 @@ class Standing:
     session: Session
     window: OrderWindow
     trading_state: TradingState
+    trading_state_reason: str
     is_latch_engaged: bool | None
     account: Account
     account_at: dt.datetime
@@ -66,6 +67,7 @@ def gate_context(
         session_date=session.date,
         limits=limits,
         trading_state=standing.trading_state,
+        trading_state_reason=standing.trading_state_reason,
         is_latch_engaged=standing.is_latch_engaged,
         window=standing.window,
         equity=account.equity,

@@ -18,6 +18,7 @@ from state.latch import Latch
 from state.ledger import Ledger
 from state.locks import standing
 from state.pause import Pause
+from state.reports import Reports
 from state.store import Store
 
 OverLimit = Callable[[Symbol, Decimal | None], str]
@@ -92,19 +93,29 @@ class Desk:
         return self.urgent or self.broker
 
     def effective_state(self) -> TradingState:
-        """Return the strictest of trading state, pause, doubt, latch file and latch row.
+        """Return the strictest of trading state, latch, and all that lets only exits leave.
 
         Each is read now: what a person sets holds for the next write, not from the next look on.
         """
         is_engaged = (
             self.is_halted or self.latch.read().is_engaged or self.store.latch_row().is_engaged
         )
-        is_reducing = self.market_doubt or Pause(self.store.directory).reason is not None
         return strictest(
             self.trading_state(),
-            TradingState.REDUCING if is_reducing else TradingState.ACTIVE,
+            TradingState.REDUCING if self.only_exits() else TradingState.ACTIVE,
             TradingState.HALTED if is_engaged else TradingState.ACTIVE,
         )
+
+    def only_exits(self) -> str:
+        """Return why entries must not leave, the account's figures apart; empty where they may."""
+        found = []
+        if (why := Pause(self.store.directory).reason) is not None:
+            found.append(f"paused: {why}")
+        if self.market_doubt is not None:
+            found.append(self.market_doubt)
+        if (report := Reports(self.store).unbalanced()) is not None:
+            found.append(report.problem)
+        return "; ".join(found)
 
     def note(self, kind: str, text: str, symbol: Symbol | None = None) -> None:
         """Store an incident and tell the operator, also of what could not be stored.

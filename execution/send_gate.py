@@ -41,9 +41,10 @@ class SendGate:
             return
         if lock is not None:
             raise SendRefused(f"{request.symbol} is locked: {lock}")
-        raise SendRefused(
-            "less is held than it would close" if is_free else "only exits are allowed"
-        )
+        if is_free:
+            raise SendRefused("less is held than it would close")
+        why = self._desk.only_exits()
+        raise SendRefused("only exits are allowed" + (f": {why}" if why else ""))
 
     def _check_journal(self, request: OrderRequest) -> None:
         if not self._desk.store.is_writer():

@@ -92,7 +92,10 @@ def _sentence(report: EndOfDayReport) -> str:
         closes = "closes to the cent" if report.bridge.is_reconciled else "does not close"
         return f"Made from the broker alone, without the database: the bridge {closes}."
     if not report.is_reconciled:
-        return "NOT RECONCILED: the next session opens reduce-only."
+        return (
+            "NOT RECONCILED: the next session opens reduce-only, until this or a later report"
+            " balances or a person accepts the difference with: openbell reconcile --adopt"
+        )
     return "The books balance; provisional." if report.is_provisional else "The books balance."
 
 

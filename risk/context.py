@@ -60,6 +60,7 @@ class GateContext:
     marks: Mapping[Symbol, Mark]
     assets: Mapping[Symbol, Asset]
     expected_data_date: dt.date | None
+    trading_state_reason: str = ""
     reservations: tuple[Reservation, ...] = ()
     locks: Mapping[Symbol, str] = field(default_factory=dict)
     confidences: Mapping[Symbol, float] = field(default_factory=dict)

@@ -28,7 +28,8 @@ def trading_state(request: OrderRequest, context: GateContext) -> LimitCheck:
     state = context.trading_state
     is_exit = context.lowers_exposure(request)
     passed = state is TradingState.ACTIVE or (state is TradingState.REDUCING and is_exit)
-    return _check("trading_state", passed, state.value, "ACTIVE", EXIT if is_exit else "entry")
+    detail = EXIT if is_exit else context.trading_state_reason or "entry"
+    return _check("trading_state", passed, state.value, "ACTIVE", detail)
 
 
 def latch(_: OrderRequest, context: GateContext) -> LimitCheck:

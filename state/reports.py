@@ -1,25 +1,13 @@
 """Which end-of-day reports were issued, and whether they balanced."""
 
 import datetime as dt
-import sqlite3
-from dataclasses import dataclass
 from decimal import Decimal
 
-from domain.money import decimal, text
-from state.rows import known_moment, stamp
+from domain.money import text
+from state.facts import Facts
+from state.report_rows import ACCEPTED, ReportRecord, record_of, unbalanced
+from state.rows import stamp
 from state.store import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRecord:
-    """One issue of a session's report."""
-
-    session_date: dt.date
-    revision: int
-    is_reconciled: bool
-    residual: Decimal
-    digest: str
-    created_at: dt.datetime
 
 
 class Reports:
@@ -63,15 +51,12 @@ class Reports:
             "SELECT * FROM reports WHERE session_date = ? ORDER BY revision DESC LIMIT 1",
             (session_date.isoformat(),),
         )
-        return _record(row) if row is not None else None
+        return record_of(row) if row is not None else None
 
+    def unbalanced(self) -> ReportRecord | None:
+        """Return the report that entries wait for: the newest, neither balanced nor accepted."""
+        return unbalanced(self._store.rows)
 
-def _record(row: sqlite3.Row) -> ReportRecord:
-    return ReportRecord(
-        session_date=dt.date.fromisoformat(row["session_date"]),
-        revision=row["revision"],
-        is_reconciled=bool(row["is_reconciled"]),
-        residual=decimal(row["residual"]),
-        digest=row["digest"],
-        created_at=known_moment(row["created_at"]),
-    )
+    def accept(self, report: ReportRecord) -> None:
+        """Remember that a person takes the difference of a report as it is."""
+        Facts(self._store).put(**{ACCEPTED: report.difference})

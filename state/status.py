@@ -10,6 +10,7 @@ from state.cash_flows import Query, flows_after, flows_since_start
 from state.cost_basis import exact_sum
 from state.json_rows import Row, percent
 from state.latch_record import LatchState
+from state.report_rows import unbalanced
 from state.rows import optional_decimal
 from state.track_rows import demotions
 
@@ -43,8 +44,7 @@ def status(rows: Query, latch: LatchState) -> Row:
     locks = rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
     return {
         "mode": facts.get("mode"),
-        "trading_state": _trading_state(risk, is_killed=kill["engaged"]),
-        "trading_state_reason": risk["trading_state_reason"],
+        **_trading_state(rows, risk, is_killed=kill["engaged"]),
         "kill": kill,
         "broker_lock": facts.get("broker_lock"),
         "is_shorting_forbidden_by_kill": latch.is_shorting_forbidden,
@@ -80,9 +80,15 @@ def _kill(risk: sqlite3.Row, latch: LatchState) -> Row:
     return {"engaged": True, "reason": risk["latch_reason"], "at": risk["latch_at"]}
 
 
-def _trading_state(risk: sqlite3.Row, *, is_killed: bool) -> str:
-    remembered = TradingState(risk["trading_state"])
-    return strictest(remembered, TradingState.HALTED if is_killed else remembered).value
+def _trading_state(rows: Query, risk: sqlite3.Row, *, is_killed: bool) -> Row:
+    """The state as it was remembered, and what holds since, without anybody having looked."""
+    state, reason = TradingState(risk["trading_state"]), risk["trading_state_reason"] or ""
+    report = unbalanced(rows)
+    if report is not None and report.problem not in reason:
+        state = strictest(state, TradingState.REDUCING)
+        reason = f"{reason}; {report.problem}" if reason else report.problem
+    state = strictest(state, TradingState.HALTED if is_killed else state)
+    return {"trading_state": state.value, "trading_state_reason": reason}
 
 
 def _money(rows: Query, risk: sqlite3.Row, session_date: str | None) -> Row:

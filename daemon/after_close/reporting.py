@@ -76,6 +76,35 @@ class Reporter:
         await self._deliver([*late, report, *await self._roll_ups(session)])
         return headline(report)
 
+    def look_again(self, session: Session) -> None:
+        """Register the report before this session anew, where entries wait for it.
+
+        What was booked since may close it, and one that failed has still to say whether it
+        balances.  The files follow with the next end of day.
+        """
+        before = self._wanted_before(session)
+        if before is None:
+            return
+        try:
+            report = self._registered(before)
+        except DataError as exc:
+            self._log.warning("report.impossible", session=before.date.isoformat(), why=str(exc))
+        else:
+            self._log.info(
+                "report.looked_at_again",
+                session=before.date.isoformat(),
+                revision=report.revision,
+                reconciled=report.is_reconciled,
+            )
+
+    def _wanted_before(self, session: Session) -> Session | None:
+        reports = Reports(self._store)
+        last = self._calendar.previous_session(session.date)
+        if reports.latest(last.date) is None and self._has_failed(last):
+            return last
+        waiting = reports.unbalanced()
+        return self._calendar.session_on(waiting.session_date) if waiting is not None else None
+
     async def _made(self, session: Session) -> EndOfDayReport:
         report = self._registered(session)
         # Drawing takes a second or two: in a thread, so that nothing waits for it.

@@ -97,7 +97,13 @@ def _tell_order(order: Row) -> None:
     checks: Sequence[Row] = order.get("checks", ())
     print_table(
         "limits",
-        {"limit": "limit", "passed": "passed", "figure": "figure", "bound": "bound"},
+        {
+            "limit": "limit",
+            "passed": "passed",
+            "figure": "figure",
+            "bound": "bound",
+            "detail": "detail",
+        },
         checks,
         empty="No limit was asked: the order is not ours.",
     )

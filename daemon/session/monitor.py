@@ -19,7 +19,6 @@ from risk.drawdown import RiskAssessment, assess
 from risk.settings import RiskLimits
 from risk.unnamed_cash import UnnamedCash
 from state.equity import EquityCurve
-from state.pause import Pause
 from state.risk_state import RiskState
 
 
@@ -30,13 +29,15 @@ class Judged:
     The account is None as long as none could be used; equity that is unknown is in the
     assessment, and the account is there for exits, which need none.
 
-    ``held`` are the positions of the same reading, None where it read none.
+    ``held`` are the positions of the same reading, None where it read none; ``reason`` is why
+    entries may not leave.
     """
 
     account: Account | None
     at: dt.datetime
     assessment: RiskAssessment
     held: Sequence[Position] | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,11 @@ class Monitor:
         *,
         risk_state: RiskState,
         curve: EquityCurve,
-        pause: Pause,
         limits: RiskLimits,
     ) -> None:
         self._desk = desk
         self._risk_state = risk_state
         self._curve = curve
-        self._pause = pause
         self._limits = limits
         self._log = structlog.get_logger("monitor")
         self._last: _Read | None = None
@@ -115,13 +114,14 @@ class Monitor:
             await self._take(session, _look_of(seen))
         last = self._last
         known = last if self._is_known and self._is_of_now(last) else None
+        assessment = self._assess(session, known)
         judged = Judged(
             account=last.account if last is not None else None,
             at=last.at if last is not None else self._desk.clock.now(),
-            assessment=self._assess(session, known),
+            assessment=assessment,
             held=seen.held if seen is not None else None,
+            reason=self._act(assessment),
         )
-        self._act(judged.assessment)
         if snapshot and known is not None:
             await self._snapshot(self._told_in(session, priced), known.account, judged.held)
         return judged
@@ -194,19 +194,17 @@ class Monitor:
             limits=self._limits,
         )
 
-    def _act(self, assessment: RiskAssessment) -> None:
+    def _act(self, assessment: RiskAssessment) -> str:
         reason = "; ".join(assessment.reasons)
         if assessment.should_engage_latch:
             self._desk.halt(reason)
         state = assessment.trading_state
-        if state is TradingState.ACTIVE and (why := self._pause.reason) is not None:
-            state, reason = TradingState.REDUCING, f"paused: {why}"
-        if state is TradingState.ACTIVE and self._lock_problem:
-            state, reason = TradingState.REDUCING, self._lock_problem
-        if state is TradingState.ACTIVE and (why := self._desk.market_doubt) is not None:
-            state, reason = TradingState.REDUCING, why
+        doubts = [why for why in (self._lock_problem, self._desk.only_exits()) if why]
+        if state is TradingState.ACTIVE and doubts:
+            state, reason = TradingState.REDUCING, "; ".join(doubts)
         if self._risk_state.set_trading_state(state, reason) is not state:
             self._log.warning("trading_state.changed", state=state.value, reason=reason)
+        return reason
 
     async def _snapshot(
         self, session: Session, account: Account, held: Sequence[Position] | None

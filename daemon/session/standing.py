@@ -21,6 +21,7 @@ def standing_of(desk: Desk, judged: Judged, session: Session, window: OrderWindo
         session=session,
         window=window,
         trading_state=desk.effective_state(),
+        trading_state_reason=desk.only_exits() or judged.reason,
         is_latch_engaged=desk.latch.read().is_engaged,
         account=judged.account,
         account_at=judged.at,

@@ -33,8 +33,13 @@ from risk.sizing import ENTRY
 from state.facts import Facts
 
 Report = Callable[[Session], Awaitable[str]]
+LookAgain = Callable[[Session], None]
 _PLAN = "plan_made_by"
 PAST_CUTOFF = "past the entry cut-off"
+
+
+def _no_report(_session: Session) -> None:
+    """No report is made, so none is waited for."""
 
 
 def _nobody() -> str:
@@ -44,7 +49,10 @@ def _nobody() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """The parts that a trading day works with."""
+    """The parts that a trading day works with.
+
+    ``look_again`` makes the report before a session anew where entries wait for it.
+    """
 
     cycle: TradingCycle
     desk: Desk
@@ -56,6 +64,7 @@ class Trade:
     facts: Facts
     report: Report
     clock: Clock
+    look_again: LookAgain = _no_report
     nightly: Mapping[RunKind, NightJob] = field(default_factory=dict)
     market: MarketCheck | None = None
     min_symbols_fraction: float = 0.8
@@ -83,7 +92,8 @@ class TradingDay:
 
     async def _premarket(self, due: DueRun, run_id: str) -> str:
         await self._ask_the_market(due.session)
-        await self._look(due.session, "run")
+        seen = await self._compare(due.session)
+        await self._trade.monitor.check(due.session, snapshot=True, seen=seen)
         self._require_open()
         self._require_code_of_start()
         decision = await self._decide(due.session, run_id)
@@ -135,7 +145,7 @@ class TradingDay:
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
             decision = await self._decide(session, run_id)
-        seen = await self._trade.reconciler.run("run")
+        seen = await self._compare(session)
         results = await self._gate(decision, due, seen)
         self._tell_denials(results)
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
@@ -201,7 +211,9 @@ class TradingDay:
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
         # Done late, it may read prices of a session after this one.
         priced = priced_session(self._trade.calendar, self._trade.clock.now())
-        await self._look(due.session, "end of day", is_deep=True, priced=priced)
+        # Fees and dividends are posted late: the end of the day reads the whole window.
+        seen = await self._trade.reconciler.run("end of day", is_deep=True)
+        await self._trade.monitor.check(due.session, snapshot=True, seen=seen, priced=priced)
         if self._trade.market is not None:
             self._trade.market.require_session(due.session)
         self._decision = None
@@ -215,12 +227,11 @@ class TradingDay:
         if self._trade.market is not None:
             self._trade.market.require_open()
 
-    async def _look(
-        self, session: Session, why: str, *, is_deep: bool = False, priced: Session | None = None
-    ) -> None:
-        # Fees and dividends are posted late: the end of the day reads the whole window.
-        seen = await self._trade.reconciler.run(why, is_deep=is_deep)
-        await self._trade.monitor.check(session, snapshot=True, seen=seen, priced=priced)
+    async def _compare(self, session: Session) -> ReconcileReport:
+        """Compare with the broker; what that booked may balance the report of before."""
+        seen = await self._trade.reconciler.run("run")
+        self._trade.look_again(session)
+        return seen
 
 
 def open_entries(desk: Desk) -> list[ClientOrderId]:

@@ -77,8 +77,9 @@ class Heartbeat:
         state = self._desk.effective_state()
         if state is not self._state:
             latch = self._desk.latch.read()
-            why = f": {latch.reason}" if latch.is_engaged else ""
-            self._hub.alert("trading_state.changed", f"{self._state} to {state}{why}")
+            why = latch.reason if latch.is_engaged else self._desk.only_exits()
+            told = f"{self._state} to {state}" + (f": {why}" if why else "")
+            self._hub.alert("trading_state.changed", told)
             self._state = state
 
     def _tell(self) -> None:

@@ -1,7 +1,13 @@
 """`openbell reconcile` by a person, against a broker that shows something else than our books."""
 
+import datetime as dt
 from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
 
+from domain.clock import SystemClock
+from state.reports import Reports
+from state.store import Store
 from tests.support.processes import World
 
 Open = Callable[..., World]
@@ -62,3 +68,33 @@ def test_an_adoption_beyond_a_limit_says_what_stays_locked(open_world: Open) -> 
     text = " ".join(told.stdout.split())
     assert "Our books and the broker's agree." in text
     assert "AAPL takes exits only: limit: position is 11.55 % of equity" in text
+
+
+def test_a_person_accepts_the_report_that_entries_wait_for(open_world: Open) -> None:
+    world = open_world(start="2022-11-14T06:00:00", speed=1)
+    assert world.read("reconcile")["report_unbalanced"] is None
+    clock = SystemClock()
+    with closing(Store.open(world.state, clock=clock)) as store:
+        Reports(store).record(
+            dt.date(2022, 11, 11),
+            is_reconciled=False,
+            residual=Decimal("-5.13"),
+            digest="aa",
+            at=clock.now(),
+        )
+    waiting = {"session_date": "2022-11-11", "residual": "-5.13"}
+
+    status = " ".join(world.openbell("status").stdout.split())
+    looked = world.openbell("reconcile")
+    seen = world.read("reconcile")
+
+    assert "REDUCING: the report of 2022-11-11 is NOT RECONCILED" in status
+    assert "openbell reconcile --adopt" in " ".join(looked.stdout.split())
+    assert (seen["report_unbalanced"], seen["report_accepted"]) == (waiting, None)
+
+    accepted = world.read("reconcile", "--adopt")
+
+    assert (accepted["report_unbalanced"], accepted["report_accepted"]) == (None, waiting)
+    with world.reader() as reader:
+        assert reader.status()["trading_state"] == "ACTIVE"
+        assert "report.accepted" in {row["kind"] for row in reader.incidents()}

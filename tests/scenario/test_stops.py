@@ -22,7 +22,6 @@ from marketdata.ticks import Trade, TradingStatus
 from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
-from state.pause import Pause
 from state.risk_state import RiskState
 from tests.support.fake_broker import refused
 from tests.support.order_scene import SESSION, Scene, posted, request
@@ -118,7 +117,6 @@ async def test_k11_a_stop_sells_also_while_the_equity_cannot_be_used(
         scene.desk,
         risk_state=RiskState(scene.store),
         curve=EquityCurve(scene.store),
-        pause=Pause(tmp_path),
         limits=LIMITS,
     )
     if not is_new:

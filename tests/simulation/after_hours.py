@@ -12,7 +12,6 @@ from daemon.after_close import reporting
 from daemon.after_close.nightly import NightJob, Nightly
 from daemon.config import RetentionConfig
 from daemon.schedule import RunKind
-from daemon.session.trading_day import Report
 from domain.errors import StorageError
 from reports.model import EndOfDayReport, RollUp, Yardsticks
 from reports.write import write
@@ -31,8 +30,10 @@ _YARDSTICKS = Yardsticks(
 BACKUPS = 2
 
 
-def report_of(store: Store, clock: SimClock, seen: Callable[[EndOfDayReport], None]) -> Report:
-    """Return what writes the report of a session; ``seen`` gets each that was made and written."""
+def reporter_of(
+    store: Store, clock: SimClock, seen: Callable[[EndOfDayReport], None]
+) -> reporting.Reporter:
+    """Return what makes the reports; ``seen`` gets each that was made and written."""
 
     async def deliver(made: Sequence[EndOfDayReport | RollUp]) -> None:
         for report in made:
@@ -45,7 +46,7 @@ def report_of(store: Store, clock: SimClock, seen: Callable[[EndOfDayReport], No
         clock=clock,
         yardsticks=_YARDSTICKS,
         deliver=deliver,
-    ).write
+    )
 
 
 def night_of(store: Store, clock: SimClock) -> Mapping[RunKind, NightJob]:

@@ -38,12 +38,11 @@ from state.incidents import Incidents
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
-from state.pause import Pause
 from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
 from tests.simulation.account import ACCOUNT
-from tests.simulation.after_hours import night_of, report_of
+from tests.simulation.after_hours import night_of, reporter_of
 from tests.simulation.checkers.evidence import Violations
 from tests.simulation.faults import Faults
 from tests.simulation.loop import SimClock
@@ -161,9 +160,9 @@ class DaemonLife:
             desk,
             risk_state=RiskState(store),
             curve=EquityCurve(store),
-            pause=Pause(store.directory),
             limits=self.machine.limits,
         )
+        reporter = reporter_of(store, clock, machine.report_seen)
         trade = Trade(
             cycle=self._cycle(desk),
             desk=desk,
@@ -173,8 +172,9 @@ class DaemonLife:
             calendar=calendar(),
             limits=self.machine.limits,
             facts=Facts(store),
-            report=report_of(store, clock, machine.report_seen),
+            report=reporter.write,
             clock=clock,
+            look_again=reporter.look_again,
             market=market,
             nightly=night_of(store, clock) if machine.setup.has_nights else {},
             min_symbols_fraction=machine.setup.min_symbols_fraction,

@@ -9,7 +9,6 @@ from domain.market import Session
 from domain.trading_state import TradingState
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
-from state.pause import Pause
 from state.risk_state import RiskState
 from tests.support.order_scene import SESSION, Scene
 from tests.support.virtual_time import OPENING
@@ -34,7 +33,6 @@ class Watched(Scene):
             self.desk,
             risk_state=RiskState(self.store),
             curve=EquityCurve(self.store),
-            pause=Pause(self.directory),
             limits=self.limits,
         )
 

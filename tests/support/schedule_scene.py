@@ -22,7 +22,6 @@ from marketdata.session_calendar import NyseCalendar
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.facts import Facts
-from state.pause import Pause
 from state.risk_state import RiskState
 from state.runs import RunRecord, Runs
 from tests.support.fake_broker import FakeBroker
@@ -123,7 +122,6 @@ class Days:
             self.scene.desk,
             risk_state=RiskState(self.scene.store),
             curve=EquityCurve(self.scene.store),
-            pause=Pause(directory),
             limits=RiskLimits(),
         )
         self.done: list[tuple[str, dt.datetime]] = []

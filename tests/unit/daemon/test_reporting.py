@@ -23,6 +23,7 @@ from reports.model import Yardsticks
 from state.equity import EquityCurve
 from state.facts import Facts
 from state.ledger import Ledger
+from state.reports import Reports
 from state.runs import Runs, RunState
 from state.store import Store
 
@@ -61,7 +62,7 @@ class Live:
             positions=held,
         )
 
-    def fill(self, side: Side, price: str) -> None:
+    def fill(self, side: Side, price: str, *, at: dt.datetime | None = None) -> None:
         self.ledger.apply_fill(
             Fill(
                 execution_id=ExecutionId(f"x-{side}"),
@@ -72,7 +73,7 @@ class Live:
                 quantity=Decimal(200),
                 price=Decimal(price),
                 cumulative_quantity=Decimal(200),
-                at=self.clock.now() - dt.timedelta(hours=3),
+                at=at or self.clock.now() - dt.timedelta(hours=3),
             ),
             origin="test",
         )
@@ -250,3 +251,69 @@ def test_a_report_keeps_its_own_yardsticks(tmp_path: Path) -> None:
 
     (folder / "report.json").write_text('{"yardsticks": {"unknown": 1}}')
     assert yardsticks_of(tmp_path, date, today) is today
+
+
+def waiting(live: Live) -> str | None:
+    found = Reports(live.store).unbalanced()
+    return found.difference if found is not None else None
+
+
+async def test_a_fill_that_is_told_overnight_balances_the_report_before_the_next_session(
+    live: Live,
+) -> None:
+    held = Position(
+        symbol=Symbol("AAA"),
+        quantity=Decimal(200),
+        avg_entry_price=Decimal(38),
+        market_price=Decimal("38.10"),
+    )
+    live.read("10000", "10000")
+    live.clock.advance(dt.timedelta(minutes=1))
+    live.read("10020", "2400", held)
+    first = await live.write()
+    assert (first["reconciled"], first["residual"]) == (False, "-7600.00")
+    assert waiting(live) == "2026-06-02 -7600"
+    live.clock.advance(DAY)
+
+    live.reporter.look_again(live.session)
+    assert waiting(live) is not None
+    live.fill(Side.BUY, "38.00", at=TUESDAY + dt.timedelta(seconds=30))
+    live.reporter.look_again(live.session)
+
+    assert waiting(live) is None
+    # Once it balances nobody looks again, and the files come with the next end of day.
+    live.reporter.look_again(live.session)
+    assert live.report(TUESDAY.date())["revision"] == 1
+    live.read("10020", "2400", held)
+    await live.write()
+    assert live.report(TUESDAY.date())["revision"] == 2
+    assert live.report(TUESDAY.date())["reconciled"] is True
+
+
+async def test_a_report_that_failed_says_before_the_next_session_whether_it_balances(
+    live: Live,
+) -> None:
+    live.read("10000", "10000")
+    live.clock.advance(dt.timedelta(minutes=1))
+    live.read("10007", "10007")
+    runs = Runs(live.store)
+    run_id = runs.begin(live.session.date, "eod", live.clock.now())
+    assert run_id is not None
+    runs.finish(run_id, RunState.FAILED, "the broker did not answer", live.clock.now())
+    live.clock.advance(DAY)
+
+    live.reporter.look_again(live.session)
+
+    assert waiting(live) == "2026-06-02 7"
+
+
+async def test_a_report_that_cannot_be_made_keeps_nobody_out(live: Live) -> None:
+    runs = Runs(live.store)
+    run_id = runs.begin(live.session.date, "eod", live.clock.now())
+    assert run_id is not None
+    runs.finish(run_id, RunState.FAILED, "nothing to report on", live.clock.now())
+    live.clock.advance(DAY)
+
+    live.reporter.look_again(live.session)
+
+    assert waiting(live) is None

@@ -101,7 +101,11 @@ def test_a_report_that_does_not_close_says_so_first(report: EndOfDayReport) -> N
         report, bridge=dataclasses.replace(BRIDGE, equity_end=Decimal("99990.51"))
     )
 
-    assert "NOT RECONCILED" in render(broken, "html")
+    verdict = (
+        "NOT RECONCILED: the next session opens reduce-only, until this or a later report balances"
+        " or a person accepts the difference with: openbell reconcile --adopt"
+    )
+    assert verdict in " ".join(render(broken, "html").split())
     assert "NOT RECONCILED" in render(broken, "md").splitlines()[2]
     assert json.loads(render(broken, "json"))["residual"] == "0.01"
 

@@ -51,6 +51,15 @@ def test_a_sound_entry_passes_and_every_limit_states_figure_and_bound() -> None:
     assert all(item.figure and item.bound for item in result.checks)
 
 
+def test_a_denial_by_the_trading_state_names_what_it_comes_of() -> None:
+    why = "the report of 2022-12-13 is NOT RECONCILED"
+    reducing = context(trading_state=TradingState.REDUCING, trading_state_reason=why)
+
+    found = next(c for c in check(request(), reducing).checks if c.limit == "trading_state")
+
+    assert (found.passed, found.figure, found.detail) == (False, "REDUCING", why)
+
+
 def test_all_limits_run_even_when_the_first_one_denies() -> None:
     halted = context(trading_state=TradingState.HALTED, is_latch_engaged=True)
 
