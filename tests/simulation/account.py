@@ -153,6 +153,24 @@ class Account:
         else:
             self._settle(activity)
 
+    def take_fee(self, amount: Decimal, *, told_after: float) -> None:
+        """Take a fee at once, and list it hours later: a report between the two cannot balance."""
+        activity = Activity(
+            activity_id=f"fee-{self.number():06d}",
+            kind=ActivityKind.FEE,
+            at=day_start(self.now().astimezone(NEW_YORK).date()),
+            net_amount=-amount,
+        )
+        self.cash -= amount
+        self.write("paid", activity.activity_id, str(-amount))
+        self.post(activity, lag=told_after)
+
+    @property
+    def has_untold_fee(self) -> bool:
+        """True while a fee that was taken is not listed."""
+        now = self.loop.moment
+        return any(at > now and one.kind is ActivityKind.FEE for at, one in self.activities)
+
     def _settle(self, activity: Activity) -> None:
         # The money comes when the activity does; only its date is older.
         if activity not in self._awaited:

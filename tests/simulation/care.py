@@ -4,6 +4,7 @@ import contextlib
 
 from domain.errors import OpenbellError
 from domain.ids import Symbol
+from execution.accepting import accept_report
 from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from state.store import Store
@@ -15,7 +16,10 @@ CASH_REASON = "a person compared the cash"
 
 
 async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
-    """Adopt the broker's holding of each symbol in a break; return those that were."""
+    """Adopt the broker's holding of each symbol in a break; return those that were.
+
+    And where all agrees after it, accept the report that entries wait for.
+    """
     enter(process)
     adopted: set[Symbol] = set()
     store = Store.open(machine.directory, clock=machine.clock)
@@ -28,13 +32,15 @@ async def run_adopt(machine: Machine, process: Process) -> set[Symbol]:
         report = await reconciler.run("operator", is_deep=True)
         for symbol in sorted({found.symbol for found in report.breaks if found.symbol}):
             try:
-                await reconciler.adopt(symbol, "a person counted the shares")
+                report = await reconciler.adopt(symbol, "a person counted the shares")
             except OpenbellError:
                 continue
             adopted.add(symbol)
-        if machine.truth.amendments:
+        # A fee that is still to be told would be booked on top of it.
+        if machine.truth.amendments and not machine.truth.has_untold_fee:
             with contextlib.suppress(OpenbellError):
-                await reconciler.adopt_cash(CASH_REASON)
+                report = await reconciler.adopt_cash(CASH_REASON)
+        accept_report(desk, report, "a person looked at the report")
     finally:
         if not process.is_dead:
             store.close()

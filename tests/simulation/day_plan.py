@@ -10,6 +10,7 @@ from typing import Any
 from domain.account import ActivityKind
 from domain.market import Session
 from tests.simulation.busts import Busts
+from tests.simulation.checkers import books
 from tests.simulation.daemon_life import second_daemon_is_refused
 from tests.simulation.deposits import Deposits
 from tests.simulation.judge import Judge
@@ -129,6 +130,7 @@ class DayPlan:
             *((name, name, 1, self._lasting[name]) for name in LASTING if "keys" not in name),
             ("account.blocked", "blocked", 1, self._block),
             ("money.in_a_look", "money.in_a_look", 2, self._deposits.move),
+            ("money.untold", "untold", 1, self._take_fee),
             ("hand.trade", "hand", 3, person.trade),
             ("hand.canceled", "hand.canceled", 2, person.cancel),
             ("hand.replaced", "replaced", 2, person.replace),
@@ -208,6 +210,12 @@ class DayPlan:
 
     async def _transfer(self, amount: Decimal) -> None:
         self._truth.pay(ActivityKind.TRANSFER, amount)
+
+    async def _take_fee(self) -> None:
+        # What is taken before the books are opened is in their opening cash.
+        if self._world.has_books and books.are_open(self._world.directory):
+            after = self._faults.span("money.untold", 6 * 3600, 30 * 3600)
+            self._truth.take_fee(Decimal("5.13"), told_after=after)
 
     async def _away_until_cutoff(self, session: Session) -> None:
         await away_until_cutoff(

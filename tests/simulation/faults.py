@@ -74,6 +74,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "corporate.consolidation": (0.3, 0.9),  # B13 B14, a chance per night: 1 for 10 of what is held
     "money.dividend": (0.1, 0.6),  # B14, a chance per night
     "money.fee": (0.1, 0.8),  # B14
+    "money.untold": (0.1, 0.6),  # B14, a chance per day: a fee is taken, and told hours later
     "money.transfer": (0.05, 0.4),  # K12
     "money.in_a_look": (0.1, 0.6),  # K12, twice a day at most: between two answers of one look
     "money.transfer_dated": (1.0, 1.0),  # K12: at the midnight before, as all other money
@@ -146,6 +147,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "operator.kill_when_down": (0.3, 1.0),  # K02, a chance for each time the broker goes away
     "operator.mistaken": (0.3, 1.0),  # a chance for each resume
     "operator.adopt": (0.3, 1.0),  # B10 B13, a chance per morning with a break
+    "operator.accept": (0.3, 1.0),  # a chance per morning after a report that does not balance
     "operator.unsuspend": (0.2, 0.8),  # K16, a chance per kill
     # What openbell is set up as: in a seed or not.
     "setup.short": (1.0, 1.0),

@@ -16,6 +16,7 @@ from tests.simulation.account import ACCOUNT
 from tests.simulation.checkers import (
     after_close,
     amendments,
+    balance,
     books,
     costs,
     curves,
@@ -60,6 +61,8 @@ class Judge:
         """When somebody last said that no entry may leave."""
         self.killed_at = 0.0
         """When a kill last ended, as it may with orders that nobody had filled yet."""
+        self.accepted: set[str] = set()
+        """The differences of reports that a person accepted."""
         self._world = world
         self._lives = lives
         self._truth = world.truth
@@ -107,6 +110,7 @@ class Judge:
             blame(latch.latch_allows(self._directory, db, request))
             blame(wire.state_allows(truth, db, request))
             blame(wire.paused(self._directory, truth, db, request))
+            blame(balance.balanced(truth, db, request, self.accepted))
             blame(exposure.within_limits(truth, db, request, limits))
             blame(stops.stop_is_ours_to_sell(truth, db, request))
             blame(costs.stop_has_cause(truth, db, request, limits))
@@ -306,6 +310,7 @@ class Judge:
             blame(books.no_lock_left(truth, db, limits, is_watch_short=self._is_clock_new()))
             blame(books.too_large_is_locked(truth, db, limits))
             blame(books.flows_named(truth, db))
+            blame(balance.waits_for_nothing(db, self.accepted))
         blame(orders.entries_ended(truth))
         if self._lives.restarted_at > self.killed_at:
             since = self._lives.restarted_at

@@ -10,7 +10,7 @@ from domain.orders import Side
 from state.pause import Pause
 from tests.simulation.broker_orders import Refused
 from tests.simulation.care import CASH_REASON, run_adopt
-from tests.simulation.checkers import amendments, books, latch
+from tests.simulation.checkers import amendments, balance, books, latch
 from tests.simulation.checkers.evidence import reading
 from tests.simulation.daemon_life import run_kill, run_resume
 from tests.simulation.judge import Judge
@@ -145,6 +145,8 @@ class Person:
             Pause(self._world.directory).clear()
         if self._faults.strikes("operator.adopt"):
             await self.adopt()
+        if self._faults.strikes("operator.accept"):
+            await self.accept()
         if not latch.latch_is_engaged(self._world.directory):
             return
         if not self._world.has_books:
@@ -171,8 +173,20 @@ class Person:
     async def adopt(self) -> None:
         """Count what came or went without a word, and take it into the books by name."""
         truth = self._truth
-        if not (self._world.has_books and (truth.unexplained or truth.amendments)):
+        if self._world.has_books and (truth.unexplained or truth.amendments):
+            await self._adopt()
+
+    async def accept(self) -> None:
+        """Take the difference of a report that does not balance as it is."""
+        if not self._world.has_books:
             return
+        with reading(self._world.directory) as db:
+            is_waiting = balance.waited_for(db, self._judge.accepted) is not None
+        if is_waiting:
+            await self._adopt()
+
+    async def _adopt(self) -> None:
+        truth = self._truth
         async with self._lives.away():
             process, counted = Process("adopt", self._faults), set[Symbol]()
             before = self._cash_adoptions()
@@ -182,6 +196,7 @@ class Person:
             with reading(self._world.directory) as db:
                 self._world.blame(books.counted_agree(truth, db, counted))
                 truth.unexplained -= books.explained(truth, db)
+                self._judge.accepted |= balance.accepted_by_name(db)
             if self._cash_adoptions() > before:
                 for one in truth.amendments:
                     one.is_paid = True

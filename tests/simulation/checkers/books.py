@@ -4,6 +4,7 @@ import datetime as dt
 import sqlite3
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from domain.account import ActivityKind
@@ -11,7 +12,7 @@ from domain.ids import Symbol
 from domain.orders import Side
 from tests.simulation.account import START_CASH
 from tests.simulation.checkers import amendments
-from tests.simulation.checkers.evidence import ZERO, Violations
+from tests.simulation.checkers.evidence import ZERO, Violations, reading
 from tests.simulation.checkers.exposure import is_too_large
 from tests.simulation.market import SYMBOLS
 from tests.simulation.truth import Truth
@@ -219,6 +220,13 @@ def resumed_with(truth: Truth, db: sqlite3.Connection) -> Violations:
     """I06: nobody resumes while the books hold something else than the broker."""
     wrong = sorted(truth.positions.keys() - agreeing(truth, db))
     return [("I06", f"resumed while {', '.join(wrong)} did not agree")] if wrong else []
+
+
+def are_open(directory: Path) -> bool:
+    """Tell whether the books have taken their opening cash."""
+    with reading(directory) as db:
+        query = "SELECT 1 FROM ledger_entries WHERE description = 'opening balance'"
+        return db.execute(query).fetchone() is not None
 
 
 def same_cash(truth: Truth, db: sqlite3.Connection) -> Violations:

@@ -84,6 +84,14 @@ BUGS = (
         ),
     ),
     bug(
+        "unbalanced-report-forgotten",
+        (
+            "execution/desk.py",
+            "        if (report := Reports(self.store).unbalanced()) is not None:\n",
+            "        if (report := Reports(self.store).unbalanced()) and False:\n",
+        ),
+    ),
+    bug(
         "collar-too-wide",
         (
             "risk/book.py",
