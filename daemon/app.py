@@ -13,6 +13,7 @@ from daemon.credentials import Credentials
 from daemon.embedded import running_endpoint
 from daemon.health.service import Notifier
 from daemon.lifecycle import Daemon, Ending
+from daemon.session.broker_calendar import traded_sessions
 from daemon.sources.engines import open_engines
 from daemon.sources.forecasting import forecast_engine, local_engine
 from daemon.sources.scaling import gpu_scaling
@@ -21,6 +22,7 @@ from daemon.telemetry.vitals import Vitals
 from domain.errors import RestartNeeded, StateError, StorageError, first_cause
 from execution.desk import Desk
 from marketdata.session_calendar import NyseCalendar
+from state.facts import Facts
 from state.store import Store
 
 
@@ -92,6 +94,7 @@ async def run_daemon(
                         settings=settings,
                         connection=connection,
                         desk=desk,
+                        calendar=traded_sessions(NyseCalendar(), Facts(store), clock),
                         engines=engines,
                         forecaster=forecaster,
                         telling=telling,

@@ -32,7 +32,7 @@ from execution.orders import OrderPath
 from execution.reconcile import Reconciler
 from execution.stream import StreamFollower
 from forecasts.base import Forecaster
-from marketdata.session_calendar import NyseCalendar
+from marketdata.traded_sessions import TradedSessions
 from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.facts import Facts
@@ -68,6 +68,7 @@ class Parts:
     settings: CycleSettings
     connection: Connection
     desk: Desk
+    calendar: TradedSessions
     engines: Engines
     forecaster: Forecaster
     telling: Telling
@@ -121,7 +122,7 @@ def _trade(
         path=path,
         reconciler=reconciler,
         monitor=monitor,
-        calendar=sources.calendar,
+        calendar=parts.calendar,
         limits=config.risk,
         facts=Facts(desk.store),
         report=scored_first(keeper, reporter.write, desk.note),
@@ -173,7 +174,7 @@ def _monitor(parts: Parts) -> Monitor:
 def _market_check(parts: Parts) -> MarketCheck:
     return MarketCheck(
         parts.desk,
-        calendar=NyseCalendar(),
+        calendar=parts.calendar,
         facts=Facts(parts.desk.store),
         is_clock_compared=parts.config.clock.kind == "system",
     )
@@ -183,7 +184,7 @@ def _sources(parts: Parts) -> Sources:
     engines, telling = parts.engines, parts.telling
     return Sources(
         broker=parts.desk.broker,
-        calendar=NyseCalendar(),
+        calendar=parts.calendar,
         bars=engines.feed.bars,
         actions=engines.feed.actions,
         earnings=engines.feed.earnings,

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, unique
@@ -213,16 +213,29 @@ class Daemon:
         """Write down the runs that nobody did, of sessions that passed meanwhile.
 
         Only the latest of those sessions still gets its report: an earlier one would be
-        made from figures of a later day.  And one late backup is as good as several.
+        made from figures of a later day.  And one late backup is as good as several.  A day
+        that was closed is written down as well, by the run that finds it so.
         """
         last = self._life.runs.last_session()
         if last is None or last >= session.date:
             return
-        passed = self._life.trade.calendar.sessions(last, session.date)[:-1]
+        passed = self._life.trade.calendar.planned.sessions(last, session.date)[:-1]
+        latest = await self._latest(passed)
         for missed in passed:
             for due in self._plan(missed):
-                is_late_work = due.kind in _DONE_LATE and missed is passed[-1]
+                is_late_work = due.kind in _DONE_LATE and missed.date >= latest
                 await self._do(due if is_late_work else dataclasses.replace(due, latest=due.at))
+
+    async def _latest(self, passed: Sequence[Session]) -> dt.date:
+        """Return the last of these days that was not closed, as far as the broker tells."""
+        calendar, market = self._life.trade.calendar, self._life.trade.market
+        if passed and market is not None and not self._is_ended(passed[-1]):
+            await market.learn(passed[-1])
+        traded = [one.date for one in passed if calendar.session_on(one.date) is not None]
+        return max(traded, default=dt.date.min)
+
+    def _is_ended(self, session: Session) -> bool:
+        return self._life.runs.get(session.date, RunKind.END_OF_DAY.value) is not None
 
     async def _live(self, session: Session) -> None:
         plan = self._plan(session)

@@ -47,6 +47,7 @@ def _keep_none(_: Sequence[NewsItem], __: dt.datetime) -> Sequence[HeadlineRecor
 class Sources:
     """The ports that a decision is fed from.
 
+    ``calendar`` is without the days that were closed; ``bars`` may know more of them than it.
     ``actions`` are splits and mergers as a vendor tells them; ``earnings`` are the dates of
     reports, and when they cannot be had entries are kept out; ``doubts`` are what the live
     market has against entries at the moment; ``keep`` makes of headlines what is stored.
@@ -189,7 +190,10 @@ def _span(sources: Sources, session: Session) -> tuple[dt.date, dt.date]:
 async def _bars(
     sources: Sources, symbols: Sequence[Symbol], session: Session
 ) -> Mapping[Symbol, Sequence[Bar]]:
-    return await sources.bars.daily_bars(symbols, *_span(sources, session))
+    first, _ = _span(sources, session)
+    # Asked for to the eve of the session: a bar of a day that the calendar calls closed is a
+    # witness against it, and without it an older close would pass for the last one.
+    return await sources.bars.daily_bars(symbols, first, session.date - dt.timedelta(days=1))
 
 
 async def _events(sources: Sources, symbols: Sequence[Symbol], session: Session) -> _Events:

@@ -56,6 +56,11 @@ def written_revision(state: Path, date: dt.date) -> int | None:
     return _revision(state / DIRECTORY / date.isoformat())
 
 
+def is_rolled_up(state: Path, name: str) -> bool:
+    """Tell whether the report of a week or month lies there."""
+    return (state / DIRECTORY / name / "report.json").exists()
+
+
 def _keep_superseded(directory: Path, revision: int) -> None:
     """Give the files of an earlier revision a name of their own before they are replaced."""
     before = _revision(directory)

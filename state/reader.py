@@ -91,6 +91,11 @@ class Reader:
         with self._snapshot():
             return status(self._rows, self._latch.read())
 
+    def fact(self, name: str) -> str | None:
+        """Return one of the small named values; None when it was never told."""
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", (name,))
+        return str(rows[0]["value"]) if rows else None
+
     def orders(self, session_date: dt.date | None = None) -> list[Row]:
         """Return orders, newest session first, then by id; of one session, or all."""
         rows = self._rows(

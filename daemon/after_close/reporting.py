@@ -20,7 +20,7 @@ from reports.document import as_json
 from reports.model import EndOfDayReport, RollUp, Tomorrow, Yardsticks
 from reports.render import headline
 from reports.roll_up import period_of, roll_up
-from reports.write import write, written_revision
+from reports.write import is_rolled_up, write, written_revision
 from state.reader import Reader
 from state.reports import Reports
 from state.runs import Runs, RunState
@@ -126,6 +126,9 @@ class Reporter:
                 late += await self._made_late(before)
             else:
                 await self._revise(before)
+        if Reports(self._store).latest(last.date) is not None:
+            # A week that ended with a closed day ended before anybody knew.
+            late += await self._roll_ups(last, is_late=True)
         return late
 
     async def _made_late(self, session: Session) -> list[EndOfDayReport | RollUp]:
@@ -160,9 +163,12 @@ class Reporter:
         await asyncio.to_thread(write, self._store.directory, report)
         self._log.info("report.revised", session=session.date.isoformat(), revision=report.revision)
 
-    async def _roll_ups(self, session: Session) -> list[RollUp]:
+    async def _roll_ups(self, session: Session, *, is_late: bool = False) -> list[RollUp]:
         made = []
         for kind in ending_with(self._calendar, session):
+            name, _, _ = period_of(kind, session.date)
+            if is_late and is_rolled_up(self._store.directory, name):
+                continue
             report = await asyncio.to_thread(
                 read_roll_up,
                 self._store.directory,

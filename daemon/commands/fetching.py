@@ -13,9 +13,10 @@ from daemon import event_loop, log_setup
 from daemon.command_line import EXIT_FAILED, EXIT_UNAVAILABLE, Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json, print_table
-from daemon.config import BAR_PROVIDERS, Config, load
+from daemon.config import BAR_PROVIDERS, Config, load, state_directory
 from daemon.connection import loop_scale, replay_clock
 from daemon.credentials import Credentials
+from daemon.session.broker_calendar import sessions_beside
 from daemon.sources.bar_feed import open_bar_feed
 from domain.clock import Clock, SystemClock
 from domain.errors import BadArgument
@@ -63,13 +64,13 @@ async def _fetch(
     log_setup.configure(
         level="error", form=config.logging.format, clock=clock, secrets=credentials.known()
     )
-    calendar = NyseCalendar()
+    calendar = sessions_beside(NyseCalendar(), state_directory(config), clock)
     last = last_complete(calendar, clock.now()).date
     start = first or last - DEFAULT_SPAN
     if start > last:
         raise BadArgument(f"--from {start}: after the last complete session, {last}")
     async with open_bar_feed(
-        config, clock=clock, calendar=calendar, time_scale=loop_scale(), is_strict=True
+        config, clock=clock, calendar=calendar.planned, time_scale=loop_scale(), is_strict=True
     ) as feed:
         return await fetch(
             feed.bars,

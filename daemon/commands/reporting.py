@@ -10,6 +10,8 @@ from daemon.command_line import Options
 from daemon.commands import arguments
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, state_directory
+from daemon.session.broker_calendar import sessions_beside
+from domain.clock import SystemClock
 from domain.errors import BadArgument
 from marketdata.session_calendar import NyseCalendar
 from reports.document import document
@@ -81,7 +83,8 @@ def _from_database(
     if not issued:
         raise BadArgument("no report was made yet; it is written after the close")
     known = sorted(issued)
-    calendar, sticks = NyseCalendar(), yardsticks(config)
+    calendar = sessions_beside(NyseCalendar(), directory, SystemClock())
+    sticks = yardsticks(config)
     if kind is not None:
         day = wanted or dt.date.fromisoformat(known[-1])
         return read_roll_up(directory, kind, day, calendar=calendar, yardsticks=sticks)

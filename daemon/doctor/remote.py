@@ -16,7 +16,8 @@ from daemon.credentials import (
 from daemon.doctor.finding import UNAVAILABLE, Finding, failed, ok, refused, warning
 from daemon.embedded import running_endpoint
 from daemon.live_mode import check_account
-from daemon.session.market_check import MOST_SKEW_SECONDS, SESSIONS_COMPARED, differing_dates
+from daemon.session.broker_calendar import SESSIONS_COMPARED
+from daemon.session.market_check import MOST_SKEW_SECONDS, differing_dates
 from domain.clock import Clock
 from domain.errors import AuthRefused, ConfigError, OpenbellError
 from domain.secrets import Secret

@@ -2,7 +2,8 @@
 
 Our calendar comes with a package; the broker knows of a day of mourning, a late open or a
 halt before any package does.  Whatever is in doubt blocks entries until it is cleared;
-exits are allowed.  On a day that the broker calls closed no run sends anything.
+exits are allowed.  On a day that the broker calls closed no run sends anything, and once it
+is over it is no session any more.
 """
 
 import datetime as dt
@@ -11,15 +12,15 @@ from typing import Final
 
 import structlog
 
+from daemon.session.broker_calendar import BrokerCalendar
 from domain.account import MarketClock
 from domain.errors import AuthRefused, BrokerUnavailable, DataError, RunSkipped
 from domain.market import Session
 from execution.desk import Desk
-from marketdata.base import SessionCalendar
 from marketdata.session_calendar import new_york
+from marketdata.traded_sessions import TradedSessions
 from state.facts import Facts
 
-SESSIONS_COMPARED = 10
 MOST_SKEW_SECONDS = 2.0
 HALTING_SKEW_SECONDS = 30.0
 FACT: Final = "market_check"
@@ -27,9 +28,9 @@ AGREES: Final = "agrees"
 
 _AGREED_AT = "calendar_agreed_at"
 _TRUSTED_FOR = dt.timedelta(days=7)
-_LONGEST_CLOSURE = dt.timedelta(days=30)
 # The bell and the broker's flag need not move in the same second.
 _EDGE = dt.timedelta(minutes=1)
+_NO_ANSWER = (BrokerUnavailable, AuthRefused, DataError)
 _KINDS: Final = {
     "calendar": "calendar.disagrees",
     "hours": "calendar.disagrees",
@@ -45,16 +46,16 @@ class MarketCheck:
 
     Args:
         desk: broker, clock, incidents and alerts.
-        calendar: ours.
-        facts: remembers when the two last agreed, over a restart.
+        calendar: ours, which learns what was closed.
+        facts: remembers that, and when the two last agreed, over a restart.
         is_clock_compared: off for replayed time, which is nobody's.
     """
 
     def __init__(
-        self, desk: Desk, *, calendar: SessionCalendar, facts: Facts, is_clock_compared: bool
+        self, desk: Desk, *, calendar: TradedSessions, facts: Facts, is_clock_compared: bool
     ) -> None:
         self._desk = desk
-        self._calendar = calendar
+        self._calendar = BrokerCalendar(desk, calendar, facts)
         self._facts = facts
         self._is_clock_compared = is_clock_compared
         self._doubts: dict[str, str] = {}
@@ -75,14 +76,24 @@ class MarketCheck:
         if "closure" in self._doubts:
             raise RunSkipped(f"closed: {self._doubts['closure']}")
 
-    def require_session(self, session: Session) -> None:
+    async def require_session(self, session: Session) -> None:
         """Stop a run about a session that never was.
 
         Raises:
-            RunSkipped: the broker's calendar does not have it.
+            RunSkipped: the broker's calendar does not have it, but those around it.
         """
-        if self._absent == session.date:
-            raise RunSkipped(f"closed: the broker's calendar has no session on {session.date}")
+        await self.learn(session)
+        if self._calendar.was_closed(session):
+            raise RunSkipped(f"closed: {_no_session(session)}")
+
+    async def learn(self, session: Session) -> None:
+        """Ask whether a session took place, unless the broker's calendar is known to have it."""
+        if self._calendar.has(session):
+            return
+        try:
+            await self._calendar.ask(session)
+        except _NO_ANSWER as exc:
+            self._log.warning("calendar.unread", reason=str(exc))
 
     async def compare(self, session: Session) -> None:
         """Compare calendar and clock; to be called before anything is decided."""
@@ -94,15 +105,15 @@ class MarketCheck:
         try:
             before = self._desk.clock.now()
             found = await self._desk.broker.clock()
-        except (BrokerUnavailable, AuthRefused, DataError) as exc:
+        except _NO_ANSWER as exc:
             self._log.warning("clock.unread", reason=str(exc))
             closure, hours = self._told()
         else:
             self._judge_skew(found, before)
             is_at_bell = _is_at_bell(session, found.now)
             closure, hours = self._told() if is_at_bell else _by_clock(session, found)
-        if self._absent == session.date:
-            closure = closure or f"the broker's calendar has no session on {session.date}"
+        if self._absent == session.date or self._calendar.was_closed(session):
+            closure = closure or _no_session(session)
         self._set("closure", closure)
         self._set("hours", hours)
         self._remember()
@@ -111,15 +122,12 @@ class MarketCheck:
         return self._doubts.get("closure"), self._doubts.get("hours")
 
     async def _compare_calendars(self, session: Session) -> None:
-        end = session.date + _LONGEST_CLOSURE
-        ours = self._calendar.sessions(session.date, end)[:SESSIONS_COMPARED]
         try:
-            theirs = await self._desk.broker.calendar(ours[0].date, ours[-1].date)
-        except (BrokerUnavailable, AuthRefused, DataError) as exc:
+            ours, theirs = await self._calendar.ask(session)
+        except _NO_ANSWER as exc:
             self._set("calendar", self._unread(exc))
             return
-        dates = {one.date for one in theirs}
-        self._absent = session.date if session.date not in dates else None
+        self._absent = None if self._calendar.has(session) else session.date
         self._set("calendar", _differences(ours, theirs))
         if "calendar" not in self._doubts:
             self._facts.put(**{_AGREED_AT: self._desk.clock.now().isoformat()})
@@ -163,6 +171,10 @@ class MarketCheck:
         told = self.problem or AGREES
         if self._facts.get(FACT) != told:
             self._facts.put(**{FACT: told})
+
+
+def _no_session(session: Session) -> str:
+    return f"the broker's calendar has no session on {session.date}"
 
 
 def _is_at_bell(session: Session, now: dt.datetime) -> bool:

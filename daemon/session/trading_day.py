@@ -25,8 +25,8 @@ from execution.cycle import Decision, TradingCycle, gate
 from execution.desk import Desk
 from execution.orders import OrderPath, SendReport
 from execution.reconcile import Reconciler
-from marketdata.base import SessionCalendar
 from marketdata.session_calendar import priced_session
+from marketdata.traded_sessions import TradedSessions
 from risk.context import OrderWindow
 from risk.settings import RiskLimits
 from risk.sizing import ENTRY
@@ -59,7 +59,7 @@ class Trade:
     path: OrderPath
     reconciler: Reconciler
     monitor: Monitor
-    calendar: SessionCalendar
+    calendar: TradedSessions
     limits: RiskLimits
     facts: Facts
     report: Report
@@ -215,7 +215,7 @@ class TradingDay:
         seen = await self._trade.reconciler.run("end of day", is_deep=True)
         await self._trade.monitor.check(due.session, snapshot=True, seen=seen, priced=priced)
         if self._trade.market is not None:
-            self._trade.market.require_session(due.session)
+            await self._trade.market.require_session(due.session)
         self._decision = None
         return await self._trade.report(due.session)
 

@@ -235,7 +235,7 @@ async def test_the_clock_of_a_replay_is_nobodys_and_is_not_compared(tmp_path: Pa
     days = Days(tmp_path, start=at("2022-12-14T11:00:00"))
     days.exchange.skew = dt.timedelta(minutes=5)
     check = MarketCheck(
-        days.scene.desk, calendar=CALENDAR, facts=days.facts, is_clock_compared=False
+        days.scene.desk, calendar=days.calendar, facts=days.facts, is_clock_compared=False
     )
 
     await check.compare(SESSION)

@@ -13,11 +13,11 @@ from daemon.after_close.nightly import NightJob, Nightly
 from daemon.config import RetentionConfig
 from daemon.schedule import RunKind
 from domain.errors import StorageError
+from marketdata.base import SessionCalendar
 from reports.model import EndOfDayReport, RollUp, Yardsticks
 from reports.write import write
 from state.store import Store
 from tests.simulation.loop import SimClock
-from tests.simulation.market import calendar
 
 _YARDSTICKS = Yardsticks(
     slippage_bps=Decimal(1),
@@ -31,7 +31,10 @@ BACKUPS = 2
 
 
 def reporter_of(
-    store: Store, clock: SimClock, seen: Callable[[EndOfDayReport], None]
+    store: Store,
+    calendar: SessionCalendar,
+    clock: SimClock,
+    seen: Callable[[EndOfDayReport], None],
 ) -> reporting.Reporter:
     """Return what makes the reports; ``seen`` gets each that was made and written."""
 
@@ -42,7 +45,7 @@ def reporter_of(
 
     return reporting.Reporter(
         store,
-        calendar=calendar(),
+        calendar=calendar,
         clock=clock,
         yardsticks=_YARDSTICKS,
         deliver=deliver,

@@ -11,6 +11,7 @@ from typing import Any
 
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
+from daemon.session.broker_calendar import traded_sessions
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.stops import Stops
@@ -27,6 +28,7 @@ from execution.reconcile import Reconciler
 from execution.resume import books_agree, resume
 from execution.stream import StreamFollower
 from marketdata.events import EventKind
+from marketdata.traded_sessions import TradedSessions
 from reports.model import EndOfDayReport
 from risk.error_rate import ErrorWindow
 from risk.settings import RiskLimits
@@ -155,21 +157,22 @@ class DaemonLife:
         machine, clock = self.machine, self.machine.clock
         path = OrderPath(desk)
         reconciler = Reconciler(desk, path)
-        market = MarketCheck(desk, calendar=calendar(), facts=Facts(store), is_clock_compared=True)
+        traded = traded_sessions(calendar(), Facts(store), clock)
+        market = MarketCheck(desk, calendar=traded, facts=Facts(store), is_clock_compared=True)
         monitor = Monitor(
             desk,
             risk_state=RiskState(store),
             curve=EquityCurve(store),
             limits=self.machine.limits,
         )
-        reporter = reporter_of(store, clock, machine.report_seen)
+        reporter = reporter_of(store, traded, clock, machine.report_seen)
         trade = Trade(
-            cycle=self._cycle(desk),
+            cycle=self._cycle(desk, traded),
             desk=desk,
             path=path,
             reconciler=reconciler,
             monitor=monitor,
-            calendar=calendar(),
+            calendar=traded,
             limits=self.machine.limits,
             facts=Facts(store),
             report=reporter.write,
@@ -197,13 +200,13 @@ class DaemonLife:
             schedule=SCHEDULE,
         )
 
-    def _cycle(self, desk: Desk) -> TradingCycle:
+    def _cycle(self, desk: Desk, traded: TradedSessions) -> TradingCycle:
         machine = self.machine
         faults = machine.truth.faults
         return TradingCycle(
             sources=Sources(
                 broker=self.broker,
-                calendar=calendar(),
+                calendar=traded,
                 bars=SimBars(machine.market, faults),
                 actions=events_of(faults, EventKind.MERGER, machine.market.mergers),
                 earnings=events_of(faults, EventKind.EARNINGS, machine.market.earnings),

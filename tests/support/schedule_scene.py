@@ -10,6 +10,7 @@ from daemon.after_close.nightly import NightJob
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon, Life
 from daemon.schedule import DueRun, RunKind, clock_alarm
+from daemon.session.broker_calendar import traded_sessions
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.trading_day import Trade
@@ -115,9 +116,7 @@ class Days:
         self.scene.desk.trading_state = RiskState(self.scene.store).trading_state
         self.facts = Facts(self.scene.store)
         self.runs = Runs(self.scene.store)
-        self.market = MarketCheck(
-            self.scene.desk, calendar=CALENDAR, facts=self.facts, is_clock_compared=True
-        )
+        self.restart()
         self.monitor = Monitor(
             self.scene.desk,
             risk_state=RiskState(self.scene.store),
@@ -128,6 +127,13 @@ class Days:
         self.kinds = tuple(kinds)
         self.code_on_disk = self.scene.desk.made_by
         self._jobs = jobs or {}
+
+    def restart(self) -> None:
+        """Forget what a process knows; the store and the broker stay."""
+        self.calendar = traded_sessions(CALENDAR, self.facts, self.wall)
+        self.market = MarketCheck(
+            self.scene.desk, calendar=self.calendar, facts=self.facts, is_clock_compared=True
+        )
 
     def life(self) -> Life:
         """Return what a fresh process would live on."""
@@ -150,7 +156,7 @@ class Days:
             path=scene.path,
             reconciler=scene.reconciler,
             monitor=self.monitor,
-            calendar=CALENDAR,
+            calendar=self.calendar,
             limits=RiskLimits(),
             facts=self.facts,
             report=self._report,

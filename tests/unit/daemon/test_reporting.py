@@ -19,6 +19,7 @@ from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.market import Session
 from domain.orders import Fill, Side
 from marketdata.session_calendar import NyseCalendar
+from marketdata.traded_sessions import TradedSessions
 from reports.model import Yardsticks
 from state.equity import EquityCurve
 from state.facts import Facts
@@ -42,9 +43,10 @@ class Live:
         Facts(self.store).put(mode="live")
         self.ledger = Ledger(self.store)
         self.delivered: list[str] = []
+        self.sessions = TradedSessions(CALENDAR, clock=self.clock)
         self.reporter = Reporter(
             self.store,
-            calendar=CALENDAR,
+            calendar=self.sessions,
             clock=self.clock,
             yardsticks=Yardsticks(),
             deliver=self._deliver,
@@ -223,6 +225,25 @@ async def test_r01_a_report_of_a_session_without_figures_hinders_no_other(live: 
     await live.write()
 
     assert live.delivered == ["2026-06-03"]
+
+
+async def test_a_week_whose_last_day_was_closed_gets_its_report_with_the_next_session(
+    live: Live,
+) -> None:
+    live.clock.advance(2 * DAY)
+    live.read("10000", "10000")
+    await live.write()
+
+    # Friday is closed without a word; on Monday that is known.
+    live.sessions.closed = frozenset({dt.date(2026, 6, 5)})
+    live.clock.advance(4 * DAY)
+    live.read("10010", "10010")
+    await live.write()
+    await live.write()
+
+    week = json.loads((live.directory / "reports" / "2026-W23" / "report.json").read_text())
+    assert (week["last"], week["complete"], week["missing"]) == ("2026-06-04", True, [])
+    assert live.delivered == ["2026-06-04", "2026-W23", "2026-06-08", "2026-06-08"]
 
 
 def test_the_next_session_and_the_end_of_a_period_follow_the_calendar() -> None:

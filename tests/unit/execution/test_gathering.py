@@ -16,7 +16,8 @@ from domain.market import Bar, NewsItem, Session
 from execution.gathering import Gathered, Sources, gather
 from marketdata.crosscheck import CheckRules, CrossCheckedBars
 from marketdata.events import CorporateEvent, EventKind
-from marketdata.session_calendar import NyseCalendar
+from marketdata.session_calendar import NyseCalendar, trading_date
+from marketdata.traded_sessions import TradedSessions
 from sentiment.lexicon import LexiconScorer
 from tests.support.bars import MadeSource, made_bar, made_series
 from tests.support.fake_broker import FakeBroker
@@ -69,6 +70,43 @@ class Silent:
 
 def event(kind: EventKind, date: dt.date, symbol: Symbol = AA) -> CorporateEvent:
     return CorporateEvent(symbol=symbol, kind=kind, date=date)
+
+
+async def history_without(day: dt.date, *, has_bar: bool) -> Gathered:
+    """Gather on the day after one that the calendar is told was closed."""
+    clock = ManualClock(NOW)
+    series = [b for b in made_series(AA, FIRST, LAST) if has_bar or trading_date(b.at) != day]
+    sources = Sources(
+        broker=FakeBroker(loop_clock()),
+        calendar=TradedSessions(NyseCalendar(), clock=clock, closed=[day]),
+        bars=MadeSource(series),
+        news=News(),
+        forecaster=Silent(),
+        scorer=LexiconScorer(),
+    )
+    return await gather(
+        sources,
+        symbols=[AA],
+        session=SESSION,
+        clock=clock,
+        min_history=60,
+        news_look_back=dt.timedelta(hours=24),
+    )
+
+
+@virtual
+async def test_f06_nobody_waits_for_the_bar_of_a_closed_day() -> None:
+    for day in (LAST, LAST - dt.timedelta(days=1), dt.date(2022, 11, 1)):
+        gathered = await history_without(day, has_bar=False)
+        assert gathered.view.excluded == {}
+
+
+@virtual
+async def test_f07_a_bar_of_a_day_that_is_called_closed_keeps_an_older_close_from_passing() -> None:
+    gathered = await history_without(LAST, has_bar=True)
+    assert gathered.view.excluded == {
+        AA: "bar of 2022-12-13 is newer than the last complete session 2022-12-12"
+    }
 
 
 def halved(date: dt.date) -> list[Bar]:
