@@ -18,6 +18,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hours import TradingHours
 from tests.simulation.loop import SimClock, SimLoop
 from tests.simulation.market import Market
+from tests.simulation.processes import Process
 
 ACCOUNT = "SIM0000042"
 START_CASH = Decimal(100_000)
@@ -33,6 +34,17 @@ class ClockAnswer:
     travel: float
     doubt: str
     """Why whoever heard it lets no entry leave; empty for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarAnswer:
+    """One answer of the broker's calendar."""
+
+    at: float
+    process: Process
+    lacking: frozenset[dt.date]
+    """The closed days that the calendar did not have, whatever of it was asked for."""
+    is_right: bool
 
 
 class Account:
@@ -55,6 +67,8 @@ class Account:
         """By symbol, the number that its last split has among executions."""
         self.clock_told: dict[str, list[ClockAnswer]] = defaultdict(list)
         """By program, what the broker's clock told it, oldest first."""
+        self.calendar_told: list[CalendarAnswer] = []
+        """What the broker's calendar told, oldest first."""
         self.listed_at: dict[str, float] = {}
         """By program, when it last read the open orders."""
         self.before_answer: Callable[[str], None] = lambda _what: None

@@ -109,6 +109,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "clock.skewed": (0.05, 0.3),  # F01, a chance per day: seconds, not minutes
     # The broker's hours, against our calendar
     "market.closed": (0.03, 0.2),  # F06, a chance per day: a day of mourning
+    "calendar.wrong": (0.05, 0.4),  # F07, a chance for each answer: empty, cut short, with holes
     "market.hours": (0.05, 0.3),  # F06 F13, a chance per day: opens late or closes early
     "market.halted": (0.05, 0.3),  # F13, a chance per day: nothing trades anywhere
     # Market data and forecasts

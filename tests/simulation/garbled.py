@@ -1,9 +1,11 @@
 """Answers and events that can be read and are wrong."""
 
 import dataclasses
+from collections.abc import Sequence
 from decimal import Decimal
 
 from domain.account import Account
+from domain.market import Session
 from domain.orders import BrokerOrder, TradeUpdate
 from tests.simulation.faults import Faults
 
@@ -25,6 +27,22 @@ def order(faults: Faults, true: BrokerOrder) -> BrokerOrder:
     if not faults.strikes("read.mixed_up"):
         return true
     return dataclasses.replace(true, quantity=true.quantity + 1)
+
+
+def calendar(faults: Faults, true: Sequence[Session]) -> Sequence[Session]:
+    """Return the sessions, sometimes none, cut short, or without some that there were."""
+    if not faults.strikes("calendar.wrong"):
+        return true
+    how = faults.pick("calendar.wrong", ["empty", "begins late", "ends early", "holes", "newest"])
+    if how == "holes":
+        lost = faults.dice("calendar.wrong:holes").sample(range(len(true)), min(4, len(true)))
+        return [one for number, one in enumerate(true) if number not in lost]
+    if how == "newest":
+        # A day ago or so, of what was traded on, and what is asked about.
+        number = len(true) - faults.dice("calendar.wrong:newest").randint(10, 13)
+        return [one for one in true if one is not true[max(number, 0)]] if true else true
+    cut = faults.dice("calendar.wrong:cut").randint(0, len(true))
+    return {"empty": (), "begins late": true[cut:], "ends early": true[:cut]}[how]
 
 
 def update(faults: Faults, true: TradeUpdate) -> TradeUpdate:

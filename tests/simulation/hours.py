@@ -12,6 +12,8 @@ from tests.simulation.market import calendar
 # Around the bells the broker's clock tells nothing of the day.
 CLOSED = "closed"
 _EDGE = dt.timedelta(minutes=1)
+# In one seed: more than there ever were in a row are not believed, and rightly so.
+_MOST_CLOSED = 4
 
 
 class TradingHours:
@@ -22,18 +24,21 @@ class TradingHours:
         self.real: Session | None = None
         self.is_halted = False
         """True while nothing trades in the whole market."""
-        self._is_in_calendar = True
+        self.closed: set[dt.date] = set()
+        """The days on which it stayed closed and our calendar has a session."""
+        self._is_behind = False
 
     def begin(self, session: Session, faults: Faults) -> None:
         """Draw the hours of a day; now and then nobody was told of them before."""
         self.planned = self.real = session
         self.is_halted = False
-        if faults.strikes("market.closed"):
+        if faults.strikes("market.closed") and len(self.closed) < _MOST_CLOSED:
             self.real = None
+            self.closed.add(session.date)
         elif faults.strikes("market.hours"):
             self.real = self._other_hours(session, faults)
-        # A calendar that is behind shows the day as ever; the clock alone knows.
-        self._is_in_calendar = faults.dice("market.hours:calendar").random() < 0.6
+        # A calendar that is behind shows the day as ever; until the next the clock alone knows.
+        self._is_behind = faults.dice("market.hours:calendar").random() >= 0.6
 
     def _other_hours(self, session: Session, faults: Faults) -> Session:
         minutes = dt.timedelta(minutes=faults.pick("market.hours", [15, 60, 120]))
@@ -62,14 +67,18 @@ class TradingHours:
 
     def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
         """Answer as the broker's calendar does."""
-        found = calendar().sessions(start, end)
-        today = self.planned
-        if today is None or not self._is_in_calendar:
-            return found
-        before = [one for one in found if one.date < today.date]
-        after = [one for one in found if one.date > today.date]
-        is_asked = start <= today.date <= end
-        return [*before, *([self.real] if self.real is not None and is_asked else []), *after]
+        found = [self._listed(one) for one in calendar().sessions(start, end)]
+        return [one for one in found if one is not None]
+
+    def lacking(self) -> frozenset[dt.date]:
+        """Return the closed days that the broker's calendar does not have by now."""
+        behind = {self.planned.date} if self.planned is not None and self._is_behind else set()
+        return frozenset(self.closed - behind)
+
+    def _listed(self, session: Session) -> Session | None:
+        if self.planned is not None and session.date == self.planned.date:
+            return session if self._is_behind else self.real
+        return None if session.date in self.closed else session
 
     def doubt(self, now: dt.datetime) -> str | None:
         """What whoever asks the clock now must find: why entries wait, "" for nothing.

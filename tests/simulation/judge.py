@@ -18,6 +18,7 @@ from tests.simulation.checkers import (
     amendments,
     balance,
     books,
+    closures,
     costs,
     curves,
     errors,
@@ -335,10 +336,13 @@ class Judge:
             blame(runs.runs_end_once(db))
             blame(runs.plans_of_one_maker(db))
             blame(after_close.failures_told(db))
-            blame(after_close.reports_made(db, self._directory))
+            blame(after_close.reports_made(db, self._directory, self._truth.hours.closed))
             blame(after_close.backups_hold(db, self._directory))
             blame(repetition.written_without_end(db))
+            blame(closures.nothing_stays_wiped(self._truth, db, self._lives.spans))
             if not self._world.faults.counts["clock.jumped"]:
+                blame(closures.nobody_waits(self._truth, db, self._lives.spans))
+                blame(closures.nobody_reports(self._truth, db, self._lives.spans))
                 blame(runs.runs_in_time(db, due))
                 blame(runs.runs_on_time(db, due))
 

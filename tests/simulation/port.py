@@ -23,7 +23,7 @@ from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.market import Session
 from domain.orders import BrokerOrder, OrderRequest
 from tests.simulation import garbled
-from tests.simulation.account import ACCOUNT, ClockAnswer
+from tests.simulation.account import ACCOUNT, CalendarAnswer, ClockAnswer
 from tests.simulation.broker_orders import Order, Refused
 from tests.simulation.market import SYMBOLS, UNSHORTABLE
 from tests.simulation.processes import Process
@@ -119,7 +119,17 @@ class SimBroker:
 
     async def calendar(self, start: dt.date, end: dt.date) -> Sequence[Session]:
         await self._read("calendar")
-        return self._truth.hours.calendar(start, end)
+        true = self._truth.hours.calendar(start, end)
+        told = garbled.calendar(self._faults, true)
+        self._truth.calendar_told.append(
+            CalendarAnswer(
+                at=self._truth.loop.moment,
+                process=self._process,
+                lacking=self._truth.hours.lacking(),
+                is_right=told is true,
+            )
+        )
+        return told
 
     async def assets(self, symbols: Iterable[Symbol]) -> Mapping[Symbol, Asset]:
         await self._read("assets")

@@ -42,6 +42,30 @@ BUGS = (
         ("daemon/lifecycle.py", "            await self._catch_up(session)\n", ""),
     ),
     bug(
+        "closed-day-stays-a-session",
+        (
+            "marketdata/traded_sessions.py",
+            "frozenset(date for date in self.closed if date < today)",
+            "frozenset()",
+        ),
+    ),
+    bug(
+        "wrong-calendar-closes-for-good",
+        (
+            "marketdata/traded_sessions.py",
+            "        return (self.closed - dates) | frozenset(believed)\n",
+            "        return self.closed | frozenset(believed)\n",
+        ),
+    ),
+    bug(
+        "older-close-passes-for-the-last",
+        (
+            "execution/gathering.py",
+            "daily_bars(symbols, first, session.date - dt.timedelta(days=1))",
+            "daily_bars(symbols, *_span(sources, session))",
+        ),
+    ),
+    bug(
         "retained-command-obeyed",
         ("daemon/telemetry/commands.py", "        if is_retained:\n", "        if False:\n"),
     ),
