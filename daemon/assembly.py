@@ -188,6 +188,7 @@ def _sources(parts: Parts) -> Sources:
         bars=engines.feed.bars,
         actions=engines.feed.actions,
         earnings=engines.feed.earnings,
+        closed=lambda: parts.calendar.closed,
         doubts=engines.board.doubts if engines.board is not None else dict,
         keep=engines.keep,
         news=engines.news,

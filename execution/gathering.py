@@ -6,7 +6,7 @@ fails costs quality, never the run; what is missing is named.
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -23,6 +23,7 @@ from execution.comparing import by_symbol, is_doubtful
 from forecasts.base import Forecaster
 from marketdata.base import BarSource, SessionCalendar
 from marketdata.events import CorporateEvent, EventSource, ending, explained_jumps, reporting_soon
+from marketdata.session_calendar import trading_date
 from marketdata.validation import BarRules, Validated, validate
 from sentiment.base import NewsSource, SentimentScorer
 
@@ -47,7 +48,7 @@ def _keep_none(_: Sequence[NewsItem], __: dt.datetime) -> Sequence[HeadlineRecor
 class Sources:
     """The ports that a decision is fed from.
 
-    ``calendar`` is without the days that were closed; ``bars`` may know more of them than it.
+    ``calendar`` is without the days that the broker's left out, which ``closed`` names.
     ``actions`` are splits and mergers as a vendor tells them; ``earnings`` are the dates of
     reports, and when they cannot be had entries are kept out; ``doubts`` are what the live
     market has against entries at the moment; ``keep`` makes of headlines what is stored.
@@ -62,6 +63,7 @@ class Sources:
     actions: EventSource | None = None
     earnings: EventSource | None = None
     doubts: Callable[[], Mapping[Symbol, str]] = dict
+    closed: Callable[[], Collection[dt.date]] = frozenset
     keep: Callable[[Sequence[NewsItem], dt.datetime], Sequence[HeadlineRecord]] = _keep_none
 
 
@@ -238,6 +240,9 @@ def _validated(
     doubted: Mapping[Symbol, str] = getattr(sources.bars, "quarantined", {})
     excluded = {s: doubted.get(s, why) for s, why in validated.excluded.items()}
     validated = replace(validated, excluded=excluded)
+    if traded := _traded_on(bars, sources.closed(), last):
+        why = f"bar of {traded}, which the broker's calendar leaves out"
+        validated = Validated(bars={}, excluded=dict.fromkeys(sorted(symbols), why))
     _log.info(
         "bars.read",
         source=sources.bars.name,
@@ -247,6 +252,17 @@ def _validated(
         last=last.isoformat(),
     )
     return validated
+
+
+def _traded_on(
+    bars: Mapping[Symbol, Sequence[Bar]], closed: Collection[dt.date], last: dt.date
+) -> dt.date | None:
+    """Return a day after the last session that was traded on in some symbol, called closed or not.
+
+    What has no bar of it may be stale, so nobody's last close is the one to go by.
+    """
+    newest = {trading_date(series[-1].at) for series in bars.values() if series}
+    return max((day for day in newest & set(closed) if day > last), default=None)
 
 
 def _unchecked(sources: Sources) -> tuple[str, ...]:

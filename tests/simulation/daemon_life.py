@@ -207,6 +207,7 @@ class DaemonLife:
             sources=Sources(
                 broker=self.broker,
                 calendar=traded,
+                closed=lambda: traded.closed,
                 bars=SimBars(machine.market, faults),
                 actions=events_of(faults, EventKind.MERGER, machine.market.mergers),
                 earnings=events_of(faults, EventKind.EARNINGS, machine.market.earnings),

@@ -72,21 +72,24 @@ def event(kind: EventKind, date: dt.date, symbol: Symbol = AA) -> CorporateEvent
     return CorporateEvent(symbol=symbol, kind=kind, date=date)
 
 
-async def history_without(day: dt.date, *, has_bar: bool) -> Gathered:
-    """Gather on the day after one that the calendar is told was closed."""
+async def history_without(day: dt.date, *, having: Symbol | None) -> Gathered:
+    """Gather after a day that is called closed, with a bar of it in one symbol or in none."""
     clock = ManualClock(NOW)
-    series = [b for b in made_series(AA, FIRST, LAST) if has_bar or trading_date(b.at) != day]
+    calendar = TradedSessions(NyseCalendar(), clock=clock, closed=[day])
+    made = (made_series(symbol, FIRST, LAST) for symbol in (AA, BB))
+    series = [[b for b in m if trading_date(b.at) != day or b.symbol == having] for m in made]
     sources = Sources(
         broker=FakeBroker(loop_clock()),
-        calendar=TradedSessions(NyseCalendar(), clock=clock, closed=[day]),
-        bars=MadeSource(series),
+        calendar=calendar,
+        closed=lambda: calendar.closed,
+        bars=MadeSource(*series),
         news=News(),
         forecaster=Silent(),
         scorer=LexiconScorer(),
     )
     return await gather(
         sources,
-        symbols=[AA],
+        symbols=[AA, BB],
         session=SESSION,
         clock=clock,
         min_history=60,
@@ -97,16 +100,20 @@ async def history_without(day: dt.date, *, has_bar: bool) -> Gathered:
 @virtual
 async def test_f06_nobody_waits_for_the_bar_of_a_closed_day() -> None:
     for day in (LAST, LAST - dt.timedelta(days=1), dt.date(2022, 11, 1)):
-        gathered = await history_without(day, has_bar=False)
+        gathered = await history_without(day, having=None)
         assert gathered.view.excluded == {}
 
 
 @virtual
 async def test_f07_a_bar_of_a_day_that_is_called_closed_keeps_an_older_close_from_passing() -> None:
-    gathered = await history_without(LAST, has_bar=True)
-    assert gathered.view.excluded == {
-        AA: "bar of 2022-12-13 is newer than the last complete session 2022-12-12"
-    }
+    # Found by simulation seed 924: the other symbol may lack the bar because its feed is behind.
+    gathered = await history_without(LAST, having=AA)
+    why = "bar of 2022-12-13, which the broker's calendar leaves out"
+    assert gathered.view.excluded == {AA: why, BB: why}
+    assert gathered.view.history == {}
+
+    older = await history_without(LAST - dt.timedelta(days=1), having=AA)
+    assert set(older.view.excluded) == {AA}
 
 
 def halved(date: dt.date) -> list[Bar]:
