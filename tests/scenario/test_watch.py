@@ -17,6 +17,7 @@ from domain.market import Session
 from domain.money import ZERO
 from domain.trading_state import TradingState
 from marketdata.session_calendar import NyseCalendar
+from marketdata.traded_sessions import TradedSessions
 from state.facts import Facts
 from state.risk_state import RiskState
 from tests.support.account_scene import TODAY, Watched
@@ -195,7 +196,7 @@ class SlowMarket(MarketCheck):
     def __init__(self, scene: Watched) -> None:
         super().__init__(
             scene.desk,
-            calendar=NyseCalendar(),
+            calendar=TradedSessions(NyseCalendar(), clock=scene.desk.clock),
             facts=Facts(scene.store),
             is_clock_compared=False,
         )
