@@ -11,7 +11,7 @@ NO_FAULT = frozenset(
     {
         *("operator.pause", "setup.short", "setup.stops", "setup.limits", "setup.strategies"),
         *("setup.odd_prices", "setup.nights", "setup.losses", "forecast.undecided", "market.swing"),
-        *("operator.mistaken", "process.deployed", "forecast.steady"),
+        *("operator.accept", "operator.mistaken", "process.deployed", "forecast.steady"),
     }
 )
 _FAULTS = Path(__file__).with_name("faults.py")

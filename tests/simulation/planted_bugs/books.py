@@ -246,8 +246,10 @@ BUGS = (
         "report-from-stale-equity",
         (
             "daemon/session/trading_day.py",
-            "check(session, snapshot=True, seen=seen, priced=priced)\n",
-            "check(session, seen=seen)\n",
+            "check(due.session, snapshot=True, seen=seen, priced=priced)
+",
+            "check(due.session, seen=seen)
+",
         ),
     ),
     bug(
