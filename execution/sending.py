@@ -34,13 +34,17 @@ class Sender:
         self._books = books
         self._evidence = evidence
         self.in_flight: set[ClientOrderId] = set()
+        # Sent again while an earlier request may still arrive.  Not durable: the journal has
+        # them as UNKNOWN before, and as SENDING or UNKNOWN meanwhile, which a start reads so.
+        self._doubted: set[ClientOrderId] = set()
 
     async def deliver(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> None:
         """Send one request until the broker has taken, refused or swallowed it.
 
         Args:
             request: durably SENDING.
-            cutoff: no POST after this moment; what was not taken by then is skipped.
+            cutoff: no POST after this moment; what was not taken by then is skipped, or
+                given up where an earlier request of it may still arrive.
         """
         self.in_flight.add(request.client_order_id)
         try:
@@ -51,16 +55,30 @@ class Sender:
             self._in_doubt(request, f"unexpected {exc!r}")
         finally:
             self.in_flight.discard(request.client_order_id)
+            self._doubted.discard(request.client_order_id)
 
     def mark_again(self, order_id: ClientOrderId) -> bool:
         """Make a resend durable, unless the broker was meanwhile seen to hold the order."""
         record = self._desk.journal.get(order_id)
         if record is None or record.state not in _UNSEEN:
             return False
+        if record.state is OrderState.UNKNOWN:
+            self._doubted.add(order_id)
         # What was seen before it leaves again says nothing about this time.
         self._evidence.forget(order_id)
         self._desk.journal.mark_sending(order_id)
         return True
+
+    def give_up(self, order_id: ClientOrderId, reason: str) -> None:
+        """End, but watch, what may have arrived before: it counts until its session is over."""
+        record = self._desk.journal.get(order_id)
+        if record is None or not self._desk.journal.mark_abandoned(order_id, reason):
+            return
+        text = (
+            f"{record.symbol}: {order_id} never showed up at the broker; it keeps its"
+            " reservation and is canceled on sight"
+        )
+        self._desk.note("order.abandoned", text, record.symbol)
 
     async def _deliver(self, request: OrderRequest, cutoff: dt.datetime | None) -> None:
         settings = self._desk.settings
@@ -95,10 +113,10 @@ class Sender:
         except SendRefused as exc:
             self._skip(order_id, str(exc))
         except NotSent as exc:
-            journal.mark_not_sent(order_id, str(exc))
+            self._not_taken(order_id, str(exc))
             return pause
         except RateLimited as exc:
-            journal.mark_not_sent(order_id, str(exc))
+            self._not_taken(order_id, str(exc))
             return max(pause, retry_after(exc.retry_after_seconds))
         except DuplicateOrder as exc:
             # Proof that it exists: look it up, compare every field, adopt.
@@ -106,10 +124,10 @@ class Sender:
             self._desk.operated()
             await self._evidence.look(order_id)
         except OrderRejected as exc:
-            journal.mark_rejected(order_id, str(exc))
+            self._reject(order_id, str(exc))
             self._desk.operated()
         except AuthRefused as exc:
-            journal.mark_rejected(order_id, str(exc))
+            self._reject(order_id, str(exc))
             self._desk.halt(f"auth: the broker refused the keys: {exc}")
         except (BrokerError, BrokerUnavailable) as exc:
             self._in_doubt(request, str(exc))
@@ -144,7 +162,24 @@ class Sender:
             return ()
         return (f"order {order.broker_order_id} of the broker is {known.client_order_id}",)
 
+    # What ends a resend says nothing about the request before it, which may arrive yet.
+
+    def _not_taken(self, order_id: ClientOrderId, reason: str) -> None:
+        if order_id in self._doubted:
+            self._desk.journal.mark_unknown(order_id, reason)
+        else:
+            self._desk.journal.mark_not_sent(order_id, reason)
+
+    def _reject(self, order_id: ClientOrderId, reason: str) -> None:
+        if order_id in self._doubted:
+            self.give_up(order_id, reason)
+        else:
+            self._desk.journal.mark_rejected(order_id, reason)
+
     def _skip(self, order_id: ClientOrderId, reason: str) -> None:
+        if order_id in self._doubted:
+            self.give_up(order_id, reason)
+            return
         with self._desk.store.transaction():
             self._desk.journal.mark_not_sent(order_id, reason)
             self._desk.journal.mark_skipped(order_id, reason)

@@ -89,7 +89,8 @@ class UnknownOrders:
         elif sight is not Sight.ABSENT:
             return
         elif not self._may_send_again(record):
-            self._give_up(record)
+            self._until.pop(order_id, None)
+            self._sender.give_up(order_id, "absent on every read")
         elif may_send:
             await self._send_again(record)
 
@@ -112,17 +113,6 @@ class UnknownOrders:
         order_id = record.client_order_id
         if self._sender.mark_again(order_id):
             await self._sender.deliver(record.request, cutoff=self._until[order_id])
-
-    def _give_up(self, record: OrderRecord) -> None:
-        order_id = record.client_order_id
-        self._until.pop(order_id, None)
-        if not self._desk.journal.mark_abandoned(order_id, "absent on every read"):
-            return
-        text = (
-            f"{record.symbol}: {order_id} never showed up at the broker; it keeps its"
-            " reservation and is canceled on sight"
-        )
-        self._desk.note("order.abandoned", text, record.symbol)
 
     def _pauses(self) -> Iterator[float]:
         schedule = self._desk.settings.unknown_reads_seconds

@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import pytest
+
+from domain.errors import AuthRefused, NotSent, OrderRejected, RateLimited
 from domain.ids import ClientOrderId
 from domain.orders import OrderRequest, OrderState
+from domain.trading_state import TradingState
 from execution.evidence import Sight
-from tests.support.fake_broker import lost_after
+from state.pause import Pause
+from tests.support.fake_broker import delivered_late, lost_after, refused
 from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, posted, request
 from tests.support.virtual_time import OPENING, virtual
 
@@ -197,3 +202,116 @@ async def test_a02_a_lost_answer_to_the_second_send_is_found_like_the_first(tmp_
 
     assert posted(scene) == [wanted.client_order_id]
     assert scene.state_of(wanted) is OrderState.LIVE
+
+
+def _pause(scene: Scene) -> None:
+    Pause(scene.directory).set("a person looks at something")
+
+
+def _reduce(scene: Scene) -> None:
+    scene.state = TradingState.REDUCING
+
+
+def _lock(scene: Scene) -> None:
+    scene.desk.lock(request().symbol, "a break")
+
+
+def _halt(scene: Scene) -> None:
+    scene.state = TradingState.HALTED
+
+
+async def at_the_second_send(scene: Scene, wanted: OrderRequest) -> None:
+    """Wait until a request is durably on its way again and has not been written yet."""
+    record = scene.journal.get(wanted.client_order_id)
+    while record is None or record.attempts < 2:
+        await scene.clock.sleep(0.005)
+        record = scene.journal.get(wanted.client_order_id)
+
+
+async def assert_watched(scene: Scene, wanted: OrderRequest) -> None:
+    """It counts, is told, and is canceled when its first request arrives after all."""
+    assert posted(scene)[0] == wanted.client_order_id
+    assert scene.broker.orders == {}
+    assert scene.state_of(wanted) is OrderState.ABANDONED
+    assert [record.request for record in scene.journal.working()] == [wanted]
+    assert scene.alert_kinds()["order.abandoned"] == 1
+    assert scene.path.stage([approved(wanted)], "another run") == ()
+
+    await reconcile_for(scene, 600)
+
+    assert len(scene.broker.orders) == 1
+    assert scene.broker.working() == []
+    assert scene.state_of(wanted) is OrderState.CANCELED
+
+
+@virtual
+@pytest.mark.parametrize("forbid", [_pause, _reduce, _lock, _halt])
+async def test_a05_a_doubt_that_may_not_go_again_is_watched_and_not_called_unsent(
+    tmp_path: Path, forbid: Callable[[Scene], None]
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.append(delivered_late(400))
+    sending = asyncio.create_task(scene.send(wanted))
+    await at_the_second_send(scene, wanted)
+
+    forbid(scene)
+    await sending
+
+    assert len(posted(scene)) == 1
+    await assert_watched(scene, wanted)
+
+
+@virtual
+@pytest.mark.parametrize(
+    "answer", [OrderRejected("insufficient buying power", code=403), AuthRefused("401")]
+)
+async def test_a05_a_refusal_of_the_second_send_says_nothing_of_the_first(
+    tmp_path: Path, answer: Exception
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.extend([delivered_late(400), refused(answer)])
+
+    await scene.send(wanted)
+
+    assert len(posted(scene)) == 2
+    await assert_watched(scene, wanted)
+
+
+@virtual
+@pytest.mark.parametrize(
+    "problem", [NotSent("no connection"), RateLimited("429", retry_after_seconds=1.0)]
+)
+async def test_a05_a_second_send_that_is_never_taken_leaves_the_doubt(
+    tmp_path: Path, problem: Exception
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.extend([delivered_late(700), *[refused(problem)] * 20])
+
+    await scene.send(wanted)
+
+    await assert_watched(scene, wanted)
+
+
+@virtual
+async def test_a05_d01_a_death_before_the_third_send_does_not_make_a_doubt_unsent(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted = request()
+    scene.broker.submit_faults.extend([delivered_late(400), refused(NotSent("no connection"))])
+    sending = asyncio.create_task(scene.send(wanted))
+    await at_the_second_send(scene, wanted)
+    await scene.clock.sleep(0.5)
+    sending.cancel()
+    scene.restart()
+
+    left = await scene.path.recover(cutoff=OPENING - dt.timedelta(minutes=1))
+
+    assert left == ()
+    assert scene.state_of(wanted) is OrderState.UNKNOWN
+    async with settling(scene):
+        await scene.path.resolve_unknown()
+    await assert_watched(scene, wanted)
