@@ -21,6 +21,7 @@ from execution.comparing import (
     doubtful_empty,
     fill_breaks,
     position_breaks,
+    unread_breaks,
 )
 from execution.desk import Desk
 from execution.matching import regression
@@ -33,12 +34,16 @@ _IN_DOUBT = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.ABANDO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one pass over the broker found."""
+    """What one pass over the broker found.
+
+    ``unread`` are symbols whose holding was disputed after it had been asked for.
+    """
 
     breaks: tuple[Break, ...]
     account: Account
     held: tuple[Position, ...]
     theirs: dict[Symbol, Decimal]
+    unread: frozenset[Symbol]
     open_orders: int
     activities_booked: int
 
@@ -68,17 +73,28 @@ class BrokerView:
         activities = await broker.activities(since)
         booked, unbooked = self._book(activities)
         account = usable(await broker.account())
-        held = tuple(await broker.positions())
+        held, unread = await self._positions()
         theirs = by_symbol(held)
-        self._path.updates.drain()
+        different = (*self._compare(account, theirs), *unread_breaks(unread))
         return Reading(
-            breaks=(*breaks, *unbooked, *self._compare(account, theirs)),
+            breaks=(*breaks, *unbooked, *different),
             account=account,
             held=held,
             theirs=theirs,
+            unread=unread,
             open_orders=len(working),
             activities_booked=booked,
         )
+
+    async def _positions(self) -> tuple[tuple[Position, ...], frozenset[Symbol]]:
+        """Read what is held and merge what was told meanwhile: a bust, perhaps, of what is read."""
+        updates = self._path.updates
+        updates.drain()
+        # What was told until now is in the answer.
+        updates.unread.clear()
+        held = tuple(await self._desk.broker.positions())
+        updates.drain()
+        return held, frozenset(updates.unread)
 
     def _merge_orders(self, orders: Sequence[BrokerOrder]) -> list[Break]:
         breaks: dict[BrokerOrderId, Break] = {}

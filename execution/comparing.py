@@ -1,7 +1,7 @@
 """Our books beside the broker's: pure comparisons that end in named breaks."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum, unique
@@ -28,6 +28,7 @@ class BreakKind(StrEnum):
     REGRESSION = "regression"  # a report older than what is known
     EMPTY = "empty"  # an empty list that the account's equity contradicts
     ACTIVITY = "activity"  # a row of the broker's log that cannot be booked
+    UNREAD = "unread"  # a holding that was disputed while it was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,20 @@ def position_breaks(
         )
         for symbol in sorted(ours.keys() | theirs.keys())
         if ours.get(symbol, ZERO) != theirs.get(symbol, ZERO)
+    )
+
+
+def unread_breaks(symbols: Iterable[Symbol]) -> tuple[Break, ...]:
+    """Name every holding that may have changed while it was read."""
+    return tuple(
+        Break(
+            kind=BreakKind.UNREAD,
+            symbol=symbol,
+            ours="disputed",
+            theirs="not read since",
+            detail=f"an execution of {symbol} was taken back while its holding was read",
+        )
+        for symbol in sorted(symbols)
     )
 
 

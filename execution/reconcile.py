@@ -205,7 +205,9 @@ class Reconciler:
             if found.symbol is None:
                 continue
             details.setdefault(found.symbol, []).append(found.detail)
-            self._desk.disputed[found.symbol] = reading.theirs.get(found.symbol, ZERO)
+            is_read = found.symbol not in reading.unread
+            theirs = reading.theirs.get(found.symbol, ZERO) if is_read else ZERO
+            self._desk.disputed[found.symbol] = theirs
             if found.kind is BreakKind.REGRESSION:
                 self._clean_runs_needed[found.symbol] = _CLEAN_RUNS_AFTER_REGRESSION
         locked = self._desk.ledger.locks()

@@ -9,7 +9,7 @@ import dataclasses
 from collections import deque
 
 from domain.errors import StorageError
-from domain.ids import ClientOrderId
+from domain.ids import ClientOrderId, Symbol
 from domain.money import ZERO
 from domain.orders import TradeUpdate
 from execution.books import Books
@@ -32,6 +32,8 @@ class Updates:
         self._wants_reconcile = False
         self._holds = 0
         self._wake = asyncio.Event()
+        self.unread: set[Symbol] = set()
+        """Symbols disputed by what was merged since somebody began to read the positions."""
 
     def offer(self, update: TradeUpdate) -> None:
         """Take one event of the stream; synchronous and never raises."""
@@ -159,6 +161,7 @@ class Updates:
             # exits only until they agree.
             self._desk.lock(symbol, f"{update.event} of an execution that is not booked")
             self._desk.disputed[symbol] = ZERO
+            self.unread.add(symbol)
             self._wants_reconcile = True
             return
         self._books.check_unplanned(symbol, update.order.filled_avg_price)

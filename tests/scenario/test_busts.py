@@ -1,12 +1,14 @@
 """Executions that the broker takes back: what the order and the cash of it come to."""
 
 import dataclasses
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from daemon.commands.reconciling import next_step
+from domain.account import Position
 from domain.errors import BrokerUnavailable, StateError
 from domain.ids import ExecutionId, Symbol
 from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
@@ -209,6 +211,90 @@ async def test_b08_nothing_is_sold_of_what_an_unknown_bust_changed_until_it_was_
 
     assert scene.state_of(too_early) is OrderState.SKIPPED
     assert len(scene.broker.posts) == written + 1
+
+
+def taken_back_while_positions_are_read(
+    scene: Scene, order: BrokerOrder, *quantities: int
+) -> list[int]:
+    """Let one reading of positions after the other be followed by the bust of an unbooked name."""
+    left, positions = list(quantities), scene.broker.positions
+    at_broker = scene.broker.orders[order.broker_order_id]
+
+    async def positions_then_bust() -> Sequence[Position]:
+        told = await positions()
+        if left:
+            shares = left.pop(0)
+            scene.broker.quantities[AAPL] -= shares
+            scene.broker.cash += shares * 100
+            nobody = ExecutionId(f"of-nobody-{len(left)}")
+            scene.path.updates.offer(
+                TradeUpdate(
+                    event="trade_bust",
+                    order=at_broker,
+                    fill=None,
+                    at=scene.clock.now(),
+                    previous_execution_id=nobody,
+                )
+            )
+        return told
+
+    scene.broker.positions = positions_then_bust  # type: ignore[method-assign]
+    return left
+
+
+@virtual
+async def test_b08_a_bust_heard_while_positions_are_read_is_not_compared_with_them(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    order, _ = await bought(scene)
+    left = taken_back_while_positions_are_read(scene, order, 6)
+    too_many, held = (request("AAPL", Side.SELL, n, leg="exit", revision=n) for n in (10, 4))
+
+    report = await scene.reconciler.run("run")
+    await scene.send(too_many, held)
+
+    assert left == []
+    assert {found.kind for found in report.breaks} == {"position", "cash"}
+    assert (AAPL in scene.ledger.locks(), report.unlocked) == (True, ())
+    assert scene.state_of(too_many) is OrderState.SKIPPED
+    assert scene.state_of(held) is OrderState.LIVE
+
+
+@virtual
+async def test_b08_a_bust_heard_in_the_last_of_many_readings_stays_disputed(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    order, _ = await bought(scene)
+    left = taken_back_while_positions_are_read(scene, order, 1, 1, 1, 1)
+    exit_ = request("AAPL", Side.SELL, 1, leg="exit")
+
+    report = await scene.reconciler.run("run")
+    await scene.send(exit_)
+
+    assert left == []
+    assert "unread" in {found.kind for found in report.breaks}
+    assert scene.state_of(exit_) is OrderState.SKIPPED
+
+    assert scene.path.updates.take_reconcile_wish()
+    await scene.reconciler.run("stream")
+    assert scene.desk.disputed == {AAPL: Decimal(6)}
+
+
+@virtual
+async def test_b08_a_bust_that_changed_nothing_is_over_within_one_comparison(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    order, _ = await bought(scene)
+    taken_back_while_positions_are_read(scene, order, 0)
+
+    report = await scene.reconciler.run("run")
+
+    assert report.is_equal
+    assert report.unlocked == (AAPL,)
+    assert scene.ledger.locks() == {}
 
 
 @virtual
