@@ -51,9 +51,13 @@ class Amendment:
     was: Execution
     now: Execution | None
     """None where it never happened."""
+    name: str
+    """The id by which the stream tells of it."""
     at: float = 0.0
     told: list[float] = field(default_factory=list)
     """When a program that was up heard of it."""
+    unnamed: list[float] = field(default_factory=list)
+    """When such a program heard of it by a name that its books did not have."""
     is_paid: bool = False
     """True once a person took the broker's cash into the books, and its cash with it."""
 

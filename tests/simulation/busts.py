@@ -3,14 +3,19 @@
 The stream tells of it once; no activity does.
 """
 
+import asyncio
 import dataclasses
+import datetime as dt
 from decimal import Decimal
 
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
 from domain.orders import Fill, TradeUpdate
 from tests.simulation.broker_orders import Amendment, Execution
+from tests.simulation.stories import submit_of
 from tests.simulation.truth import Truth
 
+# Seconds in which the stream tells what it tells, unless it is late.
+_TOLD_WITHIN = 0.25
 _CENT, _TICK = Decimal("0.01"), Decimal("0.0001")
 
 
@@ -19,12 +24,30 @@ class Busts:
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
+        self._day: dt.date | None = None
 
     async def bust(self) -> None:
         """Take one execution back."""
         found = self._draw("fill.busted")
         if found is not None:
-            self._amend(Amendment(was=found, now=None, at=self._truth.loop.moment), "trade_bust")
+            self._amend(found, None, "trade_bust")
+
+    async def while_read(self) -> None:
+        """Take one back once the positions were looked up and before they arrive.
+
+        Once a day, in the first look of those whose orders are about to leave; and by a name
+        that no books have.
+        """
+        truth, session = self._truth, self._truth.session
+        if session is None or self._day == session.date or truth.now() < submit_of(session):
+            return
+        self._day = session.date
+        if not truth.faults.strikes("fill.bust_in_reading"):
+            return
+        found = self._draw("fill.bust_in_reading")
+        if found is not None:
+            self._amend(found, None, "trade_bust", name=f"n{found.number:06d}")
+            await asyncio.sleep(_TOLD_WITHIN)
 
     async def correct(self) -> None:
         """Say that one execution had another price, and sometimes fewer shares."""
@@ -42,7 +65,7 @@ class Busts:
             now = dataclasses.replace(
                 now, quantity=found.quantity - fewer, cumulative=found.cumulative - fewer
             )
-        self._amend(Amendment(was=found, now=now, at=self._truth.loop.moment), "trade_correct")
+        self._amend(found, now, "trade_correct")
 
     def _draw(self, fault: str) -> Execution | None:
         truth = self._truth
@@ -61,8 +84,12 @@ class Busts:
         order = self._truth.orders[execution.broker_id]
         return order.executions[-1].number == execution.number
 
-    def _amend(self, amendment: Amendment, event: str) -> None:
-        truth, was, now = self._truth, amendment.was, amendment.now
+    def _amend(
+        self, was: Execution, now: Execution | None, event: str, *, name: str | None = None
+    ) -> None:
+        truth = self._truth
+        name = name or truth.execution_id(was, channel="stream")
+        amendment = Amendment(was=was, now=now, name=name, at=truth.loop.moment)
         truth.amendments.append(amendment)
         place = truth.executions.index(was)
         truth.executions[place : place + 1] = [now] if now is not None else []
@@ -80,7 +107,7 @@ class Busts:
             order=order.shown(),
             fill=self._fill(now) if now is not None else None,
             at=truth.now(),
-            previous_execution_id=ExecutionId(truth.execution_id(was, channel="stream")),
+            previous_execution_id=ExecutionId(name),
         )
         truth.tell(update)
 

@@ -52,6 +52,7 @@ class DayPlan:
         self._truth = world.truth
         self._busts = Busts(world.truth)
         self._deposits = Deposits(world, lives)
+        world.truth.while_read = self._busts.while_read
         self._lasting = happenings(world.faults, lambda: world.truth.lasting)
 
     def night(self, session: Session) -> None:

@@ -18,6 +18,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "send.lost_before": (0.05, 0.40),  # A01 A10 A11
     "send.lost_after": (0.05, 0.40),  # A02 A16 A17 A22
     "send.late": (0.05, 0.30),  # A05
+    "send.very_late": (0.05, 0.30),  # A05: after all the proof of its absence
     "send.slow": (0.3, 1.0),  # A19 K04: the connection takes seconds
     "send.not_sent": (0.05, 0.40),  # A23
     "send.rate_limited": (0.05, 0.50),  # A07 A08
@@ -59,6 +60,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "fill.over": (0.05, 0.4),  # B05 B15: two shares more than were asked for
     "fill.busted": (0.05, 0.3),  # B08, twice a day at most: it never happened
     "fill.corrected": (0.05, 0.3),  # B08, twice a day at most: other price, fewer shares
+    "fill.bust_in_reading": (0.2, 0.8),  # B08, a chance per day: told between two answers
     "fill.bust_keeps_total": (1.0, 1.0),  # B08: the order's filled total does not fall by it
     "fill.late_activity": (0.1, 0.8),  # B12
     "fill.other_ids": (1.0, 1.0),  # B12: the stream's execution ids differ from the log's

@@ -113,6 +113,7 @@ class Judge:
             blame(wire.paused(self._directory, truth, db, request))
             blame(balance.balanced(truth, db, request, self.accepted))
             blame(exposure.within_limits(truth, db, request, limits))
+            blame(amendments.read_since(truth, db, process.name, request))
             blame(stops.stop_is_ours_to_sell(truth, db, request))
             blame(costs.stop_has_cause(truth, db, request, limits))
             epoch = db.execute("SELECT epoch FROM writer").fetchone()["epoch"]

@@ -154,7 +154,7 @@ class SimBroker:
         if truth.lasting.is_showing_nothing or self._faults.strikes("read.empty_positions"):
             return []
         truth.write("positions", self._process.name)
-        return [
+        shown = [
             Position(
                 symbol=symbol,
                 quantity=quantity,
@@ -164,6 +164,8 @@ class SimBroker:
             for symbol, quantity in sorted(truth.positions.items())
             if quantity
         ]
+        await truth.while_read()
+        return shown
 
     def _visible(self, orders: Iterable[Order]) -> list[Order]:
         return [order for order in orders if order.visible_at <= self._truth.loop.moment]
@@ -240,8 +242,7 @@ class SimBroker:
         faults = self._faults
         if self._truth.is_down or faults.strikes("send.lost_before"):
             await self._silence()
-        if faults.strikes("send.late"):
-            delay = faults.span("send.late", 20, 100)
+        if (delay := self._lateness()) is not None:
             self._truth.loop.call_later(delay, self._deliver, request, None)
             await self._silence()
         if self._truth.lasting.is_limiting or faults.strikes("send.rate_limited"):
@@ -271,6 +272,16 @@ class SimBroker:
             return self._crossed(order)
         self._truth.answered.add((self._process.name, request.client_order_id))
         return order
+
+    def _lateness(self) -> float | None:
+        """Draw how late an order arrives whose answer never comes."""
+        faults = self._faults
+        if faults.strikes("send.late"):
+            return faults.span("send.late", 20, 100)
+        # Where ids are forgotten, a twin of what was sent again and has ended is nobody's to stop.
+        if "broker.forgets_ids" not in faults.rates and faults.strikes("send.very_late"):
+            return faults.span("send.very_late", 130, 2400)
+        return None
 
     def _crossed(self, order: BrokerOrder) -> BrokerOrder:
         """Return what a cache or a proxy may answer: a wrong field, another order, a mixture."""

@@ -3,7 +3,7 @@
 It knows nothing of the daemon's books, and none of its code is theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,10 @@ from tests.simulation.stories import Reacher
 
 _ZERO = Decimal(0)
 _ODD = ("pending_review", "suspended", "stopped", "calculated", "held_by_moon")
+
+
+async def _nothing() -> None:
+    """Nothing happens."""
 
 
 class Truth(Account):
@@ -41,6 +45,8 @@ class Truth(Account):
         self.streamed: set[tuple[str, Decimal]] = set()
         """Order and cumulative quantity of each execution that the stream told such a program."""
         self.reacher: Reacher | None = None
+        self.while_read: Callable[[], Awaitable[None]] = _nothing
+        """What happens between the look at the positions and the answer."""
         self.operated: Callable[[Process, bool], None] = lambda _process, _is_error: None
         """Told of each operation of the order path, and whether it surely failed."""
         self.busiest = 0

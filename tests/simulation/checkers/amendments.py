@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
 
-from domain.orders import TradeUpdate
+from domain.orders import OrderRequest, TradeUpdate
 from tests.simulation.broker_orders import Amendment, Execution
 from tests.simulation.checkers.evidence import Violations
 from tests.simulation.truth import Truth
@@ -63,17 +63,43 @@ def contradicted(truth: Truth, db: sqlite3.Connection) -> list[tuple[Amendment, 
 
 
 def hear(truth: Truth, db: sqlite3.Connection, update: TradeUpdate) -> None:
-    """Remember that a daemon heard of what it could take back by name."""
+    """Remember that a daemon heard of what it could take back by name, or not."""
     row = db.execute(_BOOKED_AS, (update.previous_execution_id,)).fetchone()
     if row is None:
+        for one in _meant(truth, update):
+            one.unnamed.append(truth.loop.moment)
         return
     split = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind = 'split' AND entry_id > ?"
     if db.execute(split, (row["symbol"], row["seq"])).fetchone():
         return
-    for one in truth.amendments:
-        is_meant = truth.execution_id(one.was, channel="stream") == update.previous_execution_id
-        if is_meant and _is_whole(update, one):
+    for one in _meant(truth, update):
+        if _is_whole(update, one):
             one.told.append(truth.loop.moment)
+
+
+def _meant(truth: Truth, update: TradeUpdate) -> list[Amendment]:
+    return [one for one in truth.amendments if one.name == update.previous_execution_id]
+
+
+def read_since(
+    truth: Truth, db: sqlite3.Connection, process: str, request: OrderRequest
+) -> Violations:
+    """I04: of what a daemon knows to be taken back, unnamed, it closes nothing before a look."""
+    if request.leg != "exit":
+        return []
+    looks = (entry for entry in reversed(truth.log) if entry[1:3] == ("positions", process))
+    looked_at = next((entry[0] for entry in looks), 0.0)
+    merged = "SELECT 1 FROM incidents WHERE kind = 'fill.taken_back' AND text LIKE ?"
+    return [
+        (
+            "I04",
+            f"{request.client_order_id} closes what was taken back since the positions were read",
+        )
+        for one in truth.amendments
+        if one.was.symbol == request.symbol
+        and any(at > looked_at for at in one.unnamed)
+        and db.execute(merged, (f"%{one.name}",)).fetchone()
+    ]
 
 
 def _is_whole(update: TradeUpdate, amendment: Amendment) -> bool:

@@ -1,5 +1,6 @@
 """An id leaves a second time only by leave of what the broker said or showed (I01)."""
 
+import itertools
 import sqlite3
 from typing import Any
 
@@ -24,15 +25,28 @@ def had_leave(truth: Truth, request: OrderRequest) -> Violations:
 
 
 def never_called_off(truth: Truth, db: sqlite3.Connection) -> Violations:
-    """I16: what may be at the broker is not called unsent, and keeps its room in the limits."""
-    rows = db.execute("SELECT * FROM orders WHERE state IN ('approved', 'skipped')")
+    """I16: what may be at the broker is not called unsent, and keeps its room in the limits.
+
+    A proof of absence gives leave to write again; it does not call back what may be on its way.
+    """
+    rows = db.execute(
+        "SELECT client_order_id, state FROM orders"
+        " WHERE state IN ('approved', 'skipped', 'rejected') AND broker_order_id IS NULL"
+    )
     found: Violations = []
-    for row in rows:
-        told = _told(truth, row["client_order_id"])
-        writes = [at for at, entry in enumerate(told) if entry[1] == "wire"]
-        if writes and not _is_absent(told[writes[-1] + 1 :]):
-            found.append(("I16", f"{row['client_order_id']} was written, and is {row['state']}"))
+    for name, state in rows:
+        # A refusal is the answer to one write.
+        if _unanswered(_told(truth, name)) > (state == "rejected"):
+            found.append(("I16", f"{name} was written, may still arrive, and is {state}"))
     return found
+
+
+def _unanswered(told: list[Any]) -> int:
+    """Count the writes to which nobody said "not now"."""
+    return sum(
+        entry[1] == "wire" and not (after is not None and after[1].startswith("refused"))
+        for entry, after in itertools.zip_longest(told, told[1:])
+    )
 
 
 def _told(truth: Truth, name: str) -> list[Any]:

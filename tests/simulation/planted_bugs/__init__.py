@@ -32,6 +32,7 @@ STORIES: Mapping[str, frozenset[str]] = {
     "closed-day-stays-a-session": frozenset({"market.closed"}),
     "wrong-calendar-closes-for-good": frozenset({"calendar.wrong"}),
     "older-close-passes-for-the-last": frozenset({"calendar.wrong"}),
+    "bust-compared-with-what-was-read-before": frozenset({"fill.bust_in_reading"}),
 }
 """By bug, the story that is played alone where ordinary seeds tell it too seldom.
 

@@ -140,6 +140,10 @@ BUGS = (
         ),
     ),
     bug(
+        "bust-compared-with-what-was-read-before",
+        ("execution/updates.py", "            self.unread.add(symbol)\n", ""),
+    ),
+    bug(
         "stream-event-swallowed-on-error",
         (
             "execution/updates.py",

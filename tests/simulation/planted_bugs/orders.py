@@ -60,6 +60,14 @@ BUGS = (
         ),
     ),
     bug(
+        "refused-resend-ends-the-doubt",
+        (
+            _SENDING,
+            "            self._doubted.add(order_id)\n",
+            "            self._doubted.discard(order_id)\n",
+        ),
+    ),
+    bug(
         "given-up-at-once",
         (
             _SENDING,
