@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from domain.money import cents
+
 Row = Mapping[str, Any]
 _TRACE = Decimal("1E-12")
 
@@ -55,7 +57,7 @@ class Bridge:
     @property
     def is_reconciled(self) -> bool:
         """True when the books explain the broker's figure to the cent."""
-        return self.residual == 0
+        return cents(self.residual) == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

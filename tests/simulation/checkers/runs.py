@@ -18,6 +18,7 @@ _LATEST_RUN = 900
 _SPOILS_EQUITY = {"account.odd_equity", "account.unusable", "clock.jumped", "clock.skewed"}
 # Before the open: prices move from four in the morning.
 _PRICES_MOVE = dt.timedelta(hours=5, minutes=30)
+_HALF_A_CENT = Decimal("0.005")
 _RUNS = ("premarket", "submit", "cutoff", "eod")
 
 
@@ -160,6 +161,6 @@ def account_bridge(truth: Truth, report: Any) -> Violations:
         + report.bridge.other
     )
     residual = report.bridge.equity_end - report.bridge.equity_start - parts
-    if report.is_reconciled and residual != 0:
+    if report.is_reconciled and abs(residual) > _HALF_A_CENT:
         found.append(("I14", f"called reconciled with a residual of {residual}"))
     return found

@@ -272,6 +272,17 @@ def test_r01_a_fee_counts_when_it_was_posted_and_an_execution_when_it_happened()
     assert moved_at({**fee, "kind": "fill"}) == "2026-06-01T04:00"
 
 
+@pytest.mark.parametrize(("unexplained", "closes"), [("0.005", True), ("0.0051", False)])
+def test_a_bridge_closes_to_the_cent(unexplained: str, closes: bool) -> None:
+    # Executions below the cent: the broker and we may round their money apart.
+    made = a_report(dt.date(2026, 6, 1)).bridge
+
+    made = dataclasses.replace(made, equity_end=made.equity_end + Decimal(unexplained))
+
+    assert made.residual == Decimal(unexplained)
+    assert made.is_reconciled is closes
+
+
 def a_report(
     date: dt.date, *, start: str = "1000", end: str = "1001", **changes: Any
 ) -> EndOfDayReport:
