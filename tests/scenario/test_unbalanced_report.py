@@ -119,7 +119,7 @@ async def test_an_entry_left_in_doubt_by_a_crash_does_not_leave_again(tmp_path: 
         await reconcile_for(scene, 400)
 
     assert posted(scene) == []
-    assert scene.state_of(wanted) is OrderState.SKIPPED
+    assert scene.state_of(wanted) is OrderState.ABANDONED
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ BUGS = (
         "missing-latch-is-armed",
         (
             "state/latch_record.py",
-            "    return LatchState(is_engaged=True, reason=reason, at=None, sequence=0)\n",
-            "    return LatchState(is_engaged=False, reason=reason, at=None, sequence=0)\n",
+            "    return LatchState(is_engaged=True, reason=one_line(reason), at=None, sequence=0)\n",
+            "    return LatchState(is_engaged=False, reason=one_line(reason), at=None, sequence=0)\n",
         ),
     ),
     bug(

@@ -79,8 +79,8 @@ BUGS = (
         "pause-ignored",
         (
             "state/pause.py",
-            "            return self.path.read_text(",
-            "            return None\n            return self.path.read_text(",
+            "            return one_line(self.path.read_text(",
+            "            return None\n            return one_line(self.path.read_text(",
         ),
     ),
     bug(
