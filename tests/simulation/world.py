@@ -48,7 +48,7 @@ class World:
         if not (self.directory / "openbell.db").exists():
             return False
         with reading(self.directory) as db:
-            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_entries'")
+            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'reports'")
             return found.fetchone() is not None
 
     def blame(self, found: Violations) -> None:
