@@ -8,8 +8,9 @@ from domain.money import ZERO, decimal
 from reports.model import Bridge, Row, SymbolPnl
 
 TRADES = frozenset({"fill", "reversal"})
-# What a split left, and the money for it, are profit or loss of the symbol as a sale is.
-_OF_A_SYMBOL = TRADES | {"split", "fraction", "payout"}
+# What a split left, the money for it, and what a late execution changes in the profit of later
+# ones, are profit or loss of the symbol as a sale is.
+_OF_A_SYMBOL = TRADES | {"split", "fraction", "payout", "restatement"}
 
 
 def moved_at(entry: Row) -> str:

@@ -57,23 +57,20 @@ def entries_of(store: Store, symbol: Symbol, *, without: str = "") -> list[Entry
 
 
 def in_time(entries: Iterable[Entry]) -> list[Entry]:
-    """Put each split before what came after it, and each payout to its split, however late told.
+    """Put splits among executions by moment, and each payout to its split, however late told.
 
-    Not across an adoption: who counted the shares has counted those of the split.
+    Executions between the same splits stay as told.  Nothing crosses an adoption: who counted
+    the shares has counted those of the split.
     """
     ordered: list[Entry] = []
+    since: list[Entry] = []
     for entry in entries:
-        place = len(ordered)
-        if entry.kind in _SPLITS:
-            while place and _is_after(ordered[place - 1], entry):
-                place -= 1
-        ordered.insert(place, entry)
-    with_payouts: list[Entry] = []
-    for entry in ordered:
-        is_payout = entry.kind == "payout"
-        place = _behind_split(with_payouts, entry) if is_payout else len(with_payouts)
-        with_payouts.insert(place, entry)
-    return with_payouts
+        if entry.kind == "adoption":
+            ordered += [*_counted(since), entry]
+            since = []
+        else:
+            since.append(entry)
+    return ordered + _counted(since)
 
 
 def is_paid_by(split: Entry, payout: Entry) -> bool:
@@ -82,19 +79,38 @@ def is_paid_by(split: Entry, payout: Entry) -> bool:
     return payout.at[:10] >= split.at[:10] and waited <= _PAID_WITHIN
 
 
-def _is_after(entry: Entry, split: Entry) -> bool:
-    if entry.kind == "payout":
-        return is_paid_by(split, entry)
+def _counted(told: Iterable[Entry]) -> list[Entry]:
+    """Order what was told between two adoptions."""
+    shares: list[Entry] = []
+    payouts: list[Entry] = []
+    for entry in told:
+        (payouts if entry.kind == "payout" else shares).append(entry)
+    ordered = _by_moment(shares)
+    for payout in payouts:
+        ordered.insert(_behind_split(ordered, payout), payout)
+    return ordered
+
+
+def _by_moment(told: Sequence[Entry]) -> list[Entry]:
+    """Sort splits, and put each execution between them; of the same moment they stay as told."""
+    numbered = list(enumerate(told))
     # The broker takes the old shares away and gives the new ones; only then a fraction is left.
-    is_of_it = entry.kind == "fraction" and split.kind == "split" and entry.at == split.at
-    return is_of_it or (entry.kind == "fill" and entry.at > split.at)
+    splits = sorted(
+        (one.at, one.kind == "fraction", number) for number, one in numbered if one.kind in _SPLITS
+    )
+
+    def place(one: tuple[int, Entry]) -> tuple[int, bool]:
+        number, entry = one
+        if entry.kind in _SPLITS:
+            return splits.index((entry.at, entry.kind == "fraction", number)), True
+        return sum((at, other) < (entry.at, number) for at, _, other in splits), False
+
+    return [entry for _, entry in sorted(numbered, key=place)]
 
 
 def _behind_split(ordered: Sequence[Entry], payout: Entry) -> int:
     for place in range(len(ordered), 0, -1):
         entry = ordered[place - 1]
-        if entry.kind == "adoption":
-            break
         if entry.kind in _SPLITS and is_paid_by(entry, payout):
             return place
     return len(ordered)

@@ -7,14 +7,15 @@ from decimal import Decimal
 from enum import StrEnum, unique
 
 from domain.errors import DataError
-from domain.ids import ExecutionId, Symbol
+from domain.ids import ExecutionId
 from domain.money import ZERO, decimal, text
 from domain.orders import Fill
 from state.adoptions import give_back_cash, give_back_shares
 from state.booking import Match, compare, entry_columns, fill_columns, match
-from state.cost_basis import Holding, exact_product, exact_sum, trade
+from state.cost_basis import exact_product, exact_sum, trade
 from state.entries import entries_of
 from state.holdings import standing_of
+from state.late_fills import held_at, restate_after
 from state.locks import SymbolLocks
 from state.reversals import replay, restated
 from state.rows import fill_of, stamp
@@ -127,8 +128,7 @@ class FillBook:
 
     def _book(self, fill: Fill, origin: str) -> FillOutcome:
         order = self._order_of(fill)
-        held = self._held(fill.symbol)
-        change = trade(held, fill.signed_quantity, fill.price)
+        change = trade(held_at(self._store, fill), fill.signed_quantity, fill.price)
         columns = fill_columns(fill, origin)
         if order is not None:
             columns["client_order_id"] = order["client_order_id"]
@@ -141,6 +141,7 @@ class FillBook:
             description=origin,
         )
         self._store.append_within("fill.booked", {**columns, "entry": entry})
+        restate_after(self._store, fill)
         if order is None:
             return FillOutcome.UNKNOWN_ORDER
         booked = exact_sum((decimal(order["booked_quantity"]), fill.quantity))
@@ -152,12 +153,6 @@ class FillBook:
             )
             return FillOutcome.OVERFILL
         return FillOutcome.NEW
-
-    def _held(self, symbol: Symbol) -> Holding:
-        held = standing_of(self._store, symbol).holding
-        if held.quantity or not held.total_cost:
-            return held
-        return replay(entries_of(self._store, symbol)).taken_up()
 
     def _order_of(self, fill: Fill) -> sqlite3.Row | None:
         columns = "SELECT client_order_id, quantity, booked_quantity FROM orders"

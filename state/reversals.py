@@ -1,4 +1,4 @@
-"""Busts, late splits and payouts: what the books would be had all been told in time."""
+"""Busts, late splits, payouts and executions: what the books would be had all been told in time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Replay:
     adoptions: dict[str, Change] = field(default_factory=dict)
     """By moment, what the first adoption of it did: late entries give back parts of it."""
     is_given_back: bool = False
-    """Whether the last entry gave back: a cost without shares is the next execution's."""
+    """Whether the last entry, payouts apart, gave back: its cost is the next execution's."""
     _unpaid: Entry | None = None
     """The last split, while nobody has said what fraction it left in the cost."""
 
@@ -43,7 +43,8 @@ class Replay:
             total_cost=exact_sum((self.holding.total_cost, change.cost)),
         )
         self.realized_pnl = exact_sum((self.realized_pnl, change.realized_pnl))
-        self.is_given_back = entry.is_given_back
+        if entry.kind != "payout":
+            self.is_given_back = entry.is_given_back
         if entry.kind in {"split", "fraction", "adoption"}:
             self._unpaid = entry if entry.kind == "split" else None
         return change
@@ -82,6 +83,16 @@ def replay(entries: Iterable[Entry]) -> Replay:
     for entry in in_time(entries):
         played.add(entry)
     return played
+
+
+def held_before(entries: Iterable[Entry], told: Entry) -> Holding:
+    """Return what an execution trades with that is told last, and was made where it belongs."""
+    played = Replay()
+    for entry in in_time([*entries, told]):
+        if entry is told:
+            break
+        played.add(entry)
+    return played.taken_up()
 
 
 def restated(before: Standing, after: Standing, *, cash: Decimal) -> Change:

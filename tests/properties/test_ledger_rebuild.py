@@ -104,6 +104,7 @@ class Books(RuleBasedStateMachine):
         quantity=shares,
         price=cents,
         execution=st.integers(1, 6),
+        hour=st.integers(-2, 5),
     )
     def fill(
         self,
@@ -114,6 +115,7 @@ class Books(RuleBasedStateMachine):
         quantity: Decimal,
         price: Decimal,
         execution: int,
+        hour: int,
     ) -> None:
         fill = a_fill(
             f"{order_id}-{execution}",
@@ -124,6 +126,7 @@ class Books(RuleBasedStateMachine):
             side=side,
             client_order_id=ClientOrderId(order_id),
             broker_order_id=BrokerOrderId(f"b-{order_id}"),
+            at=START + dt.timedelta(hours=hour),
         )
         self.ledger.apply_fill(fill, origin="stream")
 

@@ -72,7 +72,10 @@ def _doubt(truth: Truth, symbol: Symbol, splits: list[tuple[Any, ...]]) -> Decim
 
 
 def _is_plain(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> bool:
-    """Tell whether the broker's log alone explains the holding, told in the order it happened."""
+    """Tell whether the broker's log alone explains the holding, told in the order it happened.
+
+    Executions on different sides of a split may be told in any order.
+    """
     strange = {e[2] for e in truth.log if e[1] == "slipped in"}
     amended = {one.was.symbol for one in truth.amendments}
     query = "SELECT 1 FROM ledger_entries WHERE symbol = ? AND kind IN ('adoption', 'reversal')"
@@ -83,10 +86,9 @@ def _is_plain(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> bool:
         (symbol,),
     )
     told = [row["at"] for row in rows]
-    late = db.execute(
-        "SELECT 1 FROM ledger_entries f JOIN ledger_entries s USING (symbol) WHERE symbol = ?"
-        " AND f.kind = 'fill' AND s.kind = 'split' AND f.at <= s.at AND f.entry_id > s.entry_id",
-        (symbol,),
-    ).fetchone()
+    query = "SELECT at FROM ledger_entries WHERE symbol = ? AND kind = 'split'"
+    splits = [row["at"] for row in db.execute(query, (symbol,))]
+    # The books know on which side of a split an execution was, however late it is told.
+    known = sorted(told, key=lambda at: sum(split < at for split in splits))
     executed = [one for one in truth.executions if one.symbol == symbol]
-    return told == sorted(told) and len(told) == len(executed) and late is None
+    return known == sorted(told) and len(told) == len(executed)

@@ -269,6 +269,27 @@ def test_pnl_by_symbol_adds_up_to_the_bridge(books: Books) -> None:
     assert report.is_reconciled
 
 
+def test_an_execution_that_is_told_after_a_later_split_leaves_each_session_its_own_profit(
+    books: Books,
+) -> None:
+    # Two of ten sold at 110 in the first session; two for one, and 16 sold at 60 in the second.
+    start = BEFORE - dt.timedelta(days=1)
+    books.fill("AAA", Side.BUY, "10", "100", start - dt.timedelta(hours=1))
+    books.snapshot(start, "50000", "49000", AAA=("10", "100"))
+    books.snapshot(BEFORE, "50100", "49220", AAA=("8", "110"))
+    books.clock.advance(NOON - BEFORE)
+    books.split("AAA", "8", NOON - dt.timedelta(hours=8))
+    books.fill("AAA", Side.SELL, "16", "60", NOON)
+    books.fill("AAA", Side.SELL, "2", "110", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(AFTER, "50180", "50180")
+
+    first, second = (books.report(date) for date in (DATE - dt.timedelta(days=1), DATE))
+
+    assert (first.bridge.realized_pnl, second.bridge.realized_pnl) == (20, 160)
+    assert first.is_reconciled
+    assert second.is_reconciled
+
+
 @pytest.mark.parametrize("fraction", [Decimal("0.5"), None], ids=["told", "untold"])
 def test_b14_cash_for_the_fraction_of_a_split_is_profit_of_its_symbol(
     books: Books, fraction: Decimal | None

@@ -2,19 +2,25 @@
 
 import contextlib
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account import ActivityKind
+from domain.account import Activity, ActivityKind
 from domain.errors import DataError
-from domain.ids import BrokerOrderId
+from domain.ids import BrokerOrderId, ExecutionId
 from domain.orders import Fill, Side
 from state.checks import differing_tables
+from state.entries import entries_of
+from state.holdings import standing_of
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
+from state.reversals import replay
+from state.store import Store
 from tests.support.booked import fills, sums
 from tests.support.state_builders import (
     AAPL,
@@ -154,28 +160,105 @@ def test_split_that_is_told_after_its_shares_were_sold_costs_what_it_would_have_
     assert ledger.cash() == 99 * 45 - 33 * 120
 
 
-@given(
-    trades=st.lists(
-        st.tuples(st.integers(-40, 40).filter(bool), st.integers(1, 9)), min_size=1, max_size=6
-    ),
-    told_after=st.integers(0, 6),
-)
-def test_when_a_split_is_told_changes_no_cost(
-    trades: list[tuple[int, int]], told_after: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    split = an_activity(ActivityKind.SPLIT, symbol=AAPL, quantity=Decimal(30))
-    standings = []
-    for place in (0, min(told_after, len(trades))):
-        with contextlib.closing(open_store(tmp_path_factory.mktemp("books") / "var")) as store:
-            ledger = Ledger(store)
-            ledger.apply_fill(a_trade(-1, 10, 8), origin="stream")
-            for number in range(len(trades) + 1):
-                if number == place:
-                    ledger.apply_activity(split)
-                if number < len(trades):
-                    ledger.apply_fill(a_trade(number + 1, *trades[number]), origin="stream")
-            held = ledger.position(AAPL)
-            standings.append((held.quantity, held.total_cost, held.realized_pnl, ledger.cash()))
-            assert not differing_tables(store._connected())
+def end_of(told: Sequence[Fill | Activity], directory: Path) -> tuple[Decimal, ...]:
+    with contextlib.closing(open_store(directory)) as store:
+        ledger = Ledger(store)
+        for one in told:
+            if isinstance(one, Fill):
+                assert ledger.apply_fill(one, origin="activities").is_booked
+            else:
+                assert ledger.apply_activity(one)
+        assert not differing_tables(store._connected())
+        held = ledger.position(AAPL)
+        assert held.realized_pnl == ledger.cash() + held.total_cost
+        assert replay(entries_of(store, AAPL)).standing == standing_of(store, AAPL)
+        return held.quantity, held.total_cost, held.realized_pnl, ledger.cash()
 
-    assert standings[0] == standings[1]
+
+def split_of(added: int, at: dt.datetime = START, name: str = "s-1") -> Activity:
+    return an_activity(
+        ActivityKind.SPLIT, symbol=AAPL, quantity=Decimal(added), at=at, activity_id=name
+    )
+
+
+BOUGHT = a_trade(-10, 33, 120)
+
+
+LATE, SPLIT, SOLD = a_trade(-1, 3, 120), split_of(72), a_trade(1, -99, 45)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [[SOLD, LATE, SPLIT], [SPLIT, SOLD, LATE], [SPLIT, LATE, SOLD]],
+    ids=["split last", "execution last", "sale last"],
+)
+def test_b13_execution_from_before_a_split_that_is_told_late_costs_what_it_would_have_in_time(
+    told: list[Fill | Activity], tmp_path: Path
+) -> None:
+    assert end_of([BOUGHT, *told], tmp_path / "var")[:3] == (9, 360, 495)
+
+
+def test_sale_from_before_a_split_that_is_told_after_it_realizes_its_own_profit(
+    tmp_path: Path,
+) -> None:
+    told: list[Fill | Activity] = [BOUGHT, split_of(60), a_trade(-1, -3, 130)]
+
+    assert end_of(told, tmp_path / "var")[:3] == (90, 3600, 30)
+
+
+def test_execution_from_before_a_split_changes_nothing_across_an_adoption(ledger: Ledger) -> None:
+    ledger.apply_fill(BOUGHT, origin="stream")
+    ledger.apply_activity(split_of(66))
+    ledger.adopt_position(AAPL, Decimal(108), Decimal(40), "counted", as_of=START + HOUR)
+    before = ledger.position(AAPL)
+
+    ledger.apply_fill(a_trade(-1, 3, 40), origin="activities")
+
+    assert ledger.position(AAPL) == before
+
+
+def test_busting_a_late_execution_from_before_a_split_leaves_what_was_without_it(
+    ledger: Ledger, store: Store
+) -> None:
+    ledger.apply_fill(BOUGHT, origin="stream")
+    ledger.apply_activity(split_of(66))
+    ledger.apply_fill(a_trade(1, -90, 45), origin="stream")
+    before = ledger.position(AAPL)
+    ledger.apply_fill(a_trade(-1, 3, 120), origin="activities")
+
+    assert ledger.bust_fill(ExecutionId("x--1"), at=START, reason="bust")
+
+    assert ledger.position(AAPL) == before
+    assert differing_tables(store._connected()) == []
+
+
+TRADES = st.lists(
+    st.tuples(st.integers(-40, 40).filter(bool), st.integers(1, 9)), min_size=1, max_size=4
+)
+
+
+@given(
+    eras=st.tuples(TRADES, TRADES, TRADES),
+    added=st.tuples(st.integers(-30, 30).filter(bool), st.integers(-30, 30).filter(bool)),
+    told=st.data(),
+)
+def test_when_a_split_or_an_execution_of_the_other_side_of_it_is_told_changes_no_cost(
+    eras: tuple[list[tuple[int, int]], ...],
+    added: tuple[int, int],
+    told: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    stories = [
+        [a_trade(10 * era + number, *figures) for number, figures in enumerate(trades)]
+        for era, trades in enumerate(eras)
+    ]
+    splits = [split_of(added[n], START + (10 * n + 9) * HOUR, f"s-{n}") for n in (0, 1)]
+    in_time: list[Fill | Activity] = [*stories[0], splits[0], *stories[1], splits[1], *stories[2]]
+    # Executions between the same splits keep their order; all else is told at any place.
+    turns = [n for n, trades in enumerate(stories) for _ in trades] + [3, 4]
+    queues: list[list[Fill | Activity]] = [[*trades] for trades in stories]
+    queues += [[split] for split in splits]
+    any_order = [queues[turn].pop(0) for turn in told.draw(st.permutations(turns))]
+
+    folder = tmp_path_factory.mktemp("books")
+    assert end_of(any_order, folder / "any") == end_of(in_time, folder / "in-time")
