@@ -337,7 +337,9 @@ class Judge:
             blame(runs.runs_end_once(db))
             blame(runs.plans_of_one_maker(db))
             blame(after_close.failures_told(db))
-            blame(after_close.reports_made(db, self._directory, self._truth.hours.closed))
+            # What a wrong answer hides has its report once a right one shows it again.
+            hidden = self._truth.hours.closed | closures.believed(db)
+            blame(after_close.reports_made(db, self._directory, hidden))
             blame(after_close.backups_hold(db, self._directory))
             blame(repetition.written_without_end(db))
             blame(closures.nothing_stays_wiped(self._truth, db, self._lives.spans))

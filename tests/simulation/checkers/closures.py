@@ -49,13 +49,17 @@ def nothing_stays_wiped(
     truth: Truth, db: sqlite3.Connection, spans: Iterable[tuple[float, float]]
 ) -> Violations:
     """I11: a session that a wrong answer hid is one again after the next right answer."""
-    row = db.execute("SELECT value FROM facts WHERE name = 'closed_days'").fetchone()
-    believed = {dt.date.fromisoformat(day) for day in (row["value"] if row else "").split()}
     heard = _heard(truth, spans)
-    wiped = sorted(believed - truth.hours.closed)
+    wiped = sorted(believed(db) - truth.hours.closed)
     if not wiped or not heard or not heard[-1].is_right:
         return []
     return [("I11", f"{wiped[0]} was a session and is called closed")]
+
+
+def believed(db: sqlite3.Connection) -> set[dt.date]:
+    """Return the days that the daemon takes for closed."""
+    row = db.execute("SELECT value FROM facts WHERE name = 'closed_days'").fetchone()
+    return {dt.date.fromisoformat(day) for day in (row["value"] if row else "").split()}
 
 
 def _known_since(truth: Truth, spans: Iterable[tuple[float, float]]) -> dict[dt.date, float]:
