@@ -30,7 +30,7 @@ class Judged:
     assessment, and the account is there for exits, which need none.
 
     ``held`` are the positions of the same reading, None where it read none; ``reason`` is why
-    entries may not leave.
+    entries may not leave; ``is_known`` tells whether the equity was usable.
     """
 
     account: Account | None
@@ -38,6 +38,7 @@ class Judged:
     assessment: RiskAssessment
     held: Sequence[Position] | None = None
     reason: str = ""
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ class Monitor:
         self._lock = BrokerLock(desk)
         self._lock_problem = ""
         self._unusable = ""
+        self._assessed: RiskAssessment | None = None
 
     async def check(
         self,
@@ -121,10 +123,16 @@ class Monitor:
             assessment=assessment,
             held=seen.held if seen is not None else None,
             reason=self._act(assessment),
+            is_known=known is not None,
         )
         if snapshot and known is not None:
             await self._snapshot(self._told_in(session, priced), known.account, judged.held)
         return judged
+
+    def report_made(self) -> None:
+        """Act on the last judgement again: a report that balances ends what one before began."""
+        if self._assessed is not None:
+            self._act(self._assessed)
 
     def _is_of_now(self, last: "_Read | None") -> bool:
         """Tell whether equity and mark are of one moment: old beside new would be a loss."""
@@ -195,6 +203,7 @@ class Monitor:
         )
 
     def _act(self, assessment: RiskAssessment) -> str:
+        self._assessed = assessment
         reason = "; ".join(assessment.reasons)
         if assessment.should_engage_latch:
             self._desk.halt(reason)

@@ -35,6 +35,8 @@ from state.facts import Facts
 Report = Callable[[Session], Awaitable[str]]
 LookAgain = Callable[[Session], None]
 _PLAN = "plan_made_by"
+# Between two looks at the close, as long as between those of the session.
+_PAUSE_SECONDS = 30.0
 PAST_CUTOFF = "past the entry cut-off"
 
 
@@ -211,13 +213,22 @@ class TradingDay:
     async def _end_of_day(self, due: DueRun, run_id: str) -> str:
         # Done late, it may read prices of a session after this one.
         priced = priced_session(self._trade.calendar, self._trade.clock.now())
-        # Fees and dividends are posted late: the end of the day reads the whole window.
-        seen = await self._trade.reconciler.run("end of day", is_deep=True)
-        await self._trade.monitor.check(due.session, snapshot=True, seen=seen, priced=priced)
+        if not await self._look_at_the_end(due.session, priced):
+            # Cash that fell since the look before is known for what it is by a second one.
+            await self._trade.clock.sleep(_PAUSE_SECONDS)
+            await self._look_at_the_end(due.session, priced)
         if self._trade.market is not None:
             await self._trade.market.require_session(due.session)
         self._decision = None
-        return await self._trade.report(due.session)
+        told = await self._trade.report(due.session)
+        self._trade.monitor.report_made()
+        return told
+
+    async def _look_at_the_end(self, session: Session, priced: Session) -> bool:
+        # Fees and dividends are posted late: the end of the day reads the whole window.
+        seen = await self._trade.reconciler.run("end of day", is_deep=True)
+        judged = await self._trade.monitor.check(session, snapshot=True, seen=seen, priced=priced)
+        return judged.is_known
 
     async def _ask_the_market(self, session: Session) -> None:
         if self._trade.market is not None:

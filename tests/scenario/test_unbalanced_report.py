@@ -24,7 +24,7 @@ from state.reports import Reports
 from state.risk_state import RiskState
 from tests.scenario.test_order_path_recovery import reconcile_for, settling
 from tests.support.account_scene import TODAY, Watched
-from tests.support.order_scene import CUTOFF, RUN_ID, approved, hold, posted, request
+from tests.support.order_scene import CUTOFF, RUN_ID, Scene, approved, hold, posted, request
 from tests.support.schedule_scene import CALENDAR, Days, at
 from tests.support.virtual_time import virtual
 
@@ -33,7 +33,7 @@ RESIDUAL = Decimal("-1234.56")
 
 
 def report(
-    scene: Watched, date: dt.date = YESTERDAY, *, residual: Decimal = RESIDUAL, digest: str = "one"
+    scene: Scene, date: dt.date = YESTERDAY, *, residual: Decimal = RESIDUAL, digest: str = "one"
 ) -> None:
     """Register an issue of a report; it balances where the residual is 0."""
     Reports(scene.store).record(
@@ -230,3 +230,38 @@ async def test_a_report_that_balances_when_it_is_made_again_lifts_it_before_the_
     assert looked == [session]
     assert RiskState(days.scene.store).trading_state() is TradingState.ACTIVE
     assert days.scene.desk.effective_state() is TradingState.ACTIVE
+
+
+@virtual
+async def test_a_report_of_the_evening_that_balances_ends_it_at_once(tmp_path: Path) -> None:
+    days = Days(tmp_path, start=at("2022-12-14 16:05"))
+    end_of_day = day_plan(TODAY, Schedule())[-1]
+    report(days.scene)
+
+    async def write(session: Session) -> str:
+        assert RiskState(days.scene.store).trading_state() is TradingState.REDUCING
+        report(days.scene, session.date, residual=ZERO)
+        return "the books balance"
+
+    trade = dataclasses.replace(days.trade({}), report=write)
+
+    await TradingDay(trade).do(end_of_day, "run")
+
+    assert RiskState(days.scene.store).trading_state() is TradingState.ACTIVE
+
+
+@virtual
+async def test_a_close_beside_a_garbled_cash_is_read_once_more(tmp_path: Path) -> None:
+    # Found as seed 28000398: the day was told as of ten minutes before its close.
+    days = Days(tmp_path, start=at("2022-12-14 16:05"))
+    end_of_day = day_plan(TODAY, Schedule())[-1]
+    seen = await days.scene.reconciler.run("start")
+    await days.monitor.check(TODAY, seen=seen)
+    garbled = dataclasses.replace(await days.exchange.account(), cash=Decimal(-1))
+    days.exchange.read_faults["account"].extend([garbled] * 4)
+
+    await TradingDay(days.trade({})).do(end_of_day, "run")
+
+    assert [tuple(row) for row in days.scene.store.rows("SELECT equity, cash FROM equity")] == [
+        ("100000", "100000")
+    ]

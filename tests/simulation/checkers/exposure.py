@@ -5,6 +5,7 @@ import itertools
 import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from domain.ids import Symbol
 from domain.orders import OrderRequest, Side
@@ -14,13 +15,23 @@ from tests.simulation.checkers.evidence import ZERO, Violations, hand_traded
 from tests.simulation.market import VOLUME
 from tests.simulation.truth import Truth
 
+_PLANNED = "SELECT created_at FROM orders WHERE client_order_id = ?"
 _Working = tuple[str, Side, Decimal, Decimal | None]
 """Symbol, side, shares and limit price of an order that may still fill."""
 
 
-def _withdrawn_unseen(truth: Truth) -> Decimal:
-    """Return what was withdrawn since anybody was told an equity (found as seed 900360)."""
-    since = itertools.takewhile(lambda entry: entry[1] != "equity", reversed(truth.log))
+def _withdrawn_unseen(truth: Truth, db: sqlite3.Connection, order_id: str) -> Decimal:
+    """Return what was withdrawn since an equity was told that the order could be judged by.
+
+    Found as seed 900360; one that leaves again after a doubt was judged before (27000450).
+    """
+    row = db.execute(_PLANNED, (order_id,)).fetchone()
+    planned = truth.clock.loop_time(dt.datetime.fromisoformat(row["created_at"])) if row else None
+
+    def is_after(entry: tuple[Any, ...]) -> bool:
+        return entry[1] != "equity" or (planned is not None and entry[0] > planned)
+
+    since = itertools.takewhile(is_after, reversed(truth.log))
     amounts = [Decimal(entry[3]) for entry in since if entry[1] == "paid"]
     return -sum((amount for amount in amounts if amount < 0), ZERO)
 
@@ -59,7 +70,8 @@ def _within_exposure(
 ) -> Violations:
     """I08: the farthest that the account can get, up or down, symbol by symbol."""
     found: Violations = []
-    order_id, equity = request.client_order_id, truth.equity() + _withdrawn_unseen(truth)
+    order_id = request.client_order_id
+    equity = truth.equity() + _withdrawn_unseen(truth, db, order_id)
     # The gate works on the last close and on an equity some minutes old: one per cent of room.
     bound = equity * Decimal("1.01") / 100
     lowest, highest = _reach(truth, db, request.session_date)

@@ -47,7 +47,12 @@ def kill_completed(truth: Truth, directory: Path, started: float) -> Violations:
 def kill_is_heard(truth: Truth, working: Sequence[Order], *, is_told: bool) -> Violations:
     """I07: a kill from afar cancels what worked as it came, or says that it could not."""
     still = {order.broker_id for order in truth.open_orders()}
-    left = [order.client_id for order in working if order.broker_id in still]
+    # A closing order of a kill that closes positions is at work as it should be.
+    left = [
+        order.client_id
+        for order in working
+        if order.broker_id in still and "-flatten-" not in order.client_id
+    ]
     if is_told or not left:
         return []
     return [("I07", f"a kill from afar left {left} working, and nobody was told")]

@@ -250,8 +250,8 @@ BUGS = (
         "report-from-stale-equity",
         (
             "daemon/session/trading_day.py",
-            "check(due.session, snapshot=True, seen=seen, priced=priced)\n",
-            "check(due.session, seen=seen)\n",
+            "check(session, snapshot=True, seen=seen, priced=priced)\n",
+            "check(session, seen=seen)\n",
         ),
     ),
     bug(
