@@ -13,8 +13,6 @@ from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.truth import Truth
 
 _CENT = Decimal("0.01")
-# What a fraction cost that was not told is known by its price only.
-_UNTOLD = Decimal("0.5")
 # How long a daemon may have been on its way with a price, and how far off it may have been.
 _ON_THE_WAY = dt.timedelta(minutes=20)
 _MARGIN = Decimal("0.3")
@@ -65,10 +63,14 @@ def _split(truth: Truth) -> Mapping[Symbol, list[tuple[Any, ...]]]:
 
 
 def _doubt(truth: Truth, symbol: Symbol, splits: list[tuple[Any, ...]]) -> Decimal:
-    if all(entry[6] != "untold" for entry in splits):
+    """Return by how much the cost may be off, USD: a fraction that nobody told costs its cash."""
+    untold = sum((abs(Decimal(entry[5])) for entry in splits if entry[6] == "untold"), ZERO)
+    held = truth.positions.get(symbol, ZERO)
+    if not untold or not held:
         return ZERO
     paid = [one for _, one in truth.activities if one.symbol == symbol]
-    return sum((abs(one.net_amount) for one in paid if one.net_amount), ZERO) * _UNTOLD
+    brought = sum((abs(one.net_amount) for one in paid if one.net_amount), ZERO)
+    return max(untold * abs(truth.cost[symbol] / held), brought)
 
 
 def _is_plain(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> bool:
