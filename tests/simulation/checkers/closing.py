@@ -22,7 +22,7 @@ def closes_only(truth: Truth, db: sqlite3.Connection, request: OrderRequest) -> 
     Found as seed 700350: what was executed this moment nobody has told yet.
     """
     held = truth.positions.get(request.symbol, ZERO)
-    known = held - _untold(truth, db, request.symbol)
+    known = held - _untold(truth, db, request.symbol) - _unheard(truth, request.symbol)
     return any(of * request.side.sign < 0 and request.quantity <= abs(of) for of in (held, known))
 
 
@@ -34,6 +34,19 @@ def _untold(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> Decimal:
     booked = set(amendments.standing(db))
     return sum(
         (one.side.sign * one.quantity for one in recent if amendments.key(one) not in booked), ZERO
+    )
+
+
+def _unheard(truth: Truth, symbol: Symbol) -> Decimal:
+    """Return the signed shares that the broker took back this moment (found as seed 28000828)."""
+    begun = truth.clock.loop_time(truth.now() - _TOLD_WITHIN)
+    return sum(
+        (
+            one.shares
+            for one in truth.amendments
+            if one.was.symbol == symbol and one.at > begun and not (one.told or one.unnamed)
+        ),
+        ZERO,
     )
 
 
