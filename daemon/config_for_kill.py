@@ -146,16 +146,20 @@ def _usable(
     hints = typing.get_type_hints(cls)
     for key, raw in table.items():
         name, hint = f"{where}.{key}" if where else key, hints.get(key)
-        if dataclasses.is_dataclass(hint) and isinstance(raw, Mapping):
-            kept[key] = _usable(typing.cast(type, hint), raw, name, dropped)
-            continue
+        value = raw
         try:
-            build(cls, {**_AROUND.get(cls, {}), key: raw}, where)
+            if dataclasses.is_dataclass(hint) and isinstance(raw, Mapping):
+                section = typing.cast(type, hint)
+                value = _usable(section, raw, name, dropped)
+                # Keys that are right alone may still not go together, or lack one.
+                build(section, value, name)
+            else:
+                build(cls, {**_AROUND.get(cls, {}), key: raw}, where)
         except _UNUSABLE as exc:
             may_be_another = hint is None and _holds_text(raw)
             dropped.append(_Dropped(name, str(exc), may_be_another))
         else:
-            kept[key] = raw
+            kept[key] = value
     return kept
 
 

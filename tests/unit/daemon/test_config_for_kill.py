@@ -1,8 +1,14 @@
 """A kill leaves out what is wrong in the configuration, and guesses neither broker nor latch."""
 
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemon.config_for_kill import KillConfig, read_for_kill
 from state.files import DATABASE
@@ -53,6 +59,59 @@ def test_n02_what_a_kill_does_not_need_is_left_out_alone_and_told(
     assert (config.mode, config.broker.kind) == ("live", "alpaca")
     assert config.broker.alpaca.trading_url == "https://api.alpaca.markets"
     assert kept.directory == Path("books")
+
+
+@pytest.mark.parametrize("universe", ["[universe]\n", '[universe]\nsymbls = ["AAPL"]\n', ""])
+def test_n02_a_kill_needs_no_symbols(tmp_path: Path, universe: str) -> None:
+    kept = found(tmp_path, SOUND.replace(UNIVERSE, universe))
+
+    assert (kept.doubts, kept.is_broker_known) == ((), True)
+    assert kept.config.mode == "live"
+    assert kept.directory == Path("books")
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=2),
+)
+
+
+def places(table: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the path of every key and section."""
+    found: list[tuple[str, ...]] = [(key,) for key in table]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found += [(key, *rest) for rest in places(value)]
+    return found
+
+
+@given(st.data())
+def test_n02_whatever_is_wrong_in_one_place_a_kill_begins_and_asks_no_other_broker(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    table = tomllib.loads(SOUND + "[clock]\nkind = 'system'\n[risk]\nallow_short = false\n")
+    *sections, key = data.draw(st.sampled_from(places(table)))
+    where: dict[str, Any] = table
+    for name in sections:
+        where = where[name]
+    what = data.draw(st.sampled_from(["gone", "renamed", "junk"]))
+    value = where.pop(key)
+    if what == "renamed":
+        where[data.draw(st.text(min_size=1, max_size=8))] = value
+    elif what == "junk":
+        where[key] = data.draw(JUNK)
+    path = tmp_path_factory.getbasetemp() / "one-place.toml"
+
+    with mock.patch("daemon.config_for_kill.read_toml", return_value=table):
+        kept = read_for_kill(path, {})
+
+    assert kept.is_broker_known <= (kept.config.broker.kind == "alpaca")
+    assert bool(kept.doubts) or kept.directory is not None
 
 
 def test_n02_an_unknown_key_beside_it_loses_neither_directory_nor_environment(
