@@ -165,7 +165,8 @@ class Monitor:
                 equity,
                 now,
                 session_date=session.date,
-                may_begin=cash.is_settled,
+                # Money that no comparison asked after may be a transfer that is booked later.
+                may_begin=cash.is_settled and (look.is_compared or not look.residual),
                 may_raise_mark=cash.may_raise_mark,
             )
         except DataError as exc:

@@ -168,6 +168,26 @@ async def test_a_day_that_begins_beside_a_break_with_more_cash_than_booked_is_ju
 
 
 @virtual
+async def test_a_day_does_not_begin_with_money_that_no_comparison_asked_after(
+    tmp_path: Path,
+) -> None:
+    # Found as seed 27001843: the day began with a deposit in its equity, which was booked as a
+    # flow of that day an hour later: a "daily loss" of 7 %.
+    scene = await holding(tmp_path)
+    tomorrow = dataclasses.replace(TODAY, date=TODAY.date + dt.timedelta(days=1))
+    move_cash(scene, 7_500)
+
+    for _ in range(3):
+        await scene.monitor.check(tomorrow)
+    assert scene.standing is TradingState.REDUCING
+    seen = await scene.reconciler.run("periodic")
+    await scene.monitor.check(tomorrow, seen=seen)
+
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
 async def test_cash_that_was_named_meanwhile_is_taken_out_of_equity_no_more(
     tmp_path: Path,
 ) -> None:
