@@ -263,8 +263,9 @@ class Judge:
             blame(self._history.check(db))
             blame(resends.never_called_off(truth, db))
             if self._is_watching():
-                since = self._world.loop.moment - 4 * machine.look_seconds
-                blame(losses.loss_halts(truth, db, machine.limits, since))
+                every = machine.look_seconds
+                since = self._world.loop.moment - 4 * every
+                blame(losses.loss_halts(truth, db, machine.limits, since, look_seconds=every))
                 blame(self._stops_missed(db))
             if self._is_seeing():
                 since = self._lives.restarted_at

@@ -32,12 +32,16 @@ def mark_of(db: sqlite3.Connection) -> Decimal | None:
     return Decimal(row["high_water_mark"]) - flows
 
 
-def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) -> Violations:
+def loss_halts(
+    truth: Truth, db: sqlite3.Connection, limits: Any, since: float, *, look_seconds: float
+) -> Violations:
     """I09: what the daemon read for minutes beyond a loss limit has engaged the latch."""
-    read = [Decimal(e[2]) for e in truth.log[-200:] if e[1] == "equity" and e[0] > since]
+    told = [(e[0], Decimal(e[2])) for e in truth.log[-200:] if e[1] == "equity" and e[0] > since]
     row = db.execute("SELECT high_water_mark FROM risk_state").fetchone()
-    if len(read) < 3 or row["high_water_mark"] is None:
+    # A single look may be of a moment at which cash was on its way (found as seed 29000065).
+    if len(told) < 3 or told[-1][0] - told[0][0] < look_seconds or row["high_water_mark"] is None:
         return []
+    read = [equity for _, equity in told]
     mark = Decimal(row["high_water_mark"])
     best = max(read)
     fall = (mark - best) * 100 / mark
@@ -52,7 +56,8 @@ def loss_halts(truth: Truth, db: sqlite3.Connection, limits: Any, since: float) 
     booked = db.execute("SELECT amount FROM cash_flows WHERE booked_at > ?", (start["started_at"],))
     flows = sum((Decimal(row["amount"]) for row in booked), ZERO)
     begun = Decimal(start["start_equity"]) + flows
-    loss = (begun - best) * 100 / begun
+    # What was withdrawn was there to lose (found as seed 27002390).
+    loss = (begun - best) * 100 / max(begun, Decimal(start["start_equity"]))
     if loss >= limits.max_daily_loss_pct + _MARGIN:
         return [("I09", f"a loss of {loss:.2f} % was read and the latch is not engaged")]
     return []
