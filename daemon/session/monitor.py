@@ -102,21 +102,23 @@ class Monitor:
         """Judge the account, and act: reduce, or engage the latch.
 
         Args:
-            session: whose loss is counted.
+            session: whose end or look this is.
             snapshot: also keep equity and positions for the curve.
             seen: a comparison of a moment ago; without one the account is read.
-            priced: the session whose prices are read, where it may be a later one.
+            priced: the session whose prices are read, where it may be a later one; a loss is
+                that one's.
         """
+        judged_in = priced if priced is not None and priced.date > session.date else session
         if seen is not None and seen.flows != self._risk_state.flow_count():
             # A younger comparison booked money: the mark has it, this equity may not.
             seen = None
         if seen is None:
-            await self._read(session)
+            await self._read(judged_in)
         else:
-            await self._take(session, _look_of(seen))
+            await self._take(judged_in, _look_of(seen))
         last = self._last
         known = last if self._is_known and self._is_of_now(last) else None
-        assessment = self._assess(session, known)
+        assessment = self._assess(judged_in, known)
         judged = Judged(
             account=last.account if last is not None else None,
             at=last.at if last is not None else self._desk.clock.now(),
@@ -126,7 +128,9 @@ class Monitor:
             is_known=known is not None,
         )
         if snapshot and known is not None:
-            await self._snapshot(self._told_in(session, priced), known.account, judged.held)
+            # Told where its prices are from, unless the other session has no figure at all.
+            told_in = judged_in if self._curve.has(session.date) else session
+            await self._snapshot(told_in, known.account, judged.held)
         return judged
 
     def report_made(self) -> None:
@@ -137,11 +141,6 @@ class Monitor:
     def _is_of_now(self, last: "_Read | None") -> bool:
         """Tell whether equity and mark are of one moment: old beside new would be a loss."""
         return last is not None and last.flows == self._risk_state.flow_count()
-
-    def _told_in(self, session: Session, priced: Session | None) -> Session:
-        """A figure is told in the session whose prices it has, unless the other has none at all."""
-        is_later = priced is not None and priced.date > session.date
-        return priced if priced and is_later and self._curve.has(session.date) else session
 
     async def _read(self, session: Session) -> None:
         now, flows = self._desk.clock.now(), self._risk_state.flow_count()

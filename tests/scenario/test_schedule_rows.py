@@ -5,6 +5,7 @@ import dataclasses
 import datetime as dt
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ async def test_f08_a_late_end_of_day_takes_no_figure_of_the_next_session(
     ]
     rows = days.scene.store.rows("SELECT session_date FROM equity ORDER BY at")
     assert [row["session_date"] for row in rows] == ["2022-12-16", label]
+
+
+@virtual
+async def test_f08_a_late_end_of_day_calls_no_loss_of_days_that_of_one(tmp_path: Path) -> None:
+    # Found as seed 27002674: Friday's start beside Tuesday's equity engaged the latch.
+    days = Days(tmp_path, start=at("2022-12-16T14:55:00"), kinds=DAY_KINDS[:3])
+    days.exchange.cash = Decimal(100_000)
+    await days.live(until=at("2022-12-16T14:56:00"))
+    await days.monitor.check(session_on("2022-12-16"), snapshot=True)
+    days.exchange.cash = Decimal(97_500)
+    days.wall.jump(at("2022-12-19T15:00:00") - days.wall.now())
+
+    await days.live(until=at("2022-12-19T15:01:00"))
+
+    assert "2022-12-16-report" in [run_id for run_id, _ in days.done]
+    assert "daily loss" not in days.scene.latch.read().reason
 
 
 @virtual
