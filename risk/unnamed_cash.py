@@ -24,16 +24,19 @@ class UnnamedCash:
     residual_before: Decimal = ZERO
     unnamed_before: Decimal = ZERO
 
-    def then(self, residual: Decimal, unnamed: Decimal | None) -> "UnnamedCash":
+    def then(
+        self, residual: Decimal, unnamed: Decimal | None, *, is_named: bool = False
+    ) -> "UnnamedCash":
         """Return what the next look shows.
 
         Args:
             residual: the broker's cash less the books.
             unnamed: what of it no flow explains; None where this look cannot tell, and what
                 the one before could not explain stays so, as far as it is still there.
+            is_named: whether a flow was booked since: what is there now is something else.
         """
         if unnamed is None:
-            is_there = self.unnamed * residual > 0
+            is_there = self.unnamed * residual > 0 and not is_named
             unnamed = min(self.unnamed, residual, key=abs) if is_there else ZERO
         return UnnamedCash(
             residual=residual,

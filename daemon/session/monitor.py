@@ -157,7 +157,8 @@ class Monitor:
 
     async def _take(self, session: Session, look: _Look) -> None:
         account, now = look.account, look.at
-        self._cash = cash = self._cash.then(look.residual, look.unnamed)
+        is_named = self._last is not None and look.flows != self._last.flows
+        self._cash = cash = self._cash.then(look.residual, look.unnamed, is_named=is_named)
         equity = cash.named(account.equity)
         try:
             self._risk_state.record_equity(

@@ -75,3 +75,14 @@ def test_the_mark_rises_by_what_the_books_explain_and_a_session_begins_with_what
     cash = after(*looks)
 
     assert (cash.is_settled, cash.may_raise_mark) == (may_begin, may_raise)
+
+
+def test_what_a_booked_flow_named_does_not_live_on_in_what_a_sale_brought() -> None:
+    # Found as seed 27003125: a deposit was booked while a sale filled whose execution was not
+    # told yet; the sale's cash passed for the rest of the deposit, and was called lost.
+    deposit = UnnamedCash().then(Decimal(7500), Decimal(7500))
+
+    sale = deposit.then(Decimal("2615.70"), None, is_named=True)
+
+    assert sale.named(Decimal(112_704)) == 112_704
+    assert not sale.may_raise_mark
