@@ -69,6 +69,16 @@ def move_cash(scene: Watched, amount: int) -> None:
     )
 
 
+def move_cash_in_a_look(scene: Watched, amount: int) -> None:
+    """The same once, after the activities of the next look were read and before its account."""
+
+    def between_reads(name: str) -> None:
+        if name == "account" and not scene.broker.other_activities:
+            move_cash(scene, amount)
+
+    scene.broker.on_read = between_reads
+
+
 @virtual
 async def test_one_look_reads_account_and_positions_once(tmp_path: Path) -> None:
     scene = await holding(tmp_path)
@@ -109,11 +119,7 @@ async def test_money_that_moves_between_two_reads_of_a_look_moves_the_mark_once(
     # rose by it twice, and a "drawdown" of 6.5 % engaged the latch.
     scene = await holding(tmp_path)
 
-    def between_reads(name: str) -> None:
-        if name == "account" and not scene.broker.other_activities:
-            move_cash(scene, amount)
-
-    scene.broker.on_read = between_reads
+    move_cash_in_a_look(scene, amount)
     await looks(scene, times=3)
 
     assert RiskState(scene.store).high_water_mark() == 100_000 + amount
@@ -195,11 +201,7 @@ async def test_cash_that_was_named_meanwhile_is_taken_out_of_equity_no_more(
     # account that was read instead lost the same money a second time.
     scene = await holding(tmp_path)
 
-    def between_reads(name: str) -> None:
-        if name == "account" and not scene.broker.other_activities:
-            move_cash(scene, 7_500)
-
-    scene.broker.on_read = between_reads
+    move_cash_in_a_look(scene, 7_500)
     await looks(scene)
     scene.broker.on_read = None
     await scene.reconciler.run("stream")
