@@ -179,7 +179,9 @@ def order(raw: object) -> BrokerOrder:
     status = word(data, "status")
     filled = amount_or(data, "filled_qty", ZERO)
     submitted = moment_of(data, "submitted_at", "created_at")
-    quantity = amount_or(data, "qty", filled)
+    state = _STATES.get(status, OrderState.LIVE)
+    # Of an order for an amount of money the shares are known when it has ended.
+    quantity = amount_or(data, "qty", filled if state.is_terminal else ZERO)
     if filled < 0 or quantity < 0:
         raise DataError(f"order {order_id}: a quantity is negative")
     return BrokerOrder(
@@ -191,7 +193,7 @@ def order(raw: object) -> BrokerOrder:
         order_type=text(data, "type") or text(data, "order_type"),
         limit_price=amount_or_none(data, "limit_price"),
         time_in_force=text(data, "time_in_force"),
-        state=_STATES.get(status, OrderState.LIVE),
+        state=state,
         raw_status=status,
         filled_quantity=filled,
         filled_avg_price=amount_or_none(data, "filled_avg_price"),

@@ -136,10 +136,14 @@ def test_times_keep_their_instant_and_lose_only_nanoseconds() -> None:
     assert order.submitted_at == dt.datetime(2026, 11, 20, 15, 4, 5, 123456, tzinfo=dt.UTC)
 
 
-def test_an_order_by_amount_of_money_counts_what_it_has_filled() -> None:
-    order = parsing.order(order_json(qty=None, notional="1000", filled_qty="1.5"))
+def test_an_order_for_an_amount_of_money_has_a_quantity_once_it_has_ended() -> None:
+    words = {"qty": None, "notional": "1000", "filled_qty": "1.5"}
 
-    assert order.quantity == order.filled_quantity == Decimal("1.5")
+    working = parsing.order(order_json(**words, status="partially_filled"))
+    ended = parsing.order(order_json(**words, status="filled"))
+
+    assert (working.quantity, working.filled_quantity) == (0, Decimal("1.5"))
+    assert (ended.quantity, ended.filled_quantity) == (Decimal("1.5"), Decimal("1.5"))
 
 
 def test_a_short_sale_in_the_log_is_a_sale() -> None:
