@@ -30,6 +30,8 @@ from domain.money import ZERO
 from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
 
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
+OF_LEGS = Symbol("multi-leg")
+"""Stands for the symbol that an order of several option legs does not have."""
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _FIRST_TRADES = dt.time(4)
@@ -51,6 +53,8 @@ _LIVE_STATUSES = frozenset(
         "suspended",
     }
 )  # fmt: skip
+# The limit of such an order may be a credit, below 0, and is no price of a share.
+_WITHOUT_SHARES = {"qty": None, "filled_qty": None, "filled_avg_price": None, "limit_price": None}
 _SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
 _TRANSFERS = frozenset({"CSD", "CSW", "CSR", "ACATC", "ACATS", "JNL", "JNLC", "JNLS", "TRANS"})
 _FEES = frozenset({"FEE", "CFEE", "PTC", "PTR"})
@@ -173,8 +177,15 @@ def position(raw: object) -> Position:
 
 
 def order(raw: object) -> BrokerOrder:
-    """Parse an order; a status we do not know is LIVE, with the broker's word kept."""
+    """Parse an order; a status we do not know is LIVE, with the broker's word kept.
+
+    One of several option legs has neither symbol nor side of its own, and what it executes is
+    told of its legs, which are orders too: it is given a name and no shares, so that it can be
+    counted and canceled like any other.
+    """
     data = row(raw, what="order")
+    if _is_of_legs(data):
+        data = {**data, "symbol": OF_LEGS, "side": Side.BUY.value, **_WITHOUT_SHARES}
     order_id = word(data, "id")
     status = word(data, "status")
     filled = amount_or(data, "filled_qty", ZERO)
@@ -202,6 +213,10 @@ def order(raw: object) -> BrokerOrder:
     )
 
 
+def _is_of_legs(data: Row) -> bool:
+    return data.get("order_class") == "mleg" and not data.get("symbol")
+
+
 def activity(raw: object) -> Activity:
     """Parse one row of the activity log: a fill, or money and shares that moved otherwise."""
     data = row(raw, what="activity")
@@ -219,7 +234,8 @@ def trade_update(raw: object) -> TradeUpdate:
     event = word(data, "event")
     state = order(data.get("order"))
     at = moment_of(data, "timestamp", "at", default=state.updated_at)
-    fill = _fill(data, state, at) if event in FILL_EVENTS else None
+    is_execution = event in FILL_EVENTS and state.symbol != OF_LEGS
+    fill = _fill(data, state, at) if is_execution else None
     previous = text(data, "previous_execution_id")
     return TradeUpdate(
         event=event,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brokers import alpaca_parsing as parsing
 from domain.errors import DataError
-from domain.orders import Side
+from domain.orders import OrderState, Side
 from tests.support.alpaca_words import ACCOUNT, order_json
 
 CLOCK = {
@@ -144,6 +144,23 @@ def test_an_order_for_an_amount_of_money_has_a_quantity_once_it_has_ended() -> N
 
     assert (working.quantity, working.filled_quantity) == (0, Decimal("1.5"))
     assert (ended.quantity, ended.filled_quantity) == (Decimal("1.5"), Decimal("1.5"))
+
+
+def test_what_an_order_of_several_option_legs_executes_is_told_of_its_legs() -> None:
+    spread = {"symbol": "", "side": "", "order_class": "mleg", "limit_price": "10"}
+    filled = order_json(**spread, status="filled", filled_qty="1", filled_avg_price="1.28")
+
+    update = parsing.trade_update({**UPDATE, "qty": "1", "price": "1.28", "order": filled})
+
+    assert update.fill is None
+    assert update.order.state is OrderState.FILLED
+    assert (update.order.quantity, update.order.filled_quantity) == (0, 0)
+    assert update.order.limit_price is None
+
+
+def test_an_order_without_a_symbol_and_without_legs_is_an_error() -> None:
+    with pytest.raises(DataError, match="symbol"):
+        parsing.order(order_json(symbol=""))
 
 
 def test_a_short_sale_in_the_log_is_a_sale() -> None:
