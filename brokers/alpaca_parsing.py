@@ -224,6 +224,11 @@ def activity(raw: object) -> Activity:
     return _fill_activity(data) if kind == "FILL" else _other_activity(data, kind)
 
 
+def is_canceled(row: Row) -> bool:
+    """Tell whether a row of the activity log was taken back; executions have no such word."""
+    return row.get("status") == "canceled" and row.get("activity_type") != "FILL"
+
+
 def trade_update(raw: object) -> TradeUpdate:
     """Parse the ``data`` of a trade_updates message.
 

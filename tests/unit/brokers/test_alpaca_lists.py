@@ -271,6 +271,29 @@ async def test_activities_are_read_to_the_end_oldest_first_with_every_kind_mappe
 
 
 @simulated
+async def test_money_that_the_broker_took_back_is_no_activity() -> None:
+    rows = [
+        {
+            "activity_type": "CSD",
+            "id": f"20261120000000000::{status}",
+            "date": "2026-11-20",
+            "net_amount": "50000",
+            "status": status,
+        }
+        for status in ("executed", "canceled", "correct")
+    ]
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/account/activities", answer(200, rows), answer(200, []))
+        broker = broker_at(server.url)
+
+        activities = await broker.activities(START)
+
+        told = [activity.activity_id.rpartition(":")[2] for activity in activities]
+        assert told == ["executed", "correct"]
+        await broker.aclose()
+
+
+@simulated
 async def test_a27_an_activity_log_that_ignores_its_cursor_is_an_error_and_no_log() -> None:
     rows = [
         {"activity_type": "FEE", "id": f"{number:04}", "date": "2026-11-20", "net_amount": "-1"}
