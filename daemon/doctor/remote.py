@@ -6,18 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from brokers.base import Broker
 from daemon.config import Config
 from daemon.connection import connect
-from daemon.credentials import (
-    BROKER_KEY_ID,
-    BROKER_SECRET_KEY,
-    CLOUDFLARE_TOKEN,
-    FORECAST_TOKEN,
-    Credentials,
-)
+from daemon.credentials import CLOUDFLARE_TOKEN, FORECAST_TOKEN, Credentials
 from daemon.doctor.finding import UNAVAILABLE, Finding, failed, ok, refused, warning
 from daemon.embedded import running_endpoint
 from daemon.live_mode import check_account
 from daemon.session.broker_calendar import SESSIONS_COMPARED
 from daemon.session.market_check import MOST_SKEW_SECONDS, differing_dates
+from daemon.sources.bar_feed import data_keys
 from domain.clock import Clock
 from domain.errors import AuthRefused, ConfigError, OpenbellError
 from domain.secrets import Secret
@@ -129,14 +124,12 @@ async def _calendar(broker: Broker, now: dt.datetime) -> Finding:
 
 
 async def _data_feed(config: Config, clock: Clock) -> Finding:
-    alpaca, credentials = config.marketdata.alpaca, Credentials.of(config)
+    alpaca = config.marketdata.alpaca
     try:
-        headers = {
-            "APCA-API-KEY-ID": credentials.require(BROKER_KEY_ID),
-            "APCA-API-SECRET-KEY": credentials.require(BROKER_SECRET_KEY),
-        }
+        key_id, secret_key = data_keys(config)
     except ConfigError as exc:
         return refused("data feed", str(exc))
+    headers = {"APCA-API-KEY-ID": key_id, "APCA-API-SECRET-KEY": secret_key}
     path = f"/v2/stocks/bars/latest?symbols={config.universe.symbols[0]}&feed={alpaca.feed}"
     status, told = await _ask(alpaca.data_url, path, headers, clock)
     if status == _OK:

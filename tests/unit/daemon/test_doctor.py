@@ -27,6 +27,7 @@ from state.latch_record import KillAction
 from state.pause import Pause
 from state.store import Store
 from tests.support.fake_broker import FakeBroker
+from tests.support.scripted_server import ScriptedServer, answer
 from tests.unit.daemon.test_command_line import openbell
 
 
@@ -295,6 +296,23 @@ async def test_an_optional_service_that_is_away_is_a_warning(config: Config) -> 
     assert forecasts.status is Status.WARNING
     assert "no answer (connect)" in forecasts.text
     assert "serve-models" in forecasts.fix
+
+
+async def test_the_data_feed_is_asked_with_the_keys_that_the_daemon_reads_it_with(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKMINE")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "mine")
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/stocks/bars/latest", answer(200, {"bars": {}}))
+        alpaca = dataclasses.replace(config.marketdata.alpaca, data_url=server.url)
+        market = dataclasses.replace(config.marketdata, provider="alpaca", alpaca=alpaca)
+        beside = dataclasses.replace(config, marketdata=market)
+
+        findings = [finding async for finding in remote_findings(beside, SystemClock())]
+
+        assert [one.status for one in findings if one.name == "data feed"] == [Status.OK]
+        assert server.seen[-1].headers["apca-api-key-id"] == "PKMINE"
 
 
 def test_the_worst_failure_decides_the_exit_status() -> None:
