@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
-from domain.errors import ConfigError, OpenbellError, StateError
+from domain.errors import OpenbellError
 from forecasts.model_store import SHIPPED, ModelStore
 
 
@@ -74,7 +74,7 @@ def retrain(request: Request) -> dict[str, Any]:
         store.promote(name, trained.card.version)
         return {"candidate": trained.card.title, "champion": None, "is_promoted": True}
     known = {symbol: columns.before(spans.end) for symbol, columns in panel.items()}
-    found = challenge(candidate, store.load(name, champion), known, step=request.step)
+    found = challenge(candidate, store.load(name), known, step=request.step)
     is_promoted = found.is_better and request.promote
     if is_promoted:
         store.promote(name, trained.card.version)
@@ -99,10 +99,8 @@ def _offer_itself() -> None:
 
 
 def _champion(store: ModelStore, name: str) -> str | None:
-    try:
-        return store.current(name)
-    except (ConfigError, StateError):
-        return None
+    # A pointer that cannot be read is not "none": what came after it would be in use unjudged.
+    return store.current(name) if name in store.names() and store.is_used(name) else None
 
 
 def _panel(request: Request) -> Panel:
