@@ -142,6 +142,9 @@ class StoredBars:
         restated: dict[dt.date, list[Symbol]] = {}
         for symbol in symbols:
             new, old = tuple(answer.get(symbol, ())), held.get(symbol)
+            if old is not None and not new:
+                # No answer about it takes nothing away; validation tells whether it is fresh.
+                continue
             if old is None or first <= old.provenance.asked_from:
                 joined[symbol] = self._series(symbol, new, first)
             elif _agrees(old.bars, new):

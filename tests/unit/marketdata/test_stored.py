@@ -128,6 +128,16 @@ async def test_a_split_of_the_morning_reaches_bars_of_the_evening_before(
     assert list(bars[AA]) == halved
 
 
+async def test_a_vendor_that_leaves_a_symbol_out_takes_nothing_away(tmp_path: Path) -> None:
+    vendor, clock, source = setting(tmp_path)
+    before = await source.daily_bars([AA, BB], START, END)
+    del vendor.bars[BB]
+
+    clock.advance(dt.timedelta(hours=15))
+
+    assert await source.daily_bars([AA, BB], START, END) == before
+
+
 async def test_g12_a_silent_vendor_leaves_what_is_stored(tmp_path: Path) -> None:
     vendor, clock, source = setting(tmp_path)
     before = await source.daily_bars([AA], START, END)
