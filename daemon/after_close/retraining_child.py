@@ -4,6 +4,7 @@ It is started by ``daemon.after_close.retraining`` and holds torch, which the da
 """
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import sys
@@ -67,6 +68,9 @@ def retrain(request: Request) -> dict[str, Any]:
     fit_in()
     spans = spans_until(panel, dt.date.fromisoformat(request.until))
     config = TrainingConfig(model=name, spans=spans, **request.recipe)
+    if config.horizon < request.step:
+        # The recipe's horizon is the default of the daemon's, which may look further ahead.
+        config = dataclasses.replace(config, horizon=request.step)
     trained = train(config, panel, version=new_version(root, name))
     publish_model(trained, root)
     candidate = store.load(name, trained.card.version)
