@@ -1,11 +1,12 @@
 """A page: what every human format of a report shows, whatever period it covers."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from domain.money import cents
 from reports.model import Bridge, EndOfDayReport, RollUp
 from reports.plots import day_plots, roll_up_plots
-from reports.table import Table
+from reports.table import Table, percent
 from reports.tables import day_tables, roll_up_tables
 from reports.trades import slippage_summary
 
@@ -121,7 +122,7 @@ def _roll_up_notes(roll_up: RollUp) -> tuple[str, ...]:
 def _day_figures(report: EndOfDayReport) -> tuple[Figure, ...]:
     slippage = slippage_summary(report.trades)
     figures = [
-        *_money_figures(report.bridge),
+        *_money_figures(report.bridge, report.bridge.earned_fraction),
         Figure(name="Drawdown", text=_drawdown(report)),
         Figure(name="Fills", text=str(len(report.fills))),
         Figure(name="Denied", text=str(len(report.denied))),
@@ -136,7 +137,7 @@ def _roll_up_figures(roll_up: RollUp) -> tuple[Figure, ...]:
     worst = max((point.value for point in roll_up.drawdown_curve), default=0)
     won = sum(day.bridge.pnl > 0 for day in roll_up.days)
     return (
-        *_money_figures(roll_up.bridge),
+        *_money_figures(roll_up.bridge, roll_up.earned_fraction),
         Figure(name="Deepest drawdown", text=f"{100 * worst:.2f} %"),
         Figure(name="Sessions won", text=f"{won} of {len(roll_up.days)}"),
         Figure(name="Fills", text=str(sum(len(day.fills) for day in roll_up.days))),
@@ -144,13 +145,11 @@ def _roll_up_figures(roll_up: RollUp) -> tuple[Figure, ...]:
     )
 
 
-def _money_figures(bridge: Bridge) -> tuple[Figure, ...]:
+def _money_figures(bridge: Bridge, earned: Decimal | None) -> tuple[Figure, ...]:
     tone = GOOD if bridge.pnl >= 0 else BAD
-    base = bridge.equity_start
-    share = f"{100 * bridge.pnl / base:+.2f} %" if base > 0 else "-"
     return (
         Figure(name="P&L", text=f"{cents(bridge.pnl):+,.2f}", tone=tone),
-        Figure(name="of equity", text=share, tone=tone),
+        Figure(name="of equity", text=percent(earned), tone=tone),
         Figure(name="Equity", text=f"{cents(bridge.equity_end):,.2f}"),
     )
 

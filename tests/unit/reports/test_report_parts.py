@@ -363,6 +363,13 @@ def test_a_period_has_a_name_and_two_ends(
     assert period_of(kind, day) == (name, first, last)
 
 
+def with_transfer(report: EndOfDayReport, amount: str) -> EndOfDayReport:
+    moved = Decimal(amount)
+    earned = report.bridge.unrealized_pnl_change - moved
+    changed = dataclasses.replace(report.bridge, transfers=moved, unrealized_pnl_change=earned)
+    return dataclasses.replace(report, bridge=changed)
+
+
 WEEK = [MONDAY + dt.timedelta(days=number) for number in range(5)]
 
 
@@ -381,6 +388,44 @@ def test_a_week_is_the_sum_of_its_sessions_to_the_cent() -> None:
         assert render(week, form) == render(week, form)
     assert json.loads(render(week, "json"))["name"] == "2026-W23"
     assert "7.50" in render(week, "csv")
+
+
+def test_money_that_comes_or_goes_changes_no_share_of_equity() -> None:
+    # 2 % of 1,000 won; 99,000 come, 1 % of all of it lost; 49,000 go, 1 % won.
+    days = [
+        a_report(WEEK[0], start="1000", end="1020"),
+        with_transfer(a_report(WEEK[1], start="1020", end="99019.8"), "99000"),
+        with_transfer(a_report(WEEK[2], start="99019.8", end="51009.998"), "-49000"),
+    ]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert [day.bridge.earned_fraction for day in days] == [
+        Decimal("0.02"),
+        Decimal("-0.01"),
+        Decimal("0.01"),
+    ]
+    assert week.earned_fraction == Decimal("0.019898")
+    assert "-1.00 %" in render(days[1], "html")
+    assert "+1.99 %" in render(week, "html")
+
+
+def test_without_a_transfer_the_share_of_a_week_is_its_pnl_of_the_equity_before() -> None:
+    days = [a_report(date, start=str(1000 + n), end=str(1001 + n)) for n, date in enumerate(WEEK)]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert week.earned_fraction is not None
+    assert round(week.earned_fraction, 20) == Decimal("0.005")
+
+
+def test_a_day_without_capital_has_no_share_of_it() -> None:
+    days = [a_report(WEEK[0], start="0", end="0"), a_report(WEEK[1], start="1000", end="1001")]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert week.earned_fraction is None
+    assert render(week, "md")
 
 
 def test_a_week_says_what_is_missing_and_what_is_not_over() -> None:
