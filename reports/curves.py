@@ -1,6 +1,8 @@
 """Curves for the plots: drawdown from the highest equity, and exposure."""
 
 import datetime as dt
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -21,26 +23,65 @@ def drawdown_curve(
 
     A deposit or withdrawal moves the high-water mark with it, as in the risk limits: money
     that comes or goes is neither gain nor loss.  It does when the broker's figures have the
-    money: the transfer is dated at the midnight before.
+    money, whenever the transfer is dated or posted.
 
     Args:
         curve: every reading of equity, oldest first.
-        entries: ledger entries; those of transfers are used.
+        entries: ledger entries; those of transfers move the mark, all of them tell the cash.
         start: the first moment of the result, as stored.
         end: the last.
     """
-    flows = sorted((moved_at(e), decimal(e["cash"])) for e in entries if e["kind"] == "transfer")
-    peak, booked, points = ZERO, 0, []
-    for row in curve:
-        while booked < len(flows) and flows[booked][0] <= row["at"]:
-            peak = max(peak + flows[booked][1], ZERO) if peak else peak
-            booked += 1
+    flows = flows_in_figures(curve, entries)
+    peak, points = ZERO, []
+    for place, row in enumerate(curve):
+        if peak and place in flows:
+            peak = max(peak + flows[place], ZERO)
         equity = decimal(row["equity"])
         peak = max(peak, equity)
         if start <= row["at"] <= end:
             lost = (peak - equity) / peak if peak > 0 else ZERO
             points.append(Point(at=moment(row["at"]), value=lost))
     return tuple(points)
+
+
+def flows_in_figures(curve: Sequence[Row], entries: Sequence[Row]) -> Mapping[int, Decimal]:
+    """Return deposits less withdrawals by the place of the first reading that has them.
+
+    The broker may post a transfer hours after its cash has moved: then the cash says since when.
+    """
+    readings = [str(row["at"]) for row in curve]
+    posted: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    for entry in entries:
+        if entry["kind"] == "transfer":
+            posted[bisect_left(readings, moved_at(entry))] += decimal(entry["cash"])
+    if not posted:
+        return {}
+    unbooked = _unbooked_cash(curve, entries)
+    flows: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    for place, amount in posted.items():
+        if place < len(readings):
+            flows[_first_with(amount, place, unbooked)] += amount
+    return flows
+
+
+def _unbooked_cash(curve: Sequence[Row], entries: Sequence[Row]) -> list[Decimal]:
+    """Return the broker's cash less the books at each reading, but for what they began with."""
+    moves = sorted((moved_at(entry), decimal(entry["cash"])) for entry in entries)
+    booked, number, found = ZERO, 0, []
+    for row in curve:
+        while number < len(moves) and moves[number][0] <= row["at"]:
+            booked += moves[number][1]
+            number += 1
+        found.append(decimal(row["cash"]) - booked)
+    return found
+
+
+def _first_with(amount: Decimal, place: int, unbooked: Sequence[Decimal]) -> int:
+    first = place
+    # A fee that waits to be posted too is no doubt: more than half of it is it.
+    while first and 2 * abs(unbooked[first - 1] - unbooked[place] - amount) < abs(amount):
+        first -= 1
+    return first
 
 
 def exposure_curves(

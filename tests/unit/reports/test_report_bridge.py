@@ -169,6 +169,39 @@ def test_k12_a_transfer_is_no_drawdown_though_it_is_dated_at_the_midnight_before
         assert {point.value for point in books.report(date).drawdown_curve} == {0}
 
 
+@pytest.mark.parametrize("amount", [-20_000, 20_000])
+def test_k12_a_transfer_that_is_posted_the_day_after_is_no_drawdown_on_any_day(
+    books: Books, amount: int
+) -> None:
+    whole, rest = "100000", str(100_000 + amount)
+    books.snapshot(BEFORE, whole, whole)
+    books.snapshot(NOON, rest, rest)
+    books.activity(ActivityKind.FEE, "-0.01", at=day_start(DATE))
+    books.snapshot(AFTER, rest, str(Decimal(rest) - Decimal("0.01")))
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, str(amount), at=day_start(DATE))
+    following, later = (AFTER + dt.timedelta(days=days) for days in (1, 4))
+    for at in (following, later):
+        books.snapshot(at, rest, str(Decimal(rest) - Decimal("0.01")))
+
+    for date in (DATE, following.date(), later.date()):
+        assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(NOON, "120000", "120000")
+    books.snapshot(AFTER, "114000", "120000", AAA=("-10", "600"))
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, "20000", at=day_start(DATE))
+    following = AFTER + dt.timedelta(days=1)
+    books.snapshot(following, "114000", "120000", AAA=("-10", "600"))
+
+    report = books.report(following.date())
+
+    assert [point.value for point in report.drawdown_curve] == [Decimal("0.05")] * 2
+
+
 def test_f08_a_day_whose_close_nobody_read_ends_where_the_next_begins(tmp_path: Path) -> None:
     # Down from 19:55 UTC until the next session runs: what fell there is no loss of this day.
     start = BEFORE - dt.timedelta(hours=10)
