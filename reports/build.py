@@ -71,12 +71,9 @@ def build(
     orders, fills = reader.orders(session_date), reader.fills(session_date)
     signals, forecasts = reader.signals(session_date), reader.forecasts(session_date)
     sent = tuple(row for row in orders if row["state"] != "denied")
-    positions = _position_curves(points, start, end)
-    equity = tuple(
-        Point(at=moment(row["at"]), value=decimal(row["equity"]))
-        for row in curve
-        if start <= row["at"] <= end
-    )
+    readings = [row for row in curve if start <= row["at"] <= end]
+    positions = _position_curves(points, [str(row["at"]) for row in readings])
+    equity = tuple(Point(at=moment(row["at"]), value=decimal(row["equity"])) for row in readings)
     posted, late = _fees(books, session_date)
     return EndOfDayReport(
         session_date=session_date,
@@ -250,9 +247,10 @@ def _notes(reader: Reader, session_date: dt.date) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _position_curves(points: Sequence[Row], start: str, end: str) -> dict[str, tuple[Point, ...]]:
-    inside = [point for point in points if start <= point["at"] <= end]
-    moments = sorted({str(point["at"]) for point in inside})
+def _position_curves(points: Sequence[Row], moments: Sequence[str]) -> dict[str, tuple[Point, ...]]:
+    """Return what each holding was worth at every reading, 0 where it was not held."""
+    read = set(moments)
+    inside = [point for point in points if point["at"] in read]
     symbols = sorted({str(point["symbol"]) for point in inside})
     values = {(point["symbol"], point["at"]): pnl.value(point) for point in inside}
     return {

@@ -354,6 +354,19 @@ def test_b14_cash_for_the_fraction_of_a_split_is_profit_of_its_symbol(
     assert report.is_reconciled
 
 
+def test_the_curve_of_a_holding_begins_and_ends_at_nothing(books: Books) -> None:
+    bought, sold = NOON - dt.timedelta(hours=1), NOON + dt.timedelta(hours=1)
+    books.snapshot(BEFORE, "10000", "10000")
+    books.fill("AAA", Side.BUY, "10", "100", bought)
+    books.snapshot(NOON, "10000", "9000", AAA=("10", "100"))
+    books.fill("AAA", Side.SELL, "10", "100", sold)
+    books.snapshot(AFTER, "10000", "10000")
+
+    (curve,) = books.report().position_curves.values()
+
+    assert [(point.at, point.value) for point in curve] == [(BEFORE, 0), (NOON, 1000), (AFTER, 0)]
+
+
 def test_a_session_without_books_names_those_that_have_some(books: Books) -> None:
     books.snapshot(BEFORE, "50000", "50000")
 
