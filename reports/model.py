@@ -10,6 +10,8 @@ from domain.money import ZERO, cents
 
 Row = Mapping[str, Any]
 _TRACE = Decimal("1E-12")
+UNREPORTED = 0
+"""The revision of a session that was read and is told in a week or a month alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

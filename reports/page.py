@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.money import cents
-from reports.model import Bridge, EndOfDayReport, RollUp
+from reports.model import UNREPORTED, Bridge, EndOfDayReport, RollUp
 from reports.plots import day_plots, roll_up_plots
 from reports.table import Table, percent
 from reports.tables import day_tables, roll_up_tables
@@ -113,6 +113,10 @@ def _roll_up_notes(roll_up: RollUp) -> tuple[str, ...]:
     if roll_up.missing:
         days = ", ".join(f"{date:%d %b}" for date in roll_up.missing)
         notes.append(f"No books of {days}; what moved then is in the session after.")
+    unreported = [f"{day.session_date:%d %b}" for day in roll_up.days if day.revision == UNREPORTED]
+    if unreported:
+        told = "each is told as of its last reading"
+        notes.append(f"No report was made of {', '.join(unreported)}; {told}.")
     open_days = [f"{day.session_date:%d %b}" for day in roll_up.days if day.is_provisional]
     if open_days:
         notes.append(f"Provisional: {', '.join(open_days)}.")

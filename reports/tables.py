@@ -332,7 +332,7 @@ def _sessions(roll_up: RollUp) -> Table:
             str(len(day.denied)),
             str(len(day.incidents)),
             money(day.bridge.residual),
-            str(day.revision),
+            str(day.revision or "-"),
         )
         for day in roll_up.days
     )
