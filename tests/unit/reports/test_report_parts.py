@@ -19,11 +19,11 @@ from domain.orders import OrderState
 from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
 from reports.doubts import Closing, doubts
-from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl
+from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl, Yardsticks
 from reports.pnl import bridge, by_symbol, moved_at
 from reports.render import FORMATS, render
 from reports.roll_up import period_of, roll_up
-from reports.trades import slippage_summary, trades
+from reports.trades import slippage_summary, trades, with_slippage
 from reports.write import write
 from state.equity import EquityCurve
 from state.journal import Journal
@@ -128,6 +128,7 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
         "side": "sell",
         "leg": "exit",
         "decision_price": "100",
+        "is_external": False,
         "sent_at": "2026-06-01T13:20:00+00:00",
     }
     fills = [
@@ -161,6 +162,27 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     assert summary is not None
     assert summary["cost_usd"] == 10
     assert slippage_summary([]) is None
+
+
+def test_an_order_from_outside_has_no_slippage_that_could_be_measured() -> None:
+    # Sold by hand at the market: "a dollar or better" was never a price that was decided on.
+    order = {
+        "client_order_id": "c1",
+        "symbol": "AAA",
+        "side": "sell",
+        "leg": "external",
+        "decision_price": "1",
+        "is_external": True,
+        "sent_at": None,
+    }
+    fills = [{"client_order_id": "c1", "quantity": "100", "price": "143"}]
+
+    (row,) = trades([order], fills, signals=[], forecasts=[], yardsticks=Yardsticks())
+    (fill,) = with_slippage(fills, [order])
+
+    assert (row["arrival_price"], row["slippage_bps"], row["slippage_usd"]) == (None, None, None)
+    assert (fill["decision_price"], fill["slippage_bps"]) == (None, None)
+    assert slippage_summary([row]) is None
 
 
 @pytest.fixture
