@@ -41,9 +41,11 @@ _FILLS = (
     " AND coalesce(o.session_date, substr(f.at, 1, 10)) = coalesce(?1, o.session_date,"
     " substr(f.at, 1, 10)) ORDER BY f.at, f.seq"
 )
+# A restart before the orders leave decides anew, in another run: what it replaced is not told.
 _OF_SESSION = (
-    "SELECT t.* FROM {table} t JOIN decisions d USING (run_id) WHERE d.session_date ="
-    " coalesce(?, (SELECT max(session_date) FROM decisions)) ORDER BY d.as_of, t.symbol"
+    "SELECT t.* FROM {table} t WHERE t.run_id = (SELECT run_id FROM decisions"
+    " WHERE session_date = coalesce(?, (SELECT max(session_date) FROM decisions))"
+    " ORDER BY as_of DESC LIMIT 1) ORDER BY t.symbol"
 )
 _FIRST, _LAST = "", "~"
 
@@ -114,7 +116,7 @@ class Reader:
         return [position_row(row) for row in self._rows(_POSITIONS)]
 
     def forecasts(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return forecasts of a session, by default of the last decision."""
+        """Return forecasts of a session's last decision, by default of the last session."""
         return [forecast_row(row) for row in self._of_session("forecasts", session_date)]
 
     def scores(self) -> Row:
@@ -131,7 +133,7 @@ class Reader:
         return track_rows.matured(self._rows, session_date)
 
     def signals(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return combined signals of a session, each with its parts; by default of the last."""
+        """Return combined signals of a session's last decision, each with its parts."""
         parts = [whole(row) for row in self._of_session("signals", session_date)]
         return [
             {
@@ -146,7 +148,7 @@ class Reader:
         ]
 
     def sentiment(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return sentiment scores of a session, by default of the last decision."""
+        """Return sentiment scores of a session's last decision, by default of the last session."""
         return [whole(row) for row in self._of_session("sentiment", session_date)]
 
     def runs(self, limit: int = 50) -> list[Row]:
