@@ -28,6 +28,7 @@ from reports.model import (
     Yardsticks,
 )
 from reports.trades import trades, with_slippage
+from risk.targets import CUT_FOR_SOURCE
 from state.reader import Reader
 
 _LONGEST_LIST = 10_000
@@ -98,7 +99,7 @@ def build(
         activities=_activities(books, bridge.residual),
         costs=tuple(reader.costs(session_date, session_date)),
         spending=_spending(reader, session_date, yardsticks),
-        notes=(*_notes(reader, session_date), *late),
+        notes=(*_notes(reader, session_date, signals, forecasts), *late),
         doubts=doubts(
             session_date=session_date,
             mode=status["mode"] or "",
@@ -239,11 +240,16 @@ def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: int(row["id"])))
 
 
-def _notes(reader: Reader, session_date: dt.date) -> tuple[str, ...]:
+def _notes(
+    reader: Reader, session_date: dt.date, signals: Sequence[Row], forecasts: Sequence[Row]
+) -> tuple[str, ...]:
     found = [] if reader.sentiment(session_date) else ["No headline was scored for this session."]
-    degraded = sorted({str(row["source"]) for row in reader.forecasts(session_date)} - {"remote"})
-    if degraded:
-        found.append(f"Forecasts came from: {', '.join(degraded)}; their sizes are cut.")
+    lesser = sorted({str(row["source"]) for row in forecasts} - {"remote"})
+    if lesser:
+        # Where no remote engine is wanted the local one is as good, and nothing is cut.
+        cut = sum(CUT_FOR_SOURCE in row["reason"] for row in signals)
+        told = f"; sizes cut for that: {cut}" if cut else ""
+        found.append(f"Forecasts came from: {', '.join(lesser)}{told}.")
     return tuple(found)
 
 

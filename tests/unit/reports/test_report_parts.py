@@ -25,11 +25,14 @@ from reports.render import FORMATS, render
 from reports.roll_up import period_of, roll_up
 from reports.trades import slippage_summary, trades, with_slippage
 from reports.write import write
+from risk.targets import CUT_FOR_SOURCE
+from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.journal import Journal
 from state.ledger import Ledger
 from state.reader import Reader
 from state.store import Store
+from tests.support.recorded_day import a_combined, a_signal, a_view
 from tests.support.state_builders import OB1, SESSION, START, a_broker_order, a_fill, approved
 
 MONDAY = dt.date(2026, 6, 1)
@@ -162,6 +165,25 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     assert summary is not None
     assert summary["cost_usd"] == 10
     assert slippage_summary([]) is None
+
+
+@pytest.mark.parametrize(
+    ("remark", "told"),
+    [("", "Forecasts came from: local."), (CUT_FOR_SOURCE, "sizes cut for that: 1.")],
+)
+def test_the_report_says_that_sizes_were_cut_only_where_one_was(
+    tmp_path: Path, remark: str, told: str
+) -> None:
+    store = Store.open(tmp_path, clock=ManualClock(START))
+    wish = dataclasses.replace(a_combined(), reason=f"BUY; {remark}")
+    Decisions(store).record("run-1", a_view(), [a_signal()], [wish])
+    EquityCurve(store).record(START, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, SESSION, next_session=None, revision=1)
+
+    (note,) = report.notes
+    assert note.endswith(told)
 
 
 def test_an_order_from_outside_has_no_slippage_that_could_be_measured() -> None:
