@@ -28,6 +28,7 @@ from reports.model import (
     Yardsticks,
 )
 from reports.trades import trades, with_slippage
+from risk.sizing import ENTRY
 from risk.targets import CUT_FOR_SOURCE
 from state.reader import Reader
 
@@ -159,11 +160,13 @@ def _by_strategy(
     session_date: dt.date,
 ) -> tuple[StrategyPnl, ...]:
     date = session_date.isoformat()
-    ordered_on: dict[str, dt.date] = {}
+    entered_on: dict[str, dt.date] = {}
     for order in reader.orders():
-        if order["session_date"] <= date and not order["is_external"]:
+        # What an exit was decided on leans against the position, whoever opened it.
+        is_entry = order["leg"] == ENTRY and decimal(order["booked_quantity"]) > 0
+        if is_entry and order["session_date"] <= date and not order["is_external"]:
             # Newest session first: the first one seen is the last one before the end.
-            ordered_on.setdefault(order["symbol"], dt.date.fromisoformat(order["session_date"]))
+            entered_on.setdefault(order["symbol"], dt.date.fromisoformat(order["session_date"]))
     signs = {
         one.symbol: pnl.held_sign(
             books.before.get(one.symbol),
@@ -173,7 +176,7 @@ def _by_strategy(
         for one in symbols
     }
     return by_strategy(
-        symbols, signs=signs, signals=signals, ordered_on=ordered_on, signals_of=reader.signals
+        symbols, signs=signs, signals=signals, entered_on=entered_on, signals_of=reader.signals
     )
 
 

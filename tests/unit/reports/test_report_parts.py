@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.account import Position
 from domain.clock import ManualClock
 from domain.errors import DataError
-from domain.ids import ExecutionId
-from domain.orders import OrderState
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
+from domain.orders import OrderState, Side
+from domain.signals import Action
 from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
 from reports.doubts import Closing, doubts
@@ -33,7 +35,7 @@ from state.ledger import Ledger
 from state.reader import Reader
 from state.store import Store
 from tests.support.recorded_day import a_combined, a_signal, a_view
-from tests.support.state_builders import OB1, SESSION, START, a_broker_order, a_fill, approved
+from tests.support.state_builders import AAPL, OB1, SESSION, START, a_broker_order, a_fill, approved
 
 MONDAY = dt.date(2026, 6, 1)
 AT = dt.datetime(2026, 6, 1, 20, 5, tzinfo=dt.UTC)
@@ -78,7 +80,7 @@ def test_a_position_that_is_only_kept_belongs_to_who_leans_its_way() -> None:
     assert shares([], 1) == {}
 
 
-def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
+def test_without_a_wish_today_the_decision_of_the_last_entry_counts() -> None:
     before = [{"symbol": "AAA", "parts": [part("momentum", 0.02)]}]
     asked: list[dt.date] = []
 
@@ -90,7 +92,7 @@ def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
         [pnl_of("AAA", "10"), pnl_of("ZZZ", "-1")],
         signs={"AAA": 1, "ZZZ": 1},
         signals=[],
-        ordered_on={"AAA": MONDAY},
+        entered_on={"AAA": MONDAY},
         signals_of=signals_of,
     )
 
@@ -99,6 +101,15 @@ def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
         ("momentum", ("AAA",), Decimal("10.00")),
         (NOBODY, ("ZZZ",), Decimal("-1.00")),
     ]
+
+
+def a_position(quantity: str, price: str) -> Position:
+    return Position(
+        symbol=AAPL,
+        quantity=Decimal(quantity),
+        avg_entry_price=Decimal(price),
+        market_price=Decimal(price),
+    )
 
 
 MONEY = st.decimals(min_value=-100_000, max_value=100_000, places=6)
@@ -117,7 +128,7 @@ def test_the_parts_of_the_strategies_are_the_whole_to_the_cent(
     ]
 
     parts = by_strategy(
-        symbols, signs={}, signals=signals, ordered_on={}, signals_of=lambda _date: []
+        symbols, signs={}, signals=signals, entered_on={}, signals_of=lambda _date: []
     )
 
     whole = sum((one.pnl for one in symbols), ZERO)
@@ -165,6 +176,50 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     assert summary is not None
     assert summary["cost_usd"] == 10
     assert slippage_summary([]) is None
+
+
+def test_the_day_of_an_exit_belongs_to_who_entered(tmp_path: Path) -> None:
+    # Bought on momentum's word at 143; the next day it says SELL, and 10 USD a share are lost.
+    clock = ManualClock(START)
+    store = Store.open(tmp_path, clock=clock)
+    journal, ledger, decisions = Journal(store), Ledger(store), Decisions(store)
+    curve, following = EquityCurve(store), SESSION + dt.timedelta(days=1)
+    for number, (date, side, leg, action, expected, price) in enumerate(
+        [
+            (SESSION, Side.BUY, "entry", Action.BUY, 0.01, "143"),
+            (following, Side.SELL, "exit", Action.SELL, -0.01, "133"),
+        ]
+    ):
+        order, run = f"ob-{number}", f"{date}-premarket"
+        session = dataclasses.replace(a_view().session, date=date)
+        wish = a_signal(action=action, expected_return=expected)
+        decisions.record(run, a_view(session=session, as_of=clock.now()), [wish], [a_combined()])
+        journal.record_plan(
+            [approved(order, session_date=date, side=side, leg=leg, limit_price=Decimal(price))],
+            run,
+        )
+        ids = {
+            "client_order_id": ClientOrderId(order),
+            "broker_order_id": BrokerOrderId(f"b-{order}"),
+        }
+        fill = a_fill(f"x-{number}", "100", price, side=side, at=clock.now(), **ids)
+        ledger.apply_fill(fill, origin="stream")
+        clock.advance(dt.timedelta(hours=1))
+        left = "14300" if side is Side.BUY else "13300"
+        curve.record(
+            clock.now(),
+            session_date=date,
+            equity=Decimal(left),
+            cash=Decimal(left),
+            positions=[] if side is Side.SELL else [a_position("100", "143")],
+        )
+        clock.advance(dt.timedelta(hours=23))
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, following, next_session=None, revision=1)
+
+    (only,) = report.by_strategy
+    assert (only.strategy, only.pnl) == ("momentum", Decimal("-1000.00"))
 
 
 @pytest.mark.parametrize(
