@@ -70,7 +70,8 @@ def build(
     symbols = pnl.by_symbol(books.before, books.after, books.entries)
     bridge = pnl.bridge(books.start, books.end, symbols, books.entries)
     status = reader.status()
-    orders, fills = reader.orders(session_date), reader.fills(session_date)
+    fills, everything = reader.fills(session_date), reader.orders()
+    orders = _of_session(everything, fills, session_date)
     signals, forecasts = reader.signals(session_date), reader.forecasts(session_date)
     sent = tuple(row for row in orders if row["state"] != "denied")
     readings = [row for row in curve if start <= row["at"] <= end]
@@ -85,7 +86,7 @@ def build(
         tomorrow=next_session,
         bridge=bridge,
         by_symbol=symbols,
-        by_strategy=_by_strategy(reader, books, symbols, signals, session_date),
+        by_strategy=_by_strategy(reader, books, symbols, signals, everything, session_date),
         orders=sent,
         fills=with_slippage(fills, orders),
         trades=trades(orders, fills, signals=signals, forecasts=forecasts, yardsticks=yardsticks),
@@ -152,16 +153,30 @@ def _at(points: Sequence[Row], at: str) -> dict[str, Row]:
     return {point["symbol"]: point for point in points if point["at"] == at}
 
 
+def _of_session(
+    orders: Sequence[Row], fills: Sequence[Row], session_date: dt.date
+) -> Sequence[Row]:
+    """Return a session's orders, and those from outside that were executed in it."""
+    date, executed = session_date.isoformat(), {fill["client_order_id"] for fill in fills}
+    return [
+        order
+        for order in orders
+        if order["session_date"] == date
+        or (order["is_external"] and order["client_order_id"] in executed)
+    ]
+
+
 def _by_strategy(
     reader: Reader,
     books: _Books,
     symbols: Sequence[SymbolPnl],
     signals: Sequence[Row],
+    orders: Sequence[Row],
     session_date: dt.date,
 ) -> tuple[StrategyPnl, ...]:
     date = session_date.isoformat()
     entered_on: dict[str, dt.date] = {}
-    for order in reader.orders():
+    for order in orders:
         # What an exit was decided on leans against the position, whoever opened it.
         is_entry = order["leg"] == ENTRY and decimal(order["booked_quantity"]) > 0
         if is_entry and order["session_date"] <= date and not order["is_external"]:

@@ -35,11 +35,13 @@ _POSITIONS = (
     " LEFT JOIN marks m USING (symbol) LEFT JOIN symbol_locks l USING (symbol)"
     " WHERE p.quantity <> '0' ORDER BY symbol"
 )
+# What was ordered outside may be executed sessions later: then the New York day counts, which
+# is that of five hours before, whatever the season, as long as anything trades.
 _FILLS = (
-    "SELECT f.* FROM fills f LEFT JOIN orders o USING (client_order_id)"
-    " WHERE f.reversed_seq IS NULL"
-    " AND coalesce(o.session_date, substr(f.at, 1, 10)) = coalesce(?1, o.session_date,"
-    " substr(f.at, 1, 10)) ORDER BY f.at, f.seq"
+    "SELECT f.* FROM fills f"
+    " LEFT JOIN orders o ON o.client_order_id = f.client_order_id AND NOT o.is_external"
+    " WHERE f.reversed_seq IS NULL AND (?1 IS NULL"
+    " OR coalesce(o.session_date, date(f.at, '-5 hours')) = ?1) ORDER BY f.at, f.seq"
 )
 # A restart before the orders leave decides anew, in another run: what it replaced is not told.
 _OF_SESSION = (

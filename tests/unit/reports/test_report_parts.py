@@ -222,6 +222,30 @@ def test_the_day_of_an_exit_belongs_to_who_entered(tmp_path: Path) -> None:
     assert (only.strategy, only.pnl) == ("momentum", Decimal("-1000.00"))
 
 
+def test_what_was_ordered_outside_is_told_in_the_session_that_executed_it(tmp_path: Path) -> None:
+    # Placed by hand after the close, good till canceled, and executed the next morning.
+    clock = ManualClock(START)
+    store = Store.open(tmp_path, clock=clock)
+    evening, morning = START + dt.timedelta(hours=9), START + dt.timedelta(hours=26)
+    following = SESSION + dt.timedelta(days=1)
+    EquityCurve(store).record(START, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+    Journal(store).adopt_external(a_broker_order(submitted_at=evening, time_in_force="gtc"))
+    Ledger(store).apply_fill(a_fill(at=morning), origin="activities")
+    clock.advance(dt.timedelta(hours=33))
+    EquityCurve(store).record(
+        clock.now(), session_date=following, equity=Decimal(1), cash=Decimal(1)
+    )
+
+    with Reader(tmp_path) as reader:
+        placed, executed = (
+            build(reader, date, next_session=None, revision=1) for date in (SESSION, following)
+        )
+
+    assert [len(report.fills) for report in (placed, executed)] == [0, 1]
+    assert [len(report.trades) for report in (placed, executed)] == [0, 1]
+    assert [len(report.orders) for report in (placed, executed)] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("remark", "told"),
     [("", "Forecasts came from: local."), (CUT_FOR_SOURCE, "sizes cut for that: 1.")],
