@@ -15,7 +15,7 @@ from domain.money import ZERO, cents, decimal
 from marketdata.session_calendar import prices_move_from
 from reports import pnl
 from reports.attribution import by_strategy
-from reports.curves import drawdown_curve, exposure_curves, moment
+from reports.curves import drawdown_curve, exposure_curves, mark_before, moment
 from reports.doubts import Closing, doubts
 from reports.model import (
     EndOfDayReport,
@@ -117,7 +117,9 @@ def build(
         ),
         equity_curve=equity,
         position_curves=positions,
-        drawdown_curve=drawdown_curve(curve, books.all_entries, start, end),
+        drawdown_curve=drawdown_curve(
+            curve, books.all_entries, start, end, mark=mark_before(reader, curve)
+        ),
         exposure_curves=exposure_curves(positions, equity),
         yardsticks=yardsticks,
     )

@@ -9,6 +9,7 @@ from decimal import Decimal
 from domain.money import ZERO, decimal
 from reports.model import Point, Row
 from reports.pnl import moved_at
+from state.reader import Reader
 
 
 def moment(text: str) -> dt.datetime:
@@ -17,7 +18,7 @@ def moment(text: str) -> dt.datetime:
 
 
 def drawdown_curve(
-    curve: Sequence[Row], entries: Sequence[Row], start: str, end: str
+    curve: Sequence[Row], entries: Sequence[Row], start: str, end: str, *, mark: Decimal = ZERO
 ) -> tuple[Point, ...]:
     """Return the share lost since the highest equity so far, 0 to 1.
 
@@ -30,9 +31,10 @@ def drawdown_curve(
         entries: ledger entries; those of transfers move the mark, all of them tell the cash.
         start: the first moment of the result, as stored.
         end: the last.
+        mark: the highest equity before the first reading, 0 where there was none.
     """
     flows = flows_in_figures(curve, entries)
-    peak, points = ZERO, []
+    peak, points = mark, []
     for place, row in enumerate(curve):
         if peak and place in flows:
             peak = max(peak + flows[place], ZERO)
@@ -49,14 +51,15 @@ def flows_in_figures(curve: Sequence[Row], entries: Sequence[Row]) -> Mapping[in
 
     The broker may post a transfer hours after its cash has moved: then the cash says since when.
     """
+    if not curve:
+        return {}
     readings = [str(row["at"]) for row in curve]
     posted: dict[int, Decimal] = defaultdict(lambda: ZERO)
     for entry in entries:
-        if entry["kind"] == "transfer":
+        # What was posted before the first reading is in the mark that it begins with.
+        if entry["kind"] == "transfer" and moved_at(entry) > readings[0]:
             posted[bisect_left(readings, moved_at(entry))] += decimal(entry["cash"])
-    if not posted:
-        return {}
-    unbooked = _unbooked_cash(curve, entries)
+    unbooked = _unbooked_cash(curve, entries) if posted else []
     flows: dict[int, Decimal] = defaultdict(lambda: ZERO)
     for place, amount in posted.items():
         if place < len(readings):
@@ -82,6 +85,12 @@ def _first_with(amount: Decimal, place: int, unbooked: Sequence[Decimal]) -> int
     while first and 2 * abs(unbooked[first - 1] - unbooked[place] - amount) < abs(amount):
         first -= 1
     return first
+
+
+def mark_before(reader: Reader, curve: Sequence[Row]) -> Decimal:
+    """Return the limits' high-water mark at the first reading: older ones may be gone."""
+    known = reader.high_water_mark(str(curve[0]["at"])) if curve else None
+    return decimal(known) if known is not None else ZERO
 
 
 def exposure_curves(

@@ -26,6 +26,7 @@ from state.json_rows import (
     whole,
 )
 from state.latch import Latch
+from state.mark_history import mark_at
 from state.migrations import LATEST, version
 from state.rows import stamp
 from state.status import status
@@ -215,6 +216,10 @@ class Reader:
         return self._between(
             "SELECT * FROM equity WHERE at >= ? AND at < ? ORDER BY at", start, end
         )
+
+    def high_water_mark(self, at: str) -> str | None:
+        """Return the mark of the limits as it was at a stored moment: the curve may begin later."""
+        return mark_at(self._rows, at)
 
     def position_curve(
         self, start: dt.datetime | None = None, end: dt.datetime | None = None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.curves import drawdown_curve
+from reports.curves import drawdown_curve, mark_before
 from state.reader import Reader
 
 Rows = list[dict[str, Any]]
@@ -15,7 +15,8 @@ def equity_points(reader: Reader, most: int) -> Rows:
     The page cannot work it out from equity: a withdrawal is no loss.
     """
     curve = reader.equity_curve()
-    fallen = drawdown_curve(curve, reader.entries(), _EARLIEST, _LATEST)
+    mark = mark_before(reader, curve)
+    fallen = drawdown_curve(curve, reader.entries(), _EARLIEST, _LATEST, mark=mark)
     told = [
         {**row, "drawdown_pct": round(float(100 * point.value), 6)}
         for row, point in zip(curve, fallen, strict=True)

@@ -19,6 +19,8 @@ from reports.model import EndOfDayReport
 from state.equity import EquityCurve
 from state.ledger import Ledger
 from state.reader import Reader
+from state.retention import Retention, prune_records
+from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
 
@@ -186,6 +188,24 @@ def test_k12_a_transfer_that_is_posted_the_day_after_is_no_drawdown_on_any_day(
 
     for date in (DATE, following.date(), later.date()):
         assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
+    books: Books,
+) -> None:
+    risk, long_ago = RiskState(books.store), BEFORE - dt.timedelta(days=60)
+    books.snapshot(long_ago, "150000", "150000")
+    risk.record_equity(Decimal(150_000), long_ago, session_date=long_ago.date())
+    books.activity(ActivityKind.TRANSFER, "-50000", at=day_start(BEFORE.date()))
+    risk.record_cash_flow(Decimal(-50_000), "a1")
+    prune_records(books.store, Retention(curve_days=30), BEFORE)
+    books.clock.advance(dt.timedelta(seconds=1))
+    books.snapshot(books.clock.now(), "96000", "96000")
+    books.snapshot(AFTER, "97000", "97000")
+
+    report = books.report()
+
+    assert [point.value for point in report.drawdown_curve] == [Decimal("0.04"), Decimal("0.03")]
 
 
 def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:
