@@ -54,16 +54,19 @@ def flows_in_figures(curve: Sequence[Row], entries: Sequence[Row]) -> Mapping[in
     if not curve:
         return {}
     readings = [str(row["at"]) for row in curve]
-    posted: dict[int, Decimal] = defaultdict(lambda: ZERO)
+    posted: dict[int, list[Decimal]] = defaultdict(list)
     for entry in entries:
         # What was posted before the first reading is in the mark that it begins with.
         if entry["kind"] == "transfer" and moved_at(entry) > readings[0]:
-            posted[bisect_left(readings, moved_at(entry))] += decimal(entry["cash"])
+            posted[bisect_left(readings, moved_at(entry))].append(decimal(entry["cash"]))
     unbooked = _unbooked_cash(curve, entries) if posted else []
     flows: dict[int, Decimal] = defaultdict(lambda: ZERO)
-    for place, amount in posted.items():
+    for place, amounts in posted.items():
         if place < len(readings):
-            flows[_first_with(amount, place, unbooked)] += amount
+            for first, amount in zip(
+                _first_readings(amounts, place, unbooked), amounts, strict=True
+            ):
+                flows[first] += amount
     return flows
 
 
@@ -79,12 +82,26 @@ def _unbooked_cash(curve: Sequence[Row], entries: Sequence[Row]) -> list[Decimal
     return found
 
 
-def _first_with(amount: Decimal, place: int, unbooked: Sequence[Decimal]) -> int:
-    first = place
-    # A fee that waits to be posted too is no doubt: more than half of it is it.
-    while first and 2 * abs(unbooked[first - 1] - unbooked[place] - amount) < abs(amount):
-        first -= 1
-    return first
+def _first_readings(
+    amounts: Sequence[Decimal], place: int, unbooked: Sequence[Decimal]
+) -> list[int]:
+    """Return of each amount posted before a reading the first that had it: in their order."""
+    firsts, there = [place] * len(amounts), len(amounts)
+    for reading in range(place - 1, -1, -1):
+        extra = unbooked[reading] - unbooked[place]
+        known = (count for count in range(there, 0, -1) if _is_made_of(extra, amounts[:count]))
+        there = next(known, 0)
+        if not there:
+            break
+        firsts[:there] = [reading] * there
+    return firsts
+
+
+def _is_made_of(extra: Decimal, amounts: Sequence[Decimal]) -> bool:
+    # A fee may wait to be posted too.  What differs by more is something else: an execution of
+    # the moments between the broker's answer and the reading's stamp.
+    whole = sum(amounts, ZERO)
+    return abs(extra - whole) < abs(whole) / 100
 
 
 def mark_before(reader: Reader, curve: Sequence[Row]) -> Decimal:

@@ -190,6 +190,33 @@ def test_k12_a_transfer_that_is_posted_the_day_after_is_no_drawdown_on_any_day(
         assert {point.value for point in books.report(date).drawdown_curve} == {0}
 
 
+def test_k12_of_two_deposits_posted_together_each_counts_since_its_cash_came(books: Books) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(NOON, "107500", "107500")
+    books.snapshot(AFTER, "115000", "115000")
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    for _ in range(2):
+        books.activity(ActivityKind.TRANSFER, "7500", at=day_start(DATE))
+    following = AFTER + dt.timedelta(days=1)
+    books.snapshot(following, "115000", "115000")
+
+    for date in (DATE, following.date()):
+        assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_k12_cash_that_a_purchase_has_not_taken_yet_is_no_deposit_come_early(books: Books) -> None:
+    # The broker answered a moment before the execution, and the reading is stamped after it.
+    stamped, later = NOON + dt.timedelta(seconds=1), NOON + dt.timedelta(hours=1)
+    books.snapshot(BEFORE, "100000", "100000")
+    books.fill("AAA", Side.BUY, "100", "93.926", NOON)
+    books.snapshot(stamped, "100000", "100000")
+    books.clock.advance(later - dt.timedelta(minutes=1) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, "7500", at=day_start(DATE))
+    books.snapshot(later, "107500", "98107.4", AAA=("100", "93.926"))
+
+    assert {point.value for point in books.report().drawdown_curve} == {0}
+
+
 def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
     books: Books,
 ) -> None:
