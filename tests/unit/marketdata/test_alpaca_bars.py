@@ -104,17 +104,31 @@ async def test_the_request_names_feed_span_and_adjustment(
 ) -> None:
     server.on("GET", BARS, answer(200, page({})))
 
-    await connect(feed="sip").daily_bars([MSFT, AAPL], START, END)
+    await connect(feed="boats").daily_bars([MSFT, AAPL], START, END)
 
     (seen,) = server.seen
     assert seen.params["symbols"] == "AAPL,MSFT"
     assert seen.params["timeframe"] == "1Day"
-    assert seen.params["feed"] == "sip"
+    assert seen.params["feed"] == "boats"
     assert seen.params["adjustment"] == "split"
     assert seen.params["start"] == "2022-12-12T05:00:00+00:00"
     assert seen.params["end"] == "2022-12-15T04:00:00+00:00"
     assert seen.headers["apca-api-key-id"] == "key-of-a-test"
     assert seen.headers["apca-api-secret-key"] == "secret-of-a-test"
+
+
+async def test_in_the_evening_sip_bars_are_asked_for_up_to_what_the_free_plan_allows(
+    server: ScriptedServer, connect: Connect, clock: ManualClock
+) -> None:
+    # It refuses a span that ends within the last 15 minutes, and a daemon that started then
+    # ended with 78, as if the keys opened nothing.
+    server.on("GET", BARS, answer(200, page({"AAPL": [bar(14)]})))
+
+    bars = await connect(feed="sip").daily_bars([AAPL], START, END)
+
+    assert len(bars[AAPL]) == 1
+    (seen,) = server.seen
+    assert dt.datetime.fromisoformat(seen.params["end"]) == EVENING - dt.timedelta(minutes=16)
 
 
 async def test_pages_are_followed_to_the_end(server: ScriptedServer, connect: Connect) -> None:
