@@ -124,17 +124,25 @@ class AlpacaBars:
         Raises:
             ProviderUnavailable: no usable answer in time.
         """
-        wanted = sorted(set(symbols))
-        request = CorporateActionsRequest(
-            symbols=list(wanted), start=start, end=end, limit=None, sort=None
-        )
-        raw = await self._data.call(
-            CorporateActionsClient, lambda client: _mapping(client.get_corporate_actions(request))
-        )
-        found = [event_of(kind, row) for kind, rows in raw.items() for row in rows_of(rows)]
+        wanted = set(symbols)
+
+        async def fetch(group: Sequence[Symbol]) -> Sequence[CorporateEvent | None]:
+            request = CorporateActionsRequest(
+                symbols=list(group), start=start, end=end, limit=None, sort=None
+            )
+            raw = await self._data.call(
+                CorporateActionsClient,
+                lambda client: _mapping(client.get_corporate_actions(request)),
+            )
+            return [event_of(kind, row) for kind, rows in raw.items() for row in rows_of(rows)]
+
+        # In groups as the bars: a thousand symbols in one address are more than servers take.
+        fetched = await self._data.in_groups(wanted, fetch, what="corporate actions")
+        # A merger of two symbols is told with either.
+        found = {event for group in fetched for event in group if event is not None}
         return sorted(
-            (event for event in found if event is not None and event.symbol in wanted),
-            key=lambda event: (event.date, event.symbol, event.kind),
+            (event for event in found if event.symbol in wanted),
+            key=lambda event: (event.date, event.symbol, event.kind, event.detail),
         )
 
     async def check_keys(self, symbol: Symbol) -> None:

@@ -415,6 +415,19 @@ async def test_corporate_actions_become_events(server: ScriptedServer, connect: 
     ]
 
 
+async def test_corporate_actions_of_many_symbols_are_asked_for_in_groups(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    merger = {"acquiree_symbol": "AAPL", "acquirer_symbol": "MSFT", "effective_date": "2022-12-13"}
+    found = {"corporate_actions": {"cash_mergers": [merger]}, "next_page_token": None}
+    server.on("GET", "/v1/corporate-actions", reply_with(lambda _seen: found))
+
+    events = await connect(group_size=1).events([AAPL, MSFT], START, END)
+
+    assert sorted(seen.params["symbols"] for seen in server.seen) == ["AAPL", "MSFT"]
+    assert [event.symbol for event in events] == [AAPL]
+
+
 async def test_keys_are_in_no_log(
     server: ScriptedServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
