@@ -1,5 +1,6 @@
 """Checks of the services outside; only requests that read."""
 
+import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 
@@ -190,17 +191,14 @@ async def _ask(
     url: str, path: str, headers: Mapping[str, str | Secret], clock: Clock
 ) -> tuple[int | None, str]:
     """Read once; return the status, None without an answer, and what to say about it."""
-    client = BoundedClient(
-        HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE), dict(headers)
-    )
+    settings = HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE)
     started = clock.monotonic()
     try:
-        status = (await client.request("GET", path)).status
+        async with contextlib.aclosing(BoundedClient(settings, dict(headers))) as client:
+            status = (await client.request("GET", path)).status
     except (TransportError, ConfigError) as exc:
         why = exc.kind.value if isinstance(exc, TransportError) else str(exc)
         return None, f"no answer ({why})"
-    finally:
-        await client.aclose()
     milliseconds = (clock.monotonic() - started) * 1000
     verb = "answers" if status == _OK else f"answers {status}"
     return status, f"{verb} in {milliseconds:.0f} ms"

@@ -55,6 +55,18 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
         ("[state]\ndirectory = 7", "state.directory = 7: must be a text"),
         ("risk = 3", "risk: must be a section"),
+        (
+            '[broker.alpaca]\ntrading_url = "http://127.0.0.1:99999"',
+            "broker.alpaca.trading_url = 'http://127.0.0.1:99999': must be an address such as",
+        ),
+        ('[broker.alpaca]\ntrade_stream_url = "https://a.b"', "such as wss://HOST[:PORT] or ws://"),
+        ('[broker.alpaca]\ntrading_url = ""', "broker.alpaca.trading_url = ''"),
+        ('[forecasts.remote]\nurl = "http://gpu:port"', "forecasts.remote.url = 'http://gpu:port'"),
+        ('[forecasts.remote]\nurl = "gpu:8500"', "forecasts.remote.url = 'gpu:8500'"),
+        ('[forecasts.remote]\nurl = "http://10.0.0.256"', "forecasts.remote.url = 'http://10.0.0"),
+        ('[forecasts.remote]\nurl = "http://[::1"', "forecasts.remote.url = 'http://[::1'"),
+        ('[sentiment.cloudflare]\nurl = "https:// x"', "sentiment.cloudflare.url = 'https:// x'"),
+        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url = 'hc.io/x'"),
     ],
 )
 def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
@@ -131,3 +143,9 @@ def test_n03_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, cont
 def test_n03_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="openbell init"):
         load(tmp_path / "nowhere.toml", {})
+
+
+def test_an_address_that_is_empty_by_default_may_be_left_empty(tmp_path: Path) -> None:
+    config = loaded(tmp_path, MINIMAL + '[forecasts.remote]\nurl = ""\n')
+
+    assert config.forecasts.remote.url == ""
