@@ -74,7 +74,7 @@ class Momentum:
             volatility=math.exp(drift + variance / 2) * math.sqrt(math.expm1(variance)),
             horizon=horizon,
             min_confidence=settings.min_confidence,
-            basis=f"trend {fmean(trend) * len(trend):+.1%} over {len(trend)} sessions",
+            basis=f"trend {math.expm1(fmean(trend) * len(trend)):+.1%} over {len(trend)} sessions",
         )
 
 
