@@ -162,7 +162,7 @@ def runs(ctx: typer.Context) -> None:
 
 @app.command()
 def costs(ctx: typer.Context) -> None:
-    """Show what remote services cost, by day and month, against the budgets."""
+    """List what remote services cost; report and dashboard set it against the budgets."""
     _listing(ctx, "costs", None)
 
 
