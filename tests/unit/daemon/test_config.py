@@ -1,6 +1,11 @@
 """The configuration refuses whatever it does not understand, and says what to do."""
 
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +36,33 @@ def test_the_file_in_the_repository_is_the_embedded_default() -> None:
     assert config.clock.kind == "replay"
     assert config.risk.kelly_fraction == 0.25
     assert len(config.universe.symbols) == 25
+
+
+def keys_of(cls: type, where: str = "") -> Iterator[str]:
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(section := hints[field.name]):
+            yield from keys_of(typing.cast(type, section), f"{where}{field.name}.")
+        else:
+            yield f"{where}{field.name}"
+
+
+def keys_in(table: dict[str, Any], where: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from keys_in(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}"
+
+
+def test_every_key_is_shown_to_who_reads_the_file_in_the_repository_or_the_page_on_risk() -> None:
+    shown = set(keys_in(tomllib.loads((REPOSITORY / "config.toml").read_text())))
+    on_risk = (REPOSITORY / "docs" / "risk.md").read_text()
+
+    hidden = {key for key in keys_of(Config) if key not in shown and key != "strategies"}
+
+    assert {key for key in hidden if not key.startswith("risk.")} == set()
+    assert {key for key in hidden if f"| `{key.removeprefix('risk.')}` |" not in on_risk} == set()
 
 
 def test_n02_a_misspelt_key_names_the_nearest_one(tmp_path: Path) -> None:
