@@ -56,10 +56,13 @@ async def list_orders(
 async def activities_since(wire: AlpacaWire, since: dt.datetime) -> tuple[Activity, ...]:
     """Read the activity log from a moment on, oldest first, to its end.
 
+    A row that the broker has canceled moved nothing, and is left out.
+
     Raises:
         BrokerUnavailable: the log could not be read completely.
     """
     found: dict[str, Activity] = {}
+    canceled: set[str] = set()
     base: Params = (
         ("after", _stamp(since)),
         ("direction", "asc"),
@@ -71,12 +74,13 @@ async def activities_since(wire: AlpacaWire, since: dt.datetime) -> tuple[Activi
         try:
             rows = fields.rows(raw, what="activities")
             page = [parsing.activity(row) for row in rows]
+            canceled.update(fields.word(row, "id") for row in rows if parsing.is_canceled(row))
         except DataError as exc:
             raise BrokerUnavailable(f"activities: an answer is not usable: {exc}") from exc
         has_news = any(activity.activity_id not in found for activity in page)
         found.update((activity.activity_id, activity) for activity in page)
         if not page or (not has_news and len(page) < _ACTIVITY_PAGE):
-            return tuple(found.values())
+            return tuple(one for one in found.values() if one.activity_id not in canceled)
         if not has_news:
             break
         token = (("page_token", page[-1].activity_id),)

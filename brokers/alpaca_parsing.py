@@ -30,6 +30,8 @@ from domain.money import ZERO
 from domain.orders import BrokerOrder, Fill, OrderState, Side, TradeUpdate
 
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
+OF_LEGS = Symbol("multi-leg")
+"""Stands for the symbol that an order of several option legs does not have."""
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _FIRST_TRADES = dt.time(4)
@@ -51,6 +53,8 @@ _LIVE_STATUSES = frozenset(
         "suspended",
     }
 )  # fmt: skip
+# The limit of such an order may be a credit, below 0, and is no price of a share.
+_WITHOUT_SHARES = {"qty": None, "filled_qty": None, "filled_avg_price": None, "limit_price": None}
 _SIDES: Mapping[str, Side] = {"buy": Side.BUY, "sell": Side.SELL, "sell_short": Side.SELL}
 _TRANSFERS = frozenset({"CSD", "CSW", "CSR", "ACATC", "ACATS", "JNL", "JNLC", "JNLS", "TRANS"})
 _FEES = frozenset({"FEE", "CFEE", "PTC", "PTR"})
@@ -173,13 +177,22 @@ def position(raw: object) -> Position:
 
 
 def order(raw: object) -> BrokerOrder:
-    """Parse an order; a status we do not know is LIVE, with the broker's word kept."""
+    """Parse an order; a status we do not know is LIVE, with the broker's word kept.
+
+    One of several option legs has neither symbol nor side of its own, and what it executes is
+    told of its legs, which are orders too: it is given a name and no shares, so that it can be
+    counted and canceled like any other.
+    """
     data = row(raw, what="order")
+    if _is_of_legs(data):
+        data = {**data, "symbol": OF_LEGS, "side": Side.BUY.value, **_WITHOUT_SHARES}
     order_id = word(data, "id")
     status = word(data, "status")
     filled = amount_or(data, "filled_qty", ZERO)
     submitted = moment_of(data, "submitted_at", "created_at")
-    quantity = amount_or(data, "qty", filled)
+    state = _STATES.get(status, OrderState.LIVE)
+    # Of an order for an amount of money the shares are known when it has ended.
+    quantity = amount_or(data, "qty", filled if state.is_terminal else ZERO)
     if filled < 0 or quantity < 0:
         raise DataError(f"order {order_id}: a quantity is negative")
     return BrokerOrder(
@@ -191,7 +204,7 @@ def order(raw: object) -> BrokerOrder:
         order_type=text(data, "type") or text(data, "order_type"),
         limit_price=amount_or_none(data, "limit_price"),
         time_in_force=text(data, "time_in_force"),
-        state=_STATES.get(status, OrderState.LIVE),
+        state=state,
         raw_status=status,
         filled_quantity=filled,
         filled_avg_price=amount_or_none(data, "filled_avg_price"),
@@ -200,11 +213,20 @@ def order(raw: object) -> BrokerOrder:
     )
 
 
+def _is_of_legs(data: Row) -> bool:
+    return data.get("order_class") == "mleg" and not data.get("symbol")
+
+
 def activity(raw: object) -> Activity:
     """Parse one row of the activity log: a fill, or money and shares that moved otherwise."""
     data = row(raw, what="activity")
     kind = word(data, "activity_type")
     return _fill_activity(data) if kind == "FILL" else _other_activity(data, kind)
+
+
+def is_canceled(row: Row) -> bool:
+    """Tell whether a row of the activity log was taken back; executions have no such word."""
+    return row.get("status") == "canceled" and row.get("activity_type") != "FILL"
 
 
 def trade_update(raw: object) -> TradeUpdate:
@@ -217,7 +239,8 @@ def trade_update(raw: object) -> TradeUpdate:
     event = word(data, "event")
     state = order(data.get("order"))
     at = moment_of(data, "timestamp", "at", default=state.updated_at)
-    fill = _fill(data, state, at) if event in FILL_EVENTS else None
+    is_execution = event in FILL_EVENTS and state.symbol != OF_LEGS
+    fill = _fill(data, state, at) if is_execution else None
     previous = text(data, "previous_execution_id")
     return TradeUpdate(
         event=event,

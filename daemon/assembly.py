@@ -140,7 +140,12 @@ def _trade(
 
 def _retraining(parts: Parts) -> Retraining:
     vitals = parts.telling.vitals
-    return Retraining(parts.config, note=parts.desk.note, is_stopping=lambda: vitals.is_stopping)
+    return Retraining(
+        parts.config,
+        note=parts.desk.note,
+        is_stopping=lambda: vitals.is_stopping,
+        now=parts.desk.clock.now,
+    )
 
 
 def _reporter(parts: Parts, sources: Sources) -> Reporter:

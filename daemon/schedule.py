@@ -93,6 +93,12 @@ def night_plan(
     )
 
 
+def training_ends_by(due: DueRun, schedule: Schedule) -> dt.datetime:
+    """Return the moment of the pre-market run after a training, which waits for nothing."""
+    minutes = max(schedule.premarket_minutes_before_open, schedule.submit_minutes_before_open)
+    return due.latest + _QUIET_BEFORE_OPEN - dt.timedelta(minutes=minutes)
+
+
 def clock_alarm(clock: Clock) -> Alarm:
     """Ring by the clock itself: for replayed time, which APScheduler cannot follow."""
 

@@ -8,6 +8,9 @@ from enum import StrEnum, unique
 from domain.errors import DataError
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 
+EXTERNAL = "external"
+"""The leg, and the strategy, of an order that openbell did not send."""
+
 
 @unique
 class Side(StrEnum):
@@ -107,7 +110,8 @@ class OrderRequest:
 
     ``quantity`` is shares, > 0; ``limit_price`` is USD on the tick grid, or None for a
     market order; ``decision_price`` is the price the decision was made on, from which
-    slippage is measured.
+    slippage is measured.  An external order is described as the broker has it, and may be
+    of 0 shares: one for an amount of money, whose size is not known before its end.
     """
 
     client_order_id: ClientOrderId
@@ -125,7 +129,9 @@ class OrderRequest:
     reason: str
 
     def __post_init__(self) -> None:
-        """Refuse what could never be a valid order."""
+        """Refuse what could never be a valid order of ours."""
+        if self.leg == EXTERNAL:
+            return
         if not (self.quantity.is_finite() and self.quantity > 0):
             raise DataError(f"{self.symbol}: order quantity {self.quantity} must be above 0")
         has_limit = self.limit_price is not None
@@ -152,7 +158,8 @@ class BrokerOrder:
     """An order as the broker reports it.
 
     ``state`` is mapped to our words; ``raw_status`` keeps the broker's.  An unknown
-    status maps to LIVE, so that nothing counts as done which may still fill.
+    status maps to LIVE, so that nothing counts as done which may still fill.  ``quantity``
+    is 0 while it is not known, for an order of an amount of money.
     """
 
     broker_order_id: BrokerOrderId

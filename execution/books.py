@@ -173,7 +173,7 @@ class Books:
     def _adopt(self, order: BrokerOrder, why: str) -> None:
         self._desk.journal.adopt_external(order)
         text = (
-            f"{order.symbol}: {order.side.value} {order.quantity}"
+            f"{order.symbol}: {order.side.value} {order.quantity or 'for an amount of money'}"
             f" ({order.client_order_id}) {why}; it counts in the limits"
         )
         self._desk.note("order.external", text, order.symbol)

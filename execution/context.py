@@ -60,7 +60,7 @@ def gate_context(
     ``doubts`` are what the live market has against entries, by symbol.
     """
     session, account = standing.session, standing.account
-    orders = journal.of_session(session.date)
+    orders, working = journal.of_session(session.date), journal.working()
     sent = _left(orders)
     return GateContext(
         now=standing.now,
@@ -79,13 +79,13 @@ def gate_context(
         marks=marks(view, session),
         assets=view.assets,
         expected_data_date=expected_data_date,
-        reservations=reservations(journal.working()),
+        reservations=reservations(working),
         locks=ledger.locks(),
         confidences={signal.symbol: signal.confidence for signal in combined},
         forecast_sources={symbol: f.source for symbol, f in view.forecasts.items()},
         average_volumes=average_volumes(view.history),
         reporting=view.reporting,
-        closed_to_entries={**view.ending, **(doubts or {})},
+        closed_to_entries={**view.ending, **unsized(working), **(doubts or {})},
         known_ids=frozenset(record.client_order_id for record in sent),
         orders_today=len(sent),
         exited=frozenset(record.symbol for record in sent if record.request.leg == EXIT),
@@ -115,6 +115,15 @@ def reservations(records: Iterable[OrderRecord]) -> tuple[Reservation, ...]:
         # An approved order that is being gated again must not count against itself.
         if record.state is not OrderState.APPROVED
     )
+
+
+def unsized(records: Iterable[OrderRecord]) -> dict[Symbol, str]:
+    """Return the symbols in which an order works whose shares nobody can reserve for."""
+    return {
+        record.symbol: f"{record.client_order_id} works in it for an amount of money"
+        for record in records
+        if record.is_unsized
+    }
 
 
 def average_volumes(history: Mapping[Symbol, Sequence[Bar]]) -> dict[Symbol, Decimal]:

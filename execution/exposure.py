@@ -28,14 +28,14 @@ def lowers_exposure(
     """Tell whether the position cannot pass zero even if every working order fills first."""
     if held * request.side.sign >= 0:
         return False
-    others = sum(
-        (
-            record.leaves_quantity
-            for record in working
-            if record.symbol == request.symbol
-            and record.request.side is request.side
-            and record.client_order_id != request.client_order_id
-        ),
-        ZERO,
-    )
-    return request.quantity + others <= abs(held)
+    others = [
+        record
+        for record in working
+        if record.symbol == request.symbol
+        and record.request.side is request.side
+        and record.client_order_id != request.client_order_id
+    ]
+    if any(record.is_unsized for record in others):
+        return False
+    leaves = sum((record.leaves_quantity for record in others), ZERO)
+    return request.quantity + leaves <= abs(held)

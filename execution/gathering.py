@@ -27,8 +27,10 @@ from marketdata.session_calendar import trading_date
 from marketdata.validation import BarRules, Validated, validate
 from sentiment.base import NewsSource, SentimentScorer
 
-# Enough for the longest look-back of any feature or strategy, with room for closures.
+# Enough for the longest look-back of any strategy, with room for closures.
 HISTORY_DAYS = 800
+# As many bars as that surely holds; a model that looks back further cannot be used.
+MOST_BARS = 540
 # Corporate actions explain jumps inside the look-back of validation: some 60 sessions.
 _ACTION_DAYS = 120
 # Sessions looked through for earnings, whatever the limit asks for.

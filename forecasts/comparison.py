@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from domain.errors import ConfigError
 from forecasts.card import ModelCard
+from forecasts.scorecard import student
 
 COLUMNS = (
     "mse_return",
@@ -36,7 +37,7 @@ _BASELINES: Mapping[str, Mapping[str, str]] = {
     "last 168 sessions": {"pinball": "pinball_last_168"},
 }
 _LOWEST_COVERAGE, _HIGHEST_COVERAGE = 0.72, 0.88
-_TWO_ERRORS = 1.96
+_SESSIONS_A_DAY = 252 / 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def compare(cards: Sequence[ModelCard], step: int) -> tuple[Row, ...]:
 
 def verdict(cards: Sequence[ModelCard], step: int) -> str:
     """Say in one sentence whether any model beats its baseline at the direction."""
-    better = [card.title for card in cards if _has_edge(_figures(card, step))]
+    better = [card.title for card in cards if _has_edge(card, step)]
     if better:
         return f"Right more often than 'it rises' beyond chance: {', '.join(better)}."
     return f"No edge found in the direction {step} sessions ahead."
@@ -137,6 +138,11 @@ def _figures(card: ModelCard, step: int) -> Mapping[str, float]:
     return card.metrics[str(step)]
 
 
-def _has_edge(figures: Mapping[str, float]) -> bool:
+def _has_edge(card: ModelCard, step: int) -> bool:
+    figures = _figures(card, step)
     advantage = figures["accuracy"] - figures["accuracy_always_up"]
-    return advantage > _TWO_ERRORS * figures["advantage_error"] and advantage > 0
+    # Few spans of the horizon follow each other in what was measured, the second half of the
+    # calibration span; so few tell their own error badly.
+    first, last = card.calibration_span
+    periods = (last - first).days / 2 * _SESSIONS_A_DAY / step
+    return advantage > student(max(1.0, periods - 1)) * figures["advantage_error"] > 0

@@ -95,6 +95,11 @@ class FallbackForecaster:
             found = await source.engine.forecast(history, as_of)
         else:
             found = await source.breaker.call(lambda: source.engine.forecast(history, as_of))
+        if history and not found:
+            # An answer about nobody is none: its model may look back further than the next one.
+            raise ProviderUnavailable(
+                f"none of {len(history)} symbols has as many bars as its model looks back"
+            )
         if self._received is not None:
             self._received(source.kind, found, history)
         reason = source.demotion() if source.demotion is not None else None

@@ -64,6 +64,14 @@ class ModelStore:
         found = {path.parent.name for path in cards if _VERSION.fullmatch(path.parent.name)}
         return tuple(sorted(found, key=int))
 
+    def is_used(self, name: str) -> bool:
+        """Tell whether a version was ever put in use, or is shipped so; it may be damaged.
+
+        Raises:
+            ConfigError: no such model.
+        """
+        return bool(self._in_charge(name))
+
     def current(self, name: str) -> str:
         """Return the version in use.
 
@@ -71,10 +79,10 @@ class ModelStore:
             ConfigError: no such model.
             StateError: none of its versions is in use, or the pointer is damaged.
         """
-        pointers = [home / CURRENT_FILE for home in self._homes(name)]
-        path = next((pointer for pointer in pointers if pointer.exists()), None)
-        if path is None:
+        homes = self._in_charge(name)
+        if not homes:
             raise StateError(f"no version of model {name} is in use; {_promote(name)}")
+        path = homes[0] / CURRENT_FILE
         try:
             version = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as exc:
@@ -173,10 +181,20 @@ class ModelStore:
         chosen = self.current(name) if version is None else version
         if _VERSION.fullmatch(chosen) is None:
             raise ConfigError(f"model version {chosen!r} is not a number; see `openbell models`")
-        for home in self._homes(name):
+        for home in self._homes(name) if version is not None else self._in_charge(name):
             if (home / chosen).is_dir():
                 return home / chosen
         raise ConfigError(f"model {name} has no version {chosen}; see `openbell models`")
+
+    def _in_charge(self, name: str) -> tuple[Path, ...]:
+        """Return the home whose pointer decides, and those that it may point into.
+
+        A shipped pointer never means a user's version: one that was trained and not promoted may
+        have the number that a later release ships.
+        """
+        homes = self._homes(name)
+        first = next((n for n, home in enumerate(homes) if (home / CURRENT_FILE).exists()), None)
+        return homes[first:] if first is not None else ()
 
     def _homes(self, name: str) -> tuple[Path, ...]:
         if _NAME.fullmatch(name) is None:

@@ -142,7 +142,11 @@ class RemoteForecaster:
         if self._is_binary is None or self._warm_up_seconds > 0:
             reply = await self._client.request("GET", "/v2", deadlines=self._waking())
             self._check_status(reply)
-            document = reply.json(what="server metadata")
+            try:
+                document = reply.json(what="server metadata")
+            except DataError as exc:
+                # A page of a gateway, or of a service that wakes: the next source answers.
+                raise ProviderUnavailable(f"remote forecasts: {exc}") from exc
             extensions = document.get("extensions") if isinstance(document, dict) else None
             self._is_binary = isinstance(extensions, list) and wire.BINARY_EXTENSION in extensions
         return self._is_binary

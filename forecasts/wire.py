@@ -26,6 +26,8 @@ QUANTILES = "quantiles"
 
 _LARGEST_ELEMENTS = 64 * 1024 * 1024
 _LENGTH_BYTES = 4
+# A number of 400 digits is valid JSON, and neither an int of NumPy's nor a float.
+_UNUSABLE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError)
 
 Floats = NDArray[np.float32]
 Tensor = Floats | tuple[str, ...]
@@ -204,7 +206,7 @@ def _decode(body: bytes, header_length: str | None, key: str) -> Message:
             wants_binary=wants_binary,
             requested=_requested(document.get("outputs") or [], wants_binary) if is_request else {},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except _UNUSABLE as exc:
         raise DataError(f"not a usable inference message: {exc}") from exc
 
 

@@ -41,7 +41,7 @@ def bar_row(raw: Mapping[str, Any], *, is_daily: bool) -> Row | None:
             close=float(raw["c"]),
             volume=float(raw["v"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

@@ -23,6 +23,12 @@ from transport.alpaca_stream import LONGEST_SHOWN, Dropped, StreamSettings
 CHANNELS = ("bars", "updatedBars", "quotes", "trades", "statuses")
 # CTA and UTP codes of a halt; everything else lets trading go on.
 _HALTS = frozenset({"2", "H", "P"})
+# Sale conditions of CTA and UTP of a trade whose price is not that of the market at its moment:
+# settled otherwise (C, N, R), outside the session (T, U), told late or unordered (G, L, Z, 2, 3),
+# of an earlier price, an average or a contract (P, H, W, 4, 7, V), or said twice (M, Q, 9).
+_PRICED_ELSEWHERE = frozenset("CNRTUGLZ23PHW47VMQ9")
+# On the tapes A and B, of NYSE and the regional exchanges, an average is a B.
+_AVERAGE_ON_CTA, _UTP = "B", "C"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,8 @@ def tick_of(message: Mapping[str, Any]) -> Tick | None:
         price, size = _number(message["p"]), _number(message["s"])
         if not price > 0:
             raise DataError("a price not above 0")
+        if _is_priced_elsewhere(message):
+            return None
         return Trade(symbol=symbol, at=at, price=price, size=size)
     if kind == "q":
         return _quote(symbol, at, message)
@@ -101,6 +109,12 @@ def tick_of(message: Mapping[str, Any]) -> Tick | None:
     }
     bar = Bar(symbol=symbol, at=at, volume=_number(message["v"]), **prices)
     return MinuteBar(bar=bar, is_correction=kind == "u")
+
+
+def _is_priced_elsewhere(message: Mapping[str, Any]) -> bool:
+    conditions = frozenset(message.get("c") or ())
+    is_average = _AVERAGE_ON_CTA in conditions and message.get("z", _UTP) != _UTP
+    return is_average or bool(conditions & _PRICED_ELSEWHERE)
 
 
 def _quote(symbol: Symbol, at: dt.datetime, message: Mapping[str, Any]) -> Quote:

@@ -70,6 +70,8 @@ class AlphaVantageEarnings:
             found = [one for one in _read(reply.body) if one.symbol in wanted]
         except DataError as exc:
             raise ProviderUnavailable(str(exc)) from exc
+        except csv.Error as exc:
+            raise ProviderUnavailable(f"alphavantage: the calendar is no CSV ({exc})") from exc
         inside = [event for event in found if start <= event.date <= end]
         return sorted(inside, key=lambda event: (event.date, event.symbol))
 

@@ -17,6 +17,8 @@ from domain.market import Bar
 from marketdata.base import BarSource
 from marketdata.session_calendar import trading_date
 
+_MOST_NAMED = 5
+
 _LOG = structlog.get_logger(__name__)
 
 
@@ -52,11 +54,24 @@ def disagreements(
     return found
 
 
+def unchecked(
+    first: Mapping[Symbol, Sequence[Bar]], second: Mapping[Symbol, Sequence[Bar]]
+) -> tuple[Symbol, ...]:
+    """Return the symbols whose newest move the second source does not have."""
+    return tuple(
+        symbol
+        for symbol in sorted(first)
+        if len(first[symbol]) > 1
+        and _returns(first[symbol][-2:]).keys().isdisjoint(_returns(second.get(symbol, ())))
+    )
+
+
 class CrossCheckedBars:
     """A BarSource that withholds the symbols on which a second source disagrees.
 
-    ``quarantined`` says why.  When the second source is silent the first stands alone and
-    ``shortfalls`` says so: the check adds doubt, it does not replace validation.
+    ``quarantined`` says why.  Where the second source is silent, or has nothing of the last
+    session, the first stands alone and ``shortfalls`` says so: the check adds doubt, it does
+    not replace validation.
     """
 
     def __init__(self, first: BarSource, second: BarSource, *, rules: CheckRules) -> None:
@@ -85,9 +100,11 @@ class CrossCheckedBars:
                 theirs = group.create_task(self._veto(wanted, recent, end))
         except BaseExceptionGroup as failures:
             raise first_cause(failures) from failures
-        bars = ours.result()
+        bars, others = ours.result(), theirs.result()
+        if others is not None and (alone := unchecked(bars, others)):
+            self._tell(f"it has nothing of the last session of {_listed(alone)}")
         self.shortfalls += tuple(getattr(self._first, "shortfalls", ()))
-        self.quarantined = disagreements(bars, theirs.result(), self._rules)
+        self.quarantined = disagreements(bars, others or {}, self._rules)
         for symbol, reason in self.quarantined.items():
             _LOG.warning("bars.quarantined", symbol=symbol, reason=reason)
         return {symbol: one for symbol, one in bars.items() if symbol not in self.quarantined}
@@ -99,13 +116,21 @@ class CrossCheckedBars:
 
     async def _veto(
         self, symbols: Sequence[Symbol], start: dt.date, end: dt.date
-    ) -> Mapping[Symbol, Sequence[Bar]]:
+    ) -> Mapping[Symbol, Sequence[Bar]] | None:
         try:
             return await self._second.daily_bars(symbols, start, end)
         except (ProviderUnavailable, DataError) as exc:
-            self.shortfalls = (f"not checked against {self._second.name}: {exc}",)
-            _LOG.warning("bars.not_checked", source=self._second.name, reason=str(exc))
-            return {}
+            self._tell(str(exc))
+            return None
+
+    def _tell(self, reason: str) -> None:
+        self.shortfalls = (f"not checked against {self._second.name}: {reason}",)
+        _LOG.warning("bars.not_checked", source=self._second.name, reason=reason)
+
+
+def _listed(symbols: Sequence[Symbol]) -> str:
+    more = len(symbols) - _MOST_NAMED
+    return ", ".join(symbols[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _returns(bars: Sequence[Bar]) -> Mapping[tuple[dt.date, dt.date], float]:

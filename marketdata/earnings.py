@@ -101,7 +101,7 @@ class RememberedEarnings:
                 if not (dt.timedelta(0) <= age <= MOST_AGE and wanted <= set(head["symbols"])):
                     return None
                 found = [_event(*line) for line in csv.reader(file)]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, csv.Error):
             return None
         return [event for event in found if event.symbol in wanted]
 

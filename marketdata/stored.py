@@ -17,11 +17,13 @@ from domain.errors import DataError, ProviderRefused, ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Bar
 from marketdata.base import BarSource, SessionCalendar
-from marketdata.session_calendar import last_complete, trading_date
+from marketdata.session_calendar import last_complete, prices_move_from, trading_date
 from marketdata.store import BarStore, Provenance, StoredSeries
 
 _OVERLAP = dt.timedelta(days=10)
 _SAME = 1e-6
+# The closing auction and late prints still move a day's bar for a while.
+_SETTLES = dt.timedelta(minutes=30)
 
 _LOG = structlog.get_logger(__name__)
 
@@ -104,14 +106,29 @@ class StoredBars:
         last: dt.date,
     ) -> dict[Symbol, StoredSeries]:
         spans: dict[dt.date, list[Symbol]] = {}
+        final_from = self._final_from(last)
         for symbol in symbols:
-            first = _missing_from(held.get(symbol), start, last)
+            first = _missing_from(held.get(symbol), start, last, final_from=final_from)
             if first is not None:
                 spans.setdefault(first, []).append(symbol)
         fresh: dict[Symbol, StoredSeries] = {}
         for first, group in sorted(spans.items()):
             fresh |= await self._fetch(group, held, first, last)
         return fresh
+
+    def _final_from(self, last: dt.date) -> dt.datetime:
+        """Return since when the bar of ``last`` may be read as one that will not change.
+
+        Not before it has settled; and by the morning of the next session a split of that day
+        may have restated it.
+        """
+        now = self._clock.now()
+        complete = last_complete(self._calendar, now)
+        if last != complete.date:
+            return dt.datetime.min.replace(tzinfo=dt.UTC)
+        settled = complete.close + _SETTLES
+        morning = prices_move_from(self._calendar.next_session(complete.close).date)
+        return max((at for at in (settled, morning) if at <= now), default=complete.close)
 
     async def _fetch(
         self,
@@ -125,6 +142,9 @@ class StoredBars:
         restated: dict[dt.date, list[Symbol]] = {}
         for symbol in symbols:
             new, old = tuple(answer.get(symbol, ())), held.get(symbol)
+            if old is not None and not new:
+                # No answer about it takes nothing away; validation tells whether it is fresh.
+                continue
             if old is None or first <= old.provenance.asked_from:
                 joined[symbol] = self._series(symbol, new, first)
             elif _agrees(old.bars, new):
@@ -157,14 +177,16 @@ class StoredBars:
                 self._store.write(symbol, series.bars, series.provenance)
 
 
-def _missing_from(held: StoredSeries | None, start: dt.date, last: dt.date) -> dt.date | None:
-    """Return the first date to ask for, or None when all is there."""
+def _missing_from(
+    held: StoredSeries | None, start: dt.date, last: dt.date, *, final_from: dt.datetime
+) -> dt.date | None:
+    """Return the first date to ask for, or None when all is there, and was read to stay."""
     if last < start:
         return None
     if held is None or start < held.provenance.asked_from or not held.bars:
         return start
     newest = trading_date(held.bars[-1].at)
-    if newest >= last:
+    if newest >= last and held.provenance.fetched_at >= final_from:
         return None
     return max(newest - _OVERLAP, held.provenance.asked_from)
 

@@ -146,17 +146,17 @@ def _rows(chart: Mapping[str, Any], start: dt.date, last: dt.date) -> Iterator[R
     for moment, *figures in zip(moments, *columns, strict=True):
         if not all(_is_number(one) for one in (moment, *figures)):
             continue
-        day = trading_date(dt.datetime.fromtimestamp(int(moment), UTC))
+        day = _day(moment)
         if start <= day <= last:
-            *prices, volume = figures
-            opens, high, low, close = (as_quoted(float(price)) for price in prices)
+            *prices, volume = map(_float, figures)
+            opens, high, low, close = map(as_quoted, prices)
             yield Row(
                 at=day_start(day),
                 open=opens,
                 high=high,
                 low=low,
                 close=close,
-                volume=float(volume),
+                volume=volume,
             )
 
 
@@ -167,9 +167,24 @@ def _events(symbol: Symbol, chart: Mapping[str, Any]) -> Iterator[CorporateEvent
         entries = listed.get(name) if isinstance(listed, Mapping) else None
         for entry in entries.values() if isinstance(entries, Mapping) else ():
             if isinstance(entry, Mapping) and _is_number(entry.get("date")):
-                day = trading_date(dt.datetime.fromtimestamp(int(entry["date"]), UTC))
+                day = _day(entry["date"])
                 detail = str(entry.get("splitRatio") or entry.get("amount") or "")
                 yield CorporateEvent(symbol=symbol, kind=kind, date=day, detail=detail)
+
+
+def _day(moment: int | Decimal) -> dt.date:
+    try:
+        return trading_date(dt.datetime.fromtimestamp(int(moment), UTC))
+    except (ValueError, OverflowError, OSError) as exc:
+        # Of another unit, perhaps: Yahoo promises none.
+        raise ProviderUnavailable(f"yahoo: the chart holds a time that is none ({exc})") from exc
+
+
+def _float(figure: int | Decimal) -> float:
+    try:
+        return float(figure)
+    except OverflowError as exc:
+        raise ProviderUnavailable("yahoo: the chart holds a number beyond all bounds") from exc
 
 
 def _is_number(value: object) -> bool:

@@ -172,16 +172,16 @@ class Catalog:
             return tuple(ModelProcess(stored.onnx) for _ in range(settings.workers))
         weights = self._store.weights(card.name, card.version)
         worker = TORCH_WORKER, settings.device
-        engines = tuple(
+        checked, *engines = (
             ModelProcess(weights, worker=worker, variables=TORCH_VARIABLES)
-            for _ in range(settings.workers)
+            for _ in range(1 + settings.workers)
         )
         try:
-            check_agreement(stored, engines[0], settings.answer_seconds)
-        except StateError:
-            engines[0].close()
-            raise
-        return engines
+            check_agreement(stored, checked, settings.answer_seconds)
+        finally:
+            # All are checked at the start; a version that nobody asks for holds no device memory.
+            checked.close()
+        return tuple(engines)
 
     def _host(self, stored: StoredModel, engines: tuple[Engine, ...]) -> HostedModel:
         card, settings = stored.card, self._settings

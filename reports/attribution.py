@@ -3,9 +3,9 @@
 The book holds one position for a symbol, so a strategy has no fills of its own.  Those
 strategies share a symbol's P&L that acted in the direction of the position, or, where none
 acted and the position was kept, leaned that way; each in proportion to the return that it
-expected per session.  Where the session's own decision has
-none, the decision of the symbol's last order counts; where there is none either, nobody's
-was it.  All shares together are the P&L of all symbols, to the cent.
+expected per session.  Where the session's own decision has none, as on the day of an exit,
+the decision of the symbol's last entry counts; where there is none either, nobody's was it.
+All shares together are the P&L of all symbols, to the cent.
 """
 
 import datetime as dt
@@ -50,7 +50,7 @@ def by_strategy(
     *,
     signs: Mapping[str, int],
     signals: Sequence[Row],
-    ordered_on: Mapping[str, dt.date],
+    entered_on: Mapping[str, dt.date],
     signals_of: SignalsOf,
 ) -> tuple[StrategyPnl, ...]:
     """Share out the P&L of every symbol.
@@ -59,7 +59,7 @@ def by_strategy(
         symbols: the P&L of the session.
         signs: symbol to the direction that was held, +1 or -1.
         signals: combined signals of the session, each with its parts.
-        ordered_on: symbol to the session of its last order of ours.
+        entered_on: symbol to the session of its last executed entry.
         signals_of: reads the signals of an earlier session.
     """
     todays = {row["symbol"]: row["parts"] for row in signals}
@@ -68,8 +68,8 @@ def by_strategy(
     for one in symbols:
         sign = signs.get(one.symbol, 1)
         found = shares(todays.get(one.symbol, ()), sign)
-        if not found and one.symbol in ordered_on:
-            before = signals_of(ordered_on[one.symbol])
+        if not found and one.symbol in entered_on:
+            before = signals_of(entered_on[one.symbol])
             parts = next((row["parts"] for row in before if row["symbol"] == one.symbol), ())
             found = shares(parts, sign)
         for name, share in (found or {NOBODY: Decimal(1)}).items():

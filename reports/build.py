@@ -15,7 +15,7 @@ from domain.money import ZERO, cents, decimal
 from marketdata.session_calendar import prices_move_from
 from reports import pnl
 from reports.attribution import by_strategy
-from reports.curves import drawdown_curve, exposure_curves, moment
+from reports.curves import drawdown_curve, exposure_curves, mark_before, moment
 from reports.doubts import Closing, doubts
 from reports.model import (
     EndOfDayReport,
@@ -28,6 +28,8 @@ from reports.model import (
     Yardsticks,
 )
 from reports.trades import trades, with_slippage
+from risk.sizing import ENTRY
+from risk.targets import CUT_FOR_SOURCE
 from state.reader import Reader
 
 _LONGEST_LIST = 10_000
@@ -68,15 +70,13 @@ def build(
     symbols = pnl.by_symbol(books.before, books.after, books.entries)
     bridge = pnl.bridge(books.start, books.end, symbols, books.entries)
     status = reader.status()
-    orders, fills = reader.orders(session_date), reader.fills(session_date)
+    fills, everything = reader.fills(session_date), reader.orders()
+    orders = _of_session(everything, fills, session_date)
     signals, forecasts = reader.signals(session_date), reader.forecasts(session_date)
     sent = tuple(row for row in orders if row["state"] != "denied")
-    positions = _position_curves(points, start, end)
-    equity = tuple(
-        Point(at=moment(row["at"]), value=decimal(row["equity"]))
-        for row in curve
-        if start <= row["at"] <= end
-    )
+    readings = [row for row in curve if start <= row["at"] <= end]
+    positions = _position_curves(points, [str(row["at"]) for row in readings])
+    equity = tuple(Point(at=moment(row["at"]), value=decimal(row["equity"])) for row in readings)
     posted, late = _fees(books, session_date)
     return EndOfDayReport(
         session_date=session_date,
@@ -86,7 +86,7 @@ def build(
         tomorrow=next_session,
         bridge=bridge,
         by_symbol=symbols,
-        by_strategy=_by_strategy(reader, books, symbols, signals, session_date),
+        by_strategy=_by_strategy(reader, books, symbols, signals, everything, session_date),
         orders=sent,
         fills=with_slippage(fills, orders),
         trades=trades(orders, fills, signals=signals, forecasts=forecasts, yardsticks=yardsticks),
@@ -101,7 +101,7 @@ def build(
         activities=_activities(books, bridge.residual),
         costs=tuple(reader.costs(session_date, session_date)),
         spending=_spending(reader, session_date, yardsticks),
-        notes=(*_notes(reader, session_date), *late),
+        notes=(*_notes(reader, session_date, signals, forecasts), *late),
         doubts=doubts(
             session_date=session_date,
             mode=status["mode"] or "",
@@ -117,7 +117,9 @@ def build(
         ),
         equity_curve=equity,
         position_curves=positions,
-        drawdown_curve=drawdown_curve(curve, books.all_entries, start, end),
+        drawdown_curve=drawdown_curve(
+            curve, books.all_entries, start, end, mark=mark_before(reader, curve)
+        ),
         exposure_curves=exposure_curves(positions, equity),
         yardsticks=yardsticks,
     )
@@ -153,19 +155,35 @@ def _at(points: Sequence[Row], at: str) -> dict[str, Row]:
     return {point["symbol"]: point for point in points if point["at"] == at}
 
 
+def _of_session(
+    orders: Sequence[Row], fills: Sequence[Row], session_date: dt.date
+) -> Sequence[Row]:
+    """Return a session's orders, and those from outside that were executed in it."""
+    date, executed = session_date.isoformat(), {fill["client_order_id"] for fill in fills}
+    return [
+        order
+        for order in orders
+        if order["session_date"] == date
+        or (order["is_external"] and order["client_order_id"] in executed)
+    ]
+
+
 def _by_strategy(
     reader: Reader,
     books: _Books,
     symbols: Sequence[SymbolPnl],
     signals: Sequence[Row],
+    orders: Sequence[Row],
     session_date: dt.date,
 ) -> tuple[StrategyPnl, ...]:
     date = session_date.isoformat()
-    ordered_on: dict[str, dt.date] = {}
-    for order in reader.orders():
-        if order["session_date"] <= date and not order["is_external"]:
+    entered_on: dict[str, dt.date] = {}
+    for order in orders:
+        # What an exit was decided on leans against the position, whoever opened it.
+        is_entry = order["leg"] == ENTRY and decimal(order["booked_quantity"]) > 0
+        if is_entry and order["session_date"] <= date and not order["is_external"]:
             # Newest session first: the first one seen is the last one before the end.
-            ordered_on.setdefault(order["symbol"], dt.date.fromisoformat(order["session_date"]))
+            entered_on.setdefault(order["symbol"], dt.date.fromisoformat(order["session_date"]))
     signs = {
         one.symbol: pnl.held_sign(
             books.before.get(one.symbol),
@@ -175,7 +193,7 @@ def _by_strategy(
         for one in symbols
     }
     return by_strategy(
-        symbols, signs=signs, signals=signals, ordered_on=ordered_on, signals_of=reader.signals
+        symbols, signs=signs, signals=signals, entered_on=entered_on, signals_of=reader.signals
     )
 
 
@@ -242,17 +260,23 @@ def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: int(row["id"])))
 
 
-def _notes(reader: Reader, session_date: dt.date) -> tuple[str, ...]:
+def _notes(
+    reader: Reader, session_date: dt.date, signals: Sequence[Row], forecasts: Sequence[Row]
+) -> tuple[str, ...]:
     found = [] if reader.sentiment(session_date) else ["No headline was scored for this session."]
-    degraded = sorted({str(row["source"]) for row in reader.forecasts(session_date)} - {"remote"})
-    if degraded:
-        found.append(f"Forecasts came from: {', '.join(degraded)}; their sizes are cut.")
+    lesser = sorted({str(row["source"]) for row in forecasts} - {"remote"})
+    if lesser:
+        # Where no remote engine is wanted the local one is as good, and nothing is cut.
+        cut = sum(CUT_FOR_SOURCE in row["reason"] for row in signals)
+        told = f"; sizes cut for that: {cut}" if cut else ""
+        found.append(f"Forecasts came from: {', '.join(lesser)}{told}.")
     return tuple(found)
 
 
-def _position_curves(points: Sequence[Row], start: str, end: str) -> dict[str, tuple[Point, ...]]:
-    inside = [point for point in points if start <= point["at"] <= end]
-    moments = sorted({str(point["at"]) for point in inside})
+def _position_curves(points: Sequence[Row], moments: Sequence[str]) -> dict[str, tuple[Point, ...]]:
+    """Return what each holding was worth at every reading, 0 where it was not held."""
+    read = set(moments)
+    inside = [point for point in points if point["at"] in read]
     symbols = sorted({str(point["symbol"]) for point in inside})
     values = {(point["symbol"], point["at"]): pnl.value(point) for point in inside}
     return {

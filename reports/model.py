@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from domain.money import cents
+from domain.money import ZERO, cents
 
 Row = Mapping[str, Any]
 _TRACE = Decimal("1E-12")
+UNREPORTED = 0
+"""The revision of a session that was read and is told in a week or a month alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,15 @@ class Bridge:
             + self.interest
             + self.other
         )
+
+    @property
+    def earned_fraction(self) -> Decimal | None:
+        """The P&L as a share of the capital it was earned with; None without any.
+
+        A deposit is at work from the start, as for the limit of the daily loss.
+        """
+        capital = self.equity_start + max(self.transfers, ZERO)
+        return self.pnl / capital if capital > 0 else None
 
     @property
     def residual(self) -> Decimal:
@@ -202,6 +213,20 @@ class RollUp:
     by_symbol: tuple[SymbolPnl, ...]
     by_strategy: tuple[StrategyPnl, ...]
     drawdown_curve: tuple[Point, ...]
+
+    @property
+    def earned_fraction(self) -> Decimal | None:
+        """The shares of the sessions compounded; None where one has none.
+
+        So it is time-weighted: without transfers it is the P&L of the equity before.
+        """
+        growth = Decimal(1)
+        for day in self.days:
+            fraction = day.bridge.earned_fraction
+            if fraction is None:
+                return None
+            growth *= 1 + fraction
+        return growth - 1
 
     @property
     def is_reconciled(self) -> bool:

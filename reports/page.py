@@ -1,11 +1,12 @@
 """A page: what every human format of a report shows, whatever period it covers."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from domain.money import cents
-from reports.model import Bridge, EndOfDayReport, RollUp
+from reports.model import UNREPORTED, Bridge, EndOfDayReport, RollUp
 from reports.plots import day_plots, roll_up_plots
-from reports.table import Table
+from reports.table import Table, percent
 from reports.tables import day_tables, roll_up_tables
 from reports.trades import slippage_summary
 
@@ -112,6 +113,10 @@ def _roll_up_notes(roll_up: RollUp) -> tuple[str, ...]:
     if roll_up.missing:
         days = ", ".join(f"{date:%d %b}" for date in roll_up.missing)
         notes.append(f"No books of {days}; what moved then is in the session after.")
+    unreported = [f"{day.session_date:%d %b}" for day in roll_up.days if day.revision == UNREPORTED]
+    if unreported:
+        told = "each is told as of its last reading"
+        notes.append(f"No report was made of {', '.join(unreported)}; {told}.")
     open_days = [f"{day.session_date:%d %b}" for day in roll_up.days if day.is_provisional]
     if open_days:
         notes.append(f"Provisional: {', '.join(open_days)}.")
@@ -121,7 +126,7 @@ def _roll_up_notes(roll_up: RollUp) -> tuple[str, ...]:
 def _day_figures(report: EndOfDayReport) -> tuple[Figure, ...]:
     slippage = slippage_summary(report.trades)
     figures = [
-        *_money_figures(report.bridge),
+        *_money_figures(report.bridge, report.bridge.earned_fraction),
         Figure(name="Drawdown", text=_drawdown(report)),
         Figure(name="Fills", text=str(len(report.fills))),
         Figure(name="Denied", text=str(len(report.denied))),
@@ -136,7 +141,7 @@ def _roll_up_figures(roll_up: RollUp) -> tuple[Figure, ...]:
     worst = max((point.value for point in roll_up.drawdown_curve), default=0)
     won = sum(day.bridge.pnl > 0 for day in roll_up.days)
     return (
-        *_money_figures(roll_up.bridge),
+        *_money_figures(roll_up.bridge, roll_up.earned_fraction),
         Figure(name="Deepest drawdown", text=f"{100 * worst:.2f} %"),
         Figure(name="Sessions won", text=f"{won} of {len(roll_up.days)}"),
         Figure(name="Fills", text=str(sum(len(day.fills) for day in roll_up.days))),
@@ -144,13 +149,11 @@ def _roll_up_figures(roll_up: RollUp) -> tuple[Figure, ...]:
     )
 
 
-def _money_figures(bridge: Bridge) -> tuple[Figure, ...]:
+def _money_figures(bridge: Bridge, earned: Decimal | None) -> tuple[Figure, ...]:
     tone = GOOD if bridge.pnl >= 0 else BAD
-    base = bridge.equity_start
-    share = f"{100 * bridge.pnl / base:+.2f} %" if base > 0 else "-"
     return (
         Figure(name="P&L", text=f"{cents(bridge.pnl):+,.2f}", tone=tone),
-        Figure(name="of equity", text=share, tone=tone),
+        Figure(name="of equity", text=percent(earned), tone=tone),
         Figure(name="Equity", text=f"{cents(bridge.equity_end):,.2f}"),
     )
 

@@ -72,6 +72,11 @@ def money(value: Decimal, *, signed: bool = True) -> str:
     return f"{cents(value):+,.2f}" if signed and value else f"{cents(value):,.2f}"
 
 
+def percent(fraction: Decimal | None) -> str:
+    """Return a signed fraction in percent."""
+    return "-" if fraction is None else f"{100 * fraction:+.2f} %"
+
+
 def of(key: str) -> Callable[[Row], str]:
     """Read a column as it is."""
     return lambda row: cell(row.get(key))

@@ -7,7 +7,19 @@ from zoneinfo import ZoneInfo
 
 from domain.money import ZERO
 from reports.model import Bridge, EndOfDayReport, RollUp, Row, StrategyPnl, SymbolPnl, Tomorrow
-from reports.table import Column, Table, cell, clock, grown, money, of, price, rows_table, share
+from reports.table import (
+    Column,
+    Table,
+    cell,
+    clock,
+    grown,
+    money,
+    of,
+    percent,
+    price,
+    rows_table,
+    share,
+)
 from reports.trades import slippage_summary
 
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -314,14 +326,14 @@ def _sessions(roll_up: RollUp) -> Table:
         (
             f"{day.session_date:%a %d %b}",
             money(day.bridge.pnl),
-            f"{100 * day.bridge.pnl / day.bridge.equity_start:+.2f} %",
+            percent(day.bridge.earned_fraction),
             money(day.bridge.equity_end, signed=False),
             f"{100 * max((p.value for p in day.drawdown_curve), default=ZERO):.2f} %",
             str(len(day.fills)),
             str(len(day.denied)),
             str(len(day.incidents)),
             money(day.bridge.residual),
-            str(day.revision),
+            str(day.revision or "-"),
         )
         for day in roll_up.days
     )

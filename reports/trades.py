@@ -20,10 +20,20 @@ def with_slippage(fills: Sequence[Row], orders: Sequence[Row]) -> tuple[Row, ...
 
 
 def _of_fill(fill: Row, order: Row | None) -> Row:
-    if order is None or not decimal(order["decision_price"] or "0") > 0:
+    decided = _decided_at(order) if order is not None else None
+    if order is None or decided is None:
         return {"decision_price": None, "slippage_bps": None}
-    bps = slippage(order["side"], decimal(fill["price"]), decimal(order["decision_price"]))
+    bps = slippage(order["side"], decimal(fill["price"]), decided)
     return {"decision_price": order["decision_price"], "slippage_bps": f"{bps:.1f}"}
+
+
+def _decided_at(order: Row) -> Decimal | None:
+    """Return the price that we decided on; None for an order from outside, or where none is known.
+
+    A person's limit says how far the price might go, not where it was.
+    """
+    decided = decimal(order["decision_price"] or "0")
+    return decided if decided > 0 and not order["is_external"] else None
 
 
 def slippage(side: str, price: Decimal, decided: Decimal) -> Decimal:
@@ -64,21 +74,21 @@ def _execution(order: Row, fills: Sequence[Row], yardsticks: Yardsticks) -> Row:
     quantity = exact_sum(decimal(fill["quantity"]) for fill in fills)
     notional = exact_sum(decimal(fill["quantity"]) * decimal(fill["price"]) for fill in fills)
     price = average(notional, quantity, places=DISPLAY_PRICE_GRID)
-    decided = decimal(order["decision_price"] or "0")
+    decided = _decided_at(order)
     row = {
         "client_order_id": order["client_order_id"],
         "symbol": order["symbol"],
         "side": order["side"],
         "leg": order["leg"],
         "quantity": text(quantity),
-        "arrival_price": order["decision_price"],
+        "arrival_price": order["decision_price"] if decided is not None else None,
         "fill_price": text(price),
         "notional_usd": text(cents(notional)),
         "slippage_bps": None,
         "assumed_bps": text(yardsticks.slippage_bps),
         "slippage_usd": None,
     }
-    if decided > 0:
+    if decided is not None:
         sign = 1 if order["side"] == "buy" else -1
         row["slippage_bps"] = f"{slippage(order['side'], price, decided):.1f}"
         row["slippage_usd"] = text(cents(sign * (notional - decided * quantity)))

@@ -93,9 +93,11 @@ def return_model(
     # wild one would otherwise be shrunk up.
     shrunk = ledoit_wolf(matrix / volatility).cov
     spread = np.sqrt(np.diag(shrunk))
+    correlation = shrunk / np.outer(spread, spread)
+    np.fill_diagonal(correlation, 1.0)  # a root squared may miss by the last bit
     return ReturnModel(
         symbols=tuple(kept),
-        correlation=shrunk / np.outer(spread, spread),
+        correlation=correlation,
         volatility=volatility,
         left_out=left_out,
     )

@@ -30,6 +30,8 @@ from risk.context import is_known
 from risk.reservations import Reservation
 from risk.weights import Candidate, Weight, Weights, kelly_weights
 
+CUT_FOR_SOURCE = "cut for a degraded source"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -205,7 +207,7 @@ def _from_this_source(book: Book, target: Target, weight: Weight | None) -> Targ
     allowed = _shares(book, price, weight.allowed).entering
     most = min(abs(target.quantity), max(abs(held), allowed))
     sign = 1 if target.quantity > 0 else -1
-    return dataclasses.replace(target, quantity=sign * most, remark="cut for a degraded source")
+    return dataclasses.replace(target, quantity=sign * most, remark=CUT_FOR_SOURCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

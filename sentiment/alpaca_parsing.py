@@ -28,7 +28,7 @@ def item_of(row: Mapping[str, Any]) -> NewsItem | None:
             summary=summary[: 4 * MAX_CHARACTERS] if isinstance(summary, str) else "",
             url=url[: 4 * MAX_CHARACTERS] if isinstance(url := row.get("url"), str) else "",
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -36,7 +36,7 @@ def updated_at(row: Mapping[str, Any]) -> dt.datetime | None:
     """Return the moment of an article's last revision, or None."""
     try:
         return _moment(row.get("updated_at"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

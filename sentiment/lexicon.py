@@ -15,6 +15,7 @@ from domain.market import NewsItem
 from domain.signals import SentimentScore
 from sentiment.aggregation import Reading, aggregate
 from sentiment.cleaning import clean
+from sentiment.figures import compared
 from sentiment.words import Entry, Kind, WordList, tokens, word_list
 
 # A sum below this is no statement: the headline counts as neutral.
@@ -24,12 +25,6 @@ _NEGATED = -0.7
 _QUESTION = 0.5
 _STEEPNESS = 8.0
 _COMPARED = 2.0
-# "EPS 74 cents; FactSet consensus 86 cents", "revenue $18.67 bln vs. $17.82 bln".
-_COMPARISON = re.compile(
-    r"(?P<ours>\d+(?:\.\d+)?)\s*(?:cents|bln|mln|billion|million|[BMbm])?[,;]?\s+"
-    r"(?:vs\.?|versus|(?:FactSet )?consensus|compared with)\s+(?:C?[$€£])?"
-    r"(?P<theirs>\d+(?:\.\d+)?)"
-)
 _LOSS = re.compile(r"\bloss", re.IGNORECASE)
 
 # Share of right calls when the sum reached each bound, counted on headlines that had no
@@ -65,11 +60,7 @@ def weigh(text: str) -> float:
 
 def _compared(text: str) -> float:
     """Weigh the first figure that stands against an older or expected one."""
-    found = _COMPARISON.search(text)
-    if found is None or _LOSS.search(text):
-        return 0.0
-    ours, theirs = float(found["ours"]), float(found["theirs"])
-    return _COMPARED * ((ours > theirs) - (ours < theirs))
+    return 0.0 if _LOSS.search(text) else _COMPARED * compared(text)
 
 
 def read(text: str) -> Reading:

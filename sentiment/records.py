@@ -66,5 +66,7 @@ def _address(url: str) -> str:
         return ""
     if parts.scheme not in ("http", "https") or not host.isascii():
         return ""
-    plain = f"{parts.scheme}://{host}{port}{quote(parts.path, safe='/%:@!$&()*+,;=~-._')}"
+    # JSON may hold half of an emoji, which no encoding has.
+    path = quote(parts.path, safe="/%:@!$&()*+,;=~-._", errors="replace")
+    plain = f"{parts.scheme}://{host}{port}{path}"
     return plain[:_LONGEST_URL]

@@ -209,8 +209,9 @@ def _moment(text: str) -> dt.datetime | None:
     for read in (parsedate_to_datetime, dt.datetime.fromisoformat):
         try:
             moment = read(text)
+            # The first or last moment there is, some feeds' way to have none, may be none in UTC.
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
             continue
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
     return None

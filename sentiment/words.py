@@ -13,8 +13,11 @@ NUMBER = "#"
 _FILE = "lexicon.txt"
 _LINK = re.compile(r"(?:https?://|pic\.twitter\.com/)\S*")
 _TAG = re.compile(r"[$#@][A-Za-z_][\w.]*")
+# The dash of a range is no sign: "sales up 2-3%".
+_SIGN = r"(?:(?<![\w%])[+-])?"
 _TOKEN = re.compile(
-    r"(?P<percent>[+-]?\d[\d.,]*\s?%)|(?P<number>[$€£]?[+-]?\d[\d.,]*)|(?P<word>[^\W\d_][\w'&-]*)"
+    rf"(?P<percent>{_SIGN}(?:\d[\d.,]*%?-)?\d[\d.,]*\s?%)|(?P<number>[$€£]?{_SIGN}\d[\d.,]*)"
+    r"|(?P<word>[^\W\d_][\w'&-]*)"
 )
 _QUARTER = re.compile(r"q[1-4]")
 

@@ -145,7 +145,8 @@ class FillBook:
         if order is None:
             return FillOutcome.UNKNOWN_ORDER
         booked = exact_sum((decimal(order["booked_quantity"]), fill.quantity))
-        if booked > decimal(order["quantity"]):
+        # An order of an amount of money has no quantity to go beyond.
+        if ZERO < decimal(order["quantity"]) < booked:
             self._locks.lock(
                 fill.symbol,
                 f"order {order['client_order_id']} was overfilled: {text(booked)} of"

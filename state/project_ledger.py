@@ -41,7 +41,8 @@ def _count_execution(connection: sqlite3.Connection, event: Event) -> None:
     filled_now = max(Decimal(filled), Decimal(fill["cumulative_quantity"]))
     new_state = executed(
         OrderState(state),
-        is_complete=filled_now >= Decimal(wanted),
+        # Without a quantity it is an order of an amount of money: its state tells when it ends.
+        is_complete=filled_now >= Decimal(wanted) > 0,
         has_broker_id=broker_id is not None,
     )
     connection.execute(

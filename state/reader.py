@@ -26,6 +26,7 @@ from state.json_rows import (
     whole,
 )
 from state.latch import Latch
+from state.mark_history import mark_at
 from state.migrations import LATEST, version
 from state.rows import stamp
 from state.status import status
@@ -35,15 +36,19 @@ _POSITIONS = (
     " LEFT JOIN marks m USING (symbol) LEFT JOIN symbol_locks l USING (symbol)"
     " WHERE p.quantity <> '0' ORDER BY symbol"
 )
+# What was ordered outside may be executed sessions later: then the New York day counts, which
+# is that of five hours before, whatever the season, as long as anything trades.
 _FILLS = (
-    "SELECT f.* FROM fills f LEFT JOIN orders o USING (client_order_id)"
-    " WHERE f.reversed_seq IS NULL"
-    " AND coalesce(o.session_date, substr(f.at, 1, 10)) = coalesce(?1, o.session_date,"
-    " substr(f.at, 1, 10)) ORDER BY f.at, f.seq"
+    "SELECT f.* FROM fills f"
+    " LEFT JOIN orders o ON o.client_order_id = f.client_order_id AND NOT o.is_external"
+    " WHERE f.reversed_seq IS NULL AND (?1 IS NULL"
+    " OR coalesce(o.session_date, date(f.at, '-5 hours')) = ?1) ORDER BY f.at, f.seq"
 )
+# A restart before the orders leave decides anew, in another run: what it replaced is not told.
 _OF_SESSION = (
-    "SELECT t.* FROM {table} t JOIN decisions d USING (run_id) WHERE d.session_date ="
-    " coalesce(?, (SELECT max(session_date) FROM decisions)) ORDER BY d.as_of, t.symbol"
+    "SELECT t.* FROM {table} t WHERE t.run_id = (SELECT run_id FROM decisions"
+    " WHERE session_date = coalesce(?, (SELECT max(session_date) FROM decisions))"
+    " ORDER BY as_of DESC LIMIT 1) ORDER BY t.symbol"
 )
 _FIRST, _LAST = "", "~"
 
@@ -114,7 +119,7 @@ class Reader:
         return [position_row(row) for row in self._rows(_POSITIONS)]
 
     def forecasts(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return forecasts of a session, by default of the last decision."""
+        """Return forecasts of a session's last decision, by default of the last session."""
         return [forecast_row(row) for row in self._of_session("forecasts", session_date)]
 
     def scores(self) -> Row:
@@ -131,7 +136,7 @@ class Reader:
         return track_rows.matured(self._rows, session_date)
 
     def signals(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return combined signals of a session, each with its parts; by default of the last."""
+        """Return combined signals of a session's last decision, each with its parts."""
         parts = [whole(row) for row in self._of_session("signals", session_date)]
         return [
             {
@@ -146,7 +151,7 @@ class Reader:
         ]
 
     def sentiment(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return sentiment scores of a session, by default of the last decision."""
+        """Return sentiment scores of a session's last decision, by default of the last session."""
         return [whole(row) for row in self._of_session("sentiment", session_date)]
 
     def runs(self, limit: int = 50) -> list[Row]:
@@ -211,6 +216,10 @@ class Reader:
         return self._between(
             "SELECT * FROM equity WHERE at >= ? AND at < ? ORDER BY at", start, end
         )
+
+    def high_water_mark(self, at: str) -> str | None:
+        """Return the mark of the limits as it was at a stored moment: the curve may begin later."""
+        return mark_at(self._rows, at)
 
     def position_curve(
         self, start: dt.datetime | None = None, end: dt.datetime | None = None

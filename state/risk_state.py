@@ -31,8 +31,8 @@ class RiskState:
         """Raise the high-water mark when passed; the first equity of a session is its start.
 
         A part of equity may be a flow that is not booked yet.  Cash that moved a moment ago
-        begins no session (``may_begin``).  Cash that stays unexplained does, since a day
-        without a start is not judged at all, but it raises no mark (``may_raise_mark``).
+        begins no session and no mark (``may_begin``).  Cash that stays unexplained does, since
+        a day without a start is not judged at all, but it raises no mark (``may_raise_mark``).
 
         Raises:
             DataError: equity is not finite and above 0; nothing changes.
@@ -41,8 +41,8 @@ class RiskState:
             raise DataError(f"equity {equity} is not above 0: ask the broker again")
         mark = self.high_water_mark()
         is_first = self.session_start_equity(session_date) is None
-        begins = is_first and (may_begin or mark is None)
-        raises = mark is None or (may_raise_mark and equity > mark)
+        begins = is_first and may_begin
+        raises = may_begin if mark is None else may_raise_mark and equity > mark
         if not begins and not raises:
             return
         moment = stamp(at)

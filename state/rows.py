@@ -8,7 +8,16 @@ from operator import attrgetter
 
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.money import ZERO, decimal, text
-from domain.orders import BrokerOrder, Fill, OrderRequest, OrderState, OrderType, Side, TimeInForce
+from domain.orders import (
+    EXTERNAL,
+    BrokerOrder,
+    Fill,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from state.cost_basis import average
 
 DISPLAY_PRICE_GRID = Decimal("0.000001")
@@ -64,6 +73,11 @@ class OrderRecord:
     def symbol(self) -> Symbol:
         """Instrument."""
         return self.request.symbol
+
+    @property
+    def is_unsized(self) -> bool:
+        """True when nobody knows its shares: an order of another for an amount of money."""
+        return not self.request.quantity
 
     @property
     def leaves_quantity(self) -> Decimal:
@@ -146,8 +160,8 @@ def external_columns(order: BrokerOrder, session_date: dt.date) -> dict[str, str
         "order_type": order.order_type,
         "limit_price": optional_text(order.limit_price),
         "time_in_force": order.time_in_force,
-        "strategy": "external",
-        "leg": "external",
+        "strategy": EXTERNAL,
+        "leg": EXTERNAL,
         "revision": 0,
         "decision_price": text(order.limit_price or order.filled_avg_price or ZERO),
         "reason": "placed outside openbell",

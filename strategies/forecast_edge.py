@@ -1,13 +1,12 @@
 """Forecast edge: trade where the calibrated forecast is sure enough of a direction."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.forecasts import Forecast
 from domain.market import MarketView
 from domain.signals import Action, Signal
-from strategies.wishes import wish
+from strategies.wishes import simple_moments, wish
 
 NAME = "forecast"
 # Lowest and highest value allowed, both included.
@@ -46,7 +45,8 @@ class ForecastEdge:
         )
         if not is_plausible:
             return self._disbelieved(forecast)
-        expected, volatility = _simple(forecast.mean, forecast.volatility)
+        variance = forecast.volatility * forecast.volatility
+        expected, volatility = simple_moments(forecast.mean, variance)
         source = f"{forecast.source.value} {forecast.model}"
         return wish(
             symbol=forecast.symbol,
@@ -71,10 +71,3 @@ class ForecastEdge:
             horizon=forecast.horizon,
             reason=f"forecast outside the plausible band (mean {forecast.mean:+.2f})",
         )
-
-
-def _simple(mean: float, volatility: float) -> tuple[float, float]:
-    # Kelly wants arithmetic returns; these are the moments of a log-normal.
-    variance = volatility * volatility
-    growth = math.exp(mean + variance / 2)
-    return growth - 1, growth * math.sqrt(math.expm1(variance))

@@ -13,7 +13,7 @@ from statistics import NormalDist, fmean, stdev
 from domain.ids import Symbol
 from domain.market import Bar, MarketView
 from domain.signals import Signal
-from strategies.wishes import wish
+from strategies.wishes import simple_moments, wish
 
 NAME = "momentum"
 # Lowest and highest value allowed, both included.
@@ -66,12 +66,13 @@ class Momentum:
         drift = mean * horizon
         # The drift itself is uncertain, and that uncertainty grows with the whole horizon.
         variance = sigma * sigma * horizon + mean_variance * horizon * horizon
+        expected, volatility = simple_moments(drift, variance)
         return wish(
             symbol=symbol,
             strategy=self.name,
             probability_up=NormalDist().cdf(drift / math.sqrt(variance)),
-            expected_return=math.exp(drift + variance / 2) - 1,
-            volatility=math.exp(drift + variance / 2) * math.sqrt(math.expm1(variance)),
+            expected_return=expected,
+            volatility=volatility,
             horizon=horizon,
             min_confidence=settings.min_confidence,
             basis=f"trend {math.expm1(fmean(trend) * len(trend)):+.1%} over {len(trend)} sessions",

@@ -13,7 +13,7 @@ from statistics import NormalDist, stdev
 from domain.ids import Symbol
 from domain.market import Bar, MarketView
 from domain.signals import Signal
-from strategies.wishes import wish
+from strategies.wishes import simple_moments, wish
 
 NAME = "reversal"
 # Lowest and highest value allowed, both included.
@@ -63,12 +63,13 @@ class Reversal:
         move = sum(returns[-settings.move_sessions :])
         drift = -settings.give_back_fraction * move
         variance = sigma * sigma * settings.horizon_sessions
+        expected, volatility = simple_moments(drift, variance)
         return wish(
             symbol=symbol,
             strategy=self.name,
             probability_up=NormalDist().cdf(drift / math.sqrt(variance)),
-            expected_return=drift,
-            volatility=math.sqrt(variance),
+            expected_return=expected,
+            volatility=volatility,
             horizon=settings.horizon_sessions,
             min_confidence=settings.min_confidence,
             basis=f"moved {math.expm1(move):+.1%} in {settings.move_sessions} sessions",

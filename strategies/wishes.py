@@ -1,5 +1,7 @@
 """From a probability and two moments to a signal: the rule all strategies share."""
 
+import math
+
 from domain.errors import DataError
 from domain.ids import Symbol
 from domain.numbers import finite
@@ -40,3 +42,12 @@ def wish(
         horizon=horizon,
         reason=basis if is_sure else f"{basis}; {confidence:.2f} is below {min_confidence:.2f}",
     )
+
+
+def simple_moments(drift: float, variance: float) -> tuple[float, float]:
+    """Return mean and volatility of the simple return behind a normal log return.
+
+    Kelly wants these: without half the variance a long is thought too small, a short too large.
+    """
+    growth = math.exp(drift + variance / 2)
+    return growth - 1, growth * math.sqrt(math.expm1(variance))

@@ -106,7 +106,7 @@ class FeedReader:
                 raise DataError("a message is not an object")
             self._control(message)
             self._tell(message)
-        except (DataError, KeyError, TypeError, ValueError) as exc:
+        except (DataError, KeyError, TypeError, ValueError, OverflowError) as exc:
             self._on_unreadable(f"{exc}: {message}"[:LONGEST_SHOWN])
 
     def _control(self, message: Mapping[str, Any]) -> None:
@@ -168,7 +168,7 @@ def _decoded(frame: str | bytes) -> Sequence[object]:
         messages: object = msgpack.unpackb(
             frame, timestamp=3, strict_map_key=True, max_array_len=_MOST_MESSAGES
         )
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as exc:
+    except (ValueError, OverflowError, TypeError, RecursionError, msgpack.UnpackException) as exc:
         raise DataError(f"a frame cannot be unpacked ({exc})") from exc
     if not isinstance(messages, list):
         raise DataError("a frame is not a list of messages")

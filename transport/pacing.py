@@ -18,6 +18,8 @@ from enum import IntEnum, unique
 from domain.clock import Clock
 
 LONGEST_RETRY_AFTER_SECONDS = 60.0
+# A reset is told in whole seconds, and replies take different times to come.
+_RESET_GRAIN_SECONDS = 2.0
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
@@ -95,10 +97,14 @@ class Pacer:
         wait = seconds_until_reset(headers, now=self._clock.now())
         now = self._clock.monotonic()
         reset_at = now + (LONGEST_RETRY_AFTER_SECONDS if wait is None else wait)
-        is_same_window = self._server_room is not None and now < self._server_reset_at
-        if is_same_window and self._server_room is not None:
-            # Replies overtake each other; within a window the room only shrinks.
-            remaining = min(remaining, self._server_room)
+        if self._server_room is not None and now < self._server_reset_at:
+            later = 0.0 if wait is None else reset_at - self._server_reset_at
+            if later < -_RESET_GRAIN_SECONDS:
+                return
+            # Replies overtake each other; within a window the room only shrinks.  Where our clock
+            # is behind, the next one begins before the end of this one by our count.
+            if later <= _RESET_GRAIN_SECONDS:
+                remaining = min(remaining, self._server_room)
         self._server_room = remaining
         self._server_reset_at = reset_at
 

@@ -26,6 +26,8 @@ _TOO_MANY_REQUESTS = 429
 _FIRST_SERVER_STATUS = 500
 _MAY_PASS = frozenset({FailureKind.CONNECT, FailureKind.BROKEN})
 _SHOWN_CHARACTERS = 200
+# What an SDK makes of an answer that it did not expect.
+_STRANGE = (DataError, ValueError, OverflowError, TypeError, AttributeError, LookupError)
 
 Result = TypeVar("Result")
 
@@ -153,8 +155,7 @@ class SdkCaller:
                 if wait is None or attempt + 1 == _ATTEMPTS:
                     raise
                 await self._clock.sleep(wait)
-            except (DataError, ValueError, TypeError, AttributeError, LookupError) as exc:
-                # What an SDK makes of an answer that it did not expect.
+            except _STRANGE as exc:
                 _unreadable(self._client.base_url, exc)
         raise ProviderUnavailable(f"{self._client.base_url}: no attempt was made")
 

@@ -64,17 +64,19 @@ def account_view(exchange: Exchange) -> Account:
 
 
 def order_view(order: Order) -> BrokerOrder:
-    """One order in our words."""
+    """One order in our words; one for an amount of money has its shares when it has ended."""
+    state = _STATES.get(order.status, OrderState.LIVE)
+    unsized = order.filled_quantity if state.is_terminal else ZERO
     return BrokerOrder(
         broker_order_id=BrokerOrderId(order.id),
         client_order_id=ClientOrderId(order.client_order_id),
         symbol=order.symbol,
         side=order.side,
-        quantity=order.quantity if order.quantity is not None else order.filled_quantity,
+        quantity=order.quantity if order.quantity is not None else unsized,
         order_type=str(order.kind),
         limit_price=order.limit_price,
         time_in_force=str(order.tif),
-        state=_STATES.get(order.status, OrderState.LIVE),
+        state=state,
         raw_status=str(order.status),
         filled_quantity=order.filled_quantity,
         filled_avg_price=order.filled_avg_price,

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 import structlog
@@ -17,7 +17,7 @@ from domain.money import cents
 from marketdata.base import SessionCalendar
 from reports.build import build
 from reports.document import as_json
-from reports.model import EndOfDayReport, RollUp, Tomorrow, Yardsticks
+from reports.model import UNREPORTED, EndOfDayReport, RollUp, Tomorrow, Yardsticks
 from reports.render import headline
 from reports.roll_up import period_of, roll_up
 from reports.write import is_rolled_up, write, written_revision
@@ -232,6 +232,8 @@ def read_roll_up(
 ) -> RollUp:
     """Build the report of the week or month around a date, up to that date.
 
+    A session that was read and never reported on is in it, or what moved then would be missing.
+
     Raises:
         DataError: none of its sessions has a report.
     """
@@ -244,12 +246,27 @@ def read_roll_up(
                 reader,
                 session.date,
                 next_session=next_session(calendar, session),
-                revision=issued[session.date.isoformat()],
+                revision=issued.get(session.date.isoformat(), UNREPORTED),
                 yardsticks=yardsticks_of(state, session.date, yardsticks),
             )
-            for session in sessions
-            if session.date <= day and session.date.isoformat() in issued
+            for session in _told(sessions, day, issued, _read_in(reader))
         ]
     if not days:
         raise DataError(f"{name}: no session of this {kind} has a report")
     return roll_up(kind, name, days, [session.date for session in sessions])
+
+
+def _read_in(reader: Reader) -> set[str]:
+    return {str(row["session_date"]) for row in reader.equity_curve()}
+
+
+def _told(
+    sessions: Sequence[Session], day: dt.date, issued: Collection[str], read: Collection[str]
+) -> list[Session]:
+    """Return the sessions with books up to the last that has a report, from the first one on."""
+    passed = [session for session in sessions if session.date <= day]
+    while passed and passed[-1].date.isoformat() not in issued:
+        passed.pop()
+    first = min(issued, default="")
+    told = {*issued, *(date for date in read if date > first)}
+    return [session for session in passed if session.date.isoformat() in told]

@@ -23,7 +23,7 @@ from typing import Any
 from daemon.after_close.nightly import NightJob
 from daemon.after_close.retraining_child import Request
 from daemon.config import Config, state_directory
-from daemon.schedule import DueRun, RunKind
+from daemon.schedule import DueRun, RunKind, training_ends_by
 from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
@@ -40,7 +40,7 @@ Note = Callable[[str, str], None]
 
 
 class Retraining:
-    """The weekly run; ``is_stopping`` tells that the daemon wants to end.
+    """The weekly run; ``is_stopping`` tells that the daemon wants to end, ``now`` its time.
 
     ``recipe`` replaces values of the training recipe, ``child`` is what Python runs.
     """
@@ -51,6 +51,7 @@ class Retraining:
         *,
         note: Note,
         is_stopping: Callable[[], bool],
+        now: Callable[[], dt.datetime],
         recipe: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         child: Sequence[str] = ("-m", "daemon.after_close.retraining_child"),
@@ -60,6 +61,7 @@ class Retraining:
         self._settings = config.forecasts.retraining
         self._note = note
         self._is_stopping = is_stopping
+        self._now = now
         self._recipe = dict(recipe or {})
         # The process lives in real time, also when the daemon's time is simulated.
         self._clock = SystemClock() if clock is None else clock
@@ -73,7 +75,8 @@ class Retraining:
         if importlib.util.find_spec("torch") is None:
             raise RunSkipped("torch is not installed; install openbell[train]")
         with self._standing_still():
-            found = await asyncio.to_thread(self._run, self._request(due))
+            ends_by = training_ends_by(due, self._config.schedule)
+            found = await asyncio.to_thread(self._run, self._request(due), ends_by)
         if found["champion"] is None:
             self._note("model.promoted", f"{found['candidate']} is the first of its name in use")
             return f"{found['candidate']} is the first of its name in use"
@@ -113,7 +116,7 @@ class Retraining:
             recipe=self._recipe,
         )
 
-    def _run(self, request: Request) -> dict[str, Any]:
+    def _run(self, request: Request, ends_by: dt.datetime) -> dict[str, Any]:
         with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as answered:
             child = subprocess.Popen(  # noqa: S603 - a module of ours
                 self._command,
@@ -129,7 +132,7 @@ class Retraining:
                 if child.stdin is not None:
                     child.stdin.write(json.dumps(dataclasses.asdict(request)).encode())
                     child.stdin.close()
-                status = self._wait(child)
+                status = self._wait(child, ends_by)
             except BrokenPipeError:
                 status = child.wait()
             finally:
@@ -153,13 +156,16 @@ class Retraining:
                 resource.prlimit(pid, resource.RLIMIT_AS, (memory, memory))
                 resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds))
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> int:
+    def _wait(self, child: subprocess.Popen[bytes], ends_by: dt.datetime) -> int:
         until = self._clock.monotonic() + self._settings.max_minutes * 60
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(_LOOK_SECONDS)
             if self._is_stopping():
                 raise RunSkipped("the daemon was told to stop")
+            # Whenever it began, and however long the host slept meanwhile: the day comes first.
+            if not self._now() < ends_by:
+                raise RunSkipped("the pre-market run of the next session is due, and comes first")
             if not self._clock.monotonic() < until:
                 raise ProviderUnavailable(
                     f"training {self._settings.model} took longer than"

@@ -4,6 +4,7 @@ It is started by ``daemon.after_close.retraining`` and holds torch, which the da
 """
 
 import contextlib
+import dataclasses
 import datetime as dt
 import json
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
-from domain.errors import ConfigError, OpenbellError, StateError
+from domain.errors import OpenbellError
 from forecasts.model_store import SHIPPED, ModelStore
 
 
@@ -67,6 +68,9 @@ def retrain(request: Request) -> dict[str, Any]:
     fit_in()
     spans = spans_until(panel, dt.date.fromisoformat(request.until))
     config = TrainingConfig(model=name, spans=spans, **request.recipe)
+    if config.horizon < request.step:
+        # The recipe's horizon is the default of the daemon's, which may look further ahead.
+        config = dataclasses.replace(config, horizon=request.step)
     trained = train(config, panel, version=new_version(root, name))
     publish_model(trained, root)
     candidate = store.load(name, trained.card.version)
@@ -74,7 +78,7 @@ def retrain(request: Request) -> dict[str, Any]:
         store.promote(name, trained.card.version)
         return {"candidate": trained.card.title, "champion": None, "is_promoted": True}
     known = {symbol: columns.before(spans.end) for symbol, columns in panel.items()}
-    found = challenge(candidate, store.load(name, champion), known, step=request.step)
+    found = challenge(candidate, store.load(name), known, step=request.step)
     is_promoted = found.is_better and request.promote
     if is_promoted:
         store.promote(name, trained.card.version)
@@ -99,10 +103,8 @@ def _offer_itself() -> None:
 
 
 def _champion(store: ModelStore, name: str) -> str | None:
-    try:
-        return store.current(name)
-    except (ConfigError, StateError):
-        return None
+    # A pointer that cannot be read is not "none": what came after it would be in use unjudged.
+    return store.current(name) if name in store.names() and store.is_used(name) else None
 
 
 def _panel(request: Request) -> Panel:

@@ -10,9 +10,14 @@ from forecasts.model_store import SHIPPED, ModelStore
 
 def config_or_defaults(options: Options) -> Config:
     """Read the configuration; where no file is, the defaults and the environment."""
-    if options.config is None and not any(path.exists() for path in DEFAULT_PATHS):
+    if not has_config(options):
         return build(Config, with_environment({"universe": {"symbols": ["SPY"]}}, os.environ))
     return load(options.config)
+
+
+def has_config(options: Options) -> bool:
+    """Tell whether there is a configuration to read."""
+    return options.config is not None or any(path.exists() for path in DEFAULT_PATHS)
 
 
 def store_of(config: Config) -> ModelStore:

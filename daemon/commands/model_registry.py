@@ -7,13 +7,15 @@ from typing import Any
 from rich.table import Table
 
 from daemon.command_line import Options
-from daemon.commands.model_config import config_or_defaults, store_of
+from daemon.commands.model_config import config_or_defaults, has_config, store_of
 from daemon.commands.output import console, print_json, print_pairs, print_table
 from domain.errors import BadArgument, ConfigError, OpenbellError, StateError
+from execution.gathering import MOST_BARS
 from forecasts.card import ModelCard
 from forecasts.comparison import COLUMNS, Row, promotion, verdict
 from forecasts.comparison import compare as compared
-from forecasts.model_store import ModelStore
+from forecasts.local import LocalForecaster
+from forecasts.model_store import ModelStore, StoredModel
 from forecasts.packaging import PackageFormat, package
 
 _LISTED = {
@@ -124,6 +126,7 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
         OpenbellError: the rule is against it.
     """
     store = _store(options)
+    _refuse_unusable(options, store.load(name, version))
     candidate, before = store.load(name, version).card, _current(store, name)
     is_newer = before is not None and int(version) > int(before)
     decision = promotion(candidate, store.card(name, before)) if is_newer else None
@@ -186,6 +189,27 @@ def export(options: Options, *, name: str, form: str, out: Path, version: str | 
     console().print(f"{stored.card.title} as {form} in {out}:")
     for file in files:
         console().print(f"  {file}")
+
+
+def _refuse_unusable(options: Options, model: StoredModel) -> None:
+    """Refuse what the daemon of this configuration could not forecast with.
+
+    A running one would tell that in its log and go on, and not start again.
+
+    Raises:
+        ConfigError: too short a horizon, too long a look-back, or features it cannot compute.
+    """
+    if not has_config(options):
+        return
+    settings = config_or_defaults(options).forecasts
+    if model.card.name != settings.local.model:
+        return
+    needed = LocalForecaster(model, horizon=settings.horizon).bars_needed
+    if needed > MOST_BARS:
+        raise ConfigError(
+            f"model {model.card.title} needs {needed} bars of a symbol, and a decision reads"
+            f" {MOST_BARS}; train one with a shorter --window"
+        )
 
 
 def _store(options: Options) -> ModelStore:

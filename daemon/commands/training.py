@@ -122,6 +122,7 @@ def _window(text: str) -> tuple[int, int]:
 def _train(
     root: Path, config: "TrainingConfig", panel: Panel, *, is_quiet: bool, resume: bool
 ) -> "TrainedModel":
+    from forecasts.training.checkpoint import remove_checkpoint
     from forecasts.training.train import new_version
     from forecasts.training.train import train as fit
 
@@ -129,7 +130,7 @@ def _train(
     checkpoint = root / f"{model}.checkpoint"
     checkpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not resume:
-        checkpoint.unlink(missing_ok=True)
+        remove_checkpoint(checkpoint)
     version = new_version(root, model)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -159,10 +160,11 @@ def _advance(bar: Progress, task: Any) -> "Callable[[Epoch], None]":
 
 
 def _publish(trained: "TrainedModel", root: Path, options: Options) -> None:
+    from forecasts.training.checkpoint import remove_checkpoint
     from forecasts.training.train import publish_model
 
     directory = publish_model(trained, root)
-    (root / f"{trained.card.name}.checkpoint").unlink(missing_ok=True)
+    remove_checkpoint(root / f"{trained.card.name}.checkpoint")
     if options.json:
         print_json({"model": trained.card.title, "directory": str(directory)})
         return

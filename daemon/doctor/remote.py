@@ -7,23 +7,20 @@ from collections.abc import AsyncIterator, Mapping
 from brokers.base import Broker
 from daemon.config import Config
 from daemon.connection import connect
-from daemon.credentials import (
-    BROKER_KEY_ID,
-    BROKER_SECRET_KEY,
-    CLOUDFLARE_TOKEN,
-    FORECAST_TOKEN,
-    Credentials,
-)
+from daemon.credentials import CLOUDFLARE_TOKEN, FORECAST_TOKEN, Credentials
 from daemon.doctor.finding import UNAVAILABLE, Finding, failed, ok, refused, warning
 from daemon.embedded import running_endpoint
 from daemon.live_mode import check_account
 from daemon.session.broker_calendar import SESSIONS_COMPARED
 from daemon.session.market_check import MOST_SKEW_SECONDS, differing_dates
+from daemon.sources.bar_feed import data_keys
+from daemon.sources.forecasting import model_store
 from domain.clock import Clock
-from domain.errors import AuthRefused, ConfigError, OpenbellError
+from domain.errors import AuthRefused, ConfigError, DataError, OpenbellError, StateError
 from domain.secrets import Secret
 from forecasts.remote_access import auth_headers
 from marketdata.session_calendar import NyseCalendar, new_york
+from transport import strict_json
 from transport.failures import TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
 
@@ -130,14 +127,12 @@ async def _calendar(broker: Broker, now: dt.datetime) -> Finding:
 
 
 async def _data_feed(config: Config, clock: Clock) -> Finding:
-    alpaca, credentials = config.marketdata.alpaca, Credentials.of(config)
+    alpaca = config.marketdata.alpaca
     try:
-        headers = {
-            "APCA-API-KEY-ID": credentials.require(BROKER_KEY_ID),
-            "APCA-API-SECRET-KEY": credentials.require(BROKER_SECRET_KEY),
-        }
+        key_id, secret_key = data_keys(config)
     except ConfigError as exc:
         return refused("data feed", str(exc))
+    headers = {"APCA-API-KEY-ID": key_id, "APCA-API-SECRET-KEY": secret_key}
     path = f"/v2/stocks/bars/latest?symbols={config.universe.symbols[0]}&feed={alpaca.feed}"
     status, told = await _ask(alpaca.data_url, path, headers, clock)
     if status == _OK:
@@ -164,11 +159,45 @@ async def _forecasts(config: Config, clock: Clock) -> Finding:
     headers = {name: text.reveal() for name, text in wanted.items()}
     status, told = await _ask(remote.url, f"/v2/models/{remote.model}/ready", headers, clock)
     if status == _OK:
-        return ok("forecasts", f"model {remote.model} at {remote.url} {told}")
+        return await _right_model(config, headers, clock, told)
     advice = f"put the server's token into $CREDENTIALS_DIRECTORY/{FORECAST_TOKEN}"
     if status not in _UNAUTHORIZED:
         advice = 'start it with openbell serve-models, or set forecasts.remote.url = ""'
     return warning("forecasts", f"{remote.url}: {told}; the local model stands in", fix=advice)
+
+
+async def _right_model(
+    config: Config, headers: Mapping[str, str], clock: Clock, told: str
+) -> Finding:
+    """A server that is well and has another model refuses every forecast; some tell which."""
+    remote = config.forecasts.remote
+    text = f"model {remote.model} at {remote.url} {told}"
+    try:
+        card = model_store(config).card(remote.model)
+    except (ConfigError, StateError) as exc:
+        return refused("forecasts", str(exc))
+    served = set()
+    for version in ("", f"/versions/{card.version}"):
+        path = f"/v2/models/{remote.model}{version}"
+        _, body, _ = await _read(remote.url, path, headers, clock)
+        served.add(_model_hash(body))
+    if card.sha256 in served or served == {None}:
+        return ok("forecasts", text)
+    return warning(
+        "forecasts",
+        f"{text}, but has not {card.title} of this machine; the local model stands in",
+        fix=f"bring the version there: openbell models export {card.name} --format onnx",
+    )
+
+
+def _model_hash(body: bytes) -> str | None:
+    try:
+        document = strict_json.parse(body, what="model metadata")
+    except DataError:
+        return None
+    parameters = document.get("parameters") if isinstance(document, dict) else None
+    found = parameters.get("model_hash") if isinstance(parameters, dict) else None
+    return found if isinstance(found, str) else None
 
 
 async def _sentiment(config: Config, clock: Clock) -> Finding:
@@ -191,14 +220,21 @@ async def _ask(
     url: str, path: str, headers: Mapping[str, str | Secret], clock: Clock
 ) -> tuple[int | None, str]:
     """Read once; return the status, None without an answer, and what to say about it."""
+    status, _, told = await _read(url, path, headers, clock)
+    return status, told
+
+
+async def _read(
+    url: str, path: str, headers: Mapping[str, str | Secret], clock: Clock
+) -> tuple[int | None, bytes, str]:
     settings = HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE)
     started = clock.monotonic()
     try:
         async with contextlib.aclosing(BoundedClient(settings, dict(headers))) as client:
-            status = (await client.request("GET", path)).status
+            reply = await client.request("GET", path)
     except (TransportError, ConfigError) as exc:
         why = exc.kind.value if isinstance(exc, TransportError) else str(exc)
-        return None, f"no answer ({why})"
+        return None, b"", f"no answer ({why})"
     milliseconds = (clock.monotonic() - started) * 1000
-    verb = "answers" if status == _OK else f"answers {status}"
-    return status, f"{verb} in {milliseconds:.0f} ms"
+    verb = "answers" if reply.status == _OK else f"answers {reply.status}"
+    return reply.status, reply.body, f"{verb} in {milliseconds:.0f} ms"

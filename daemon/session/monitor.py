@@ -159,7 +159,10 @@ class Monitor:
         account, now = look.account, look.at
         is_named = self._last is not None and look.flows != self._last.flows
         self._cash = cash = self._cash.then(look.residual, look.unnamed, is_named=is_named)
-        equity = cash.named(account.equity)
+        equity = account.equity
+        if equity.is_finite() and equity > 0:
+            # Of anything else cash that is missing beside it would make an equity again.
+            equity = cash.named(equity)
         try:
             self._risk_state.record_equity(
                 equity,

@@ -4,7 +4,9 @@ What the database knows anyway is read at the scrape (see ``collector``).  Every
 a bounded set of values.
 """
 
+from collections.abc import Iterable
 from importlib import metadata
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,7 +20,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from daemon.schedule import RunKind
 from daemon.telemetry.hub import Notice
+from state.runs import RunState
 
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _MODEL_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -27,6 +31,7 @@ _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _FILL_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 23400)
 _RUN_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _BPS_BUCKETS = (-100, -50, -25, -10, -5, -2, 0, 2, 5, 10, 25, 50, 100)
+_ENDED = [state.value for state in RunState if state is not RunState.RUNNING]
 # A kind comes from our own code; the cap holds even if that should change.
 _MOST_KINDS = 64
 
@@ -103,7 +108,10 @@ class Meters:
             "reconcile_duration_seconds", "Comparisons with the broker.", _CALL_BUCKETS
         )
         self.reconciles = self._counter(
-            "reconciles", "Comparisons with the broker, by outcome.", "outcome"
+            "reconciles",
+            "Comparisons with the broker, by outcome.",
+            "outcome",
+            known=(("equal",), ("broken",)),
         )
         self.breaks = self._gauge(
             "reconcile_breaks", "Breaks that the last comparison found, by kind.", "kind"
@@ -112,7 +120,11 @@ class Meters:
             "run_duration_seconds", "Runs of the schedule, by phase.", _RUN_BUCKETS, "kind"
         )
         self.runs = self._counter(
-            "runs", "Runs of the schedule, by phase and outcome.", "kind", "state"
+            "runs",
+            "Runs of the schedule, by phase and outcome.",
+            "kind",
+            "state",
+            known=product((kind.value for kind in RunKind), _ENDED),
         )
         self.notices = self._counter("notices", "Incidents and alerts, by kind.", "kind")
 
@@ -150,10 +162,16 @@ class Meters:
             "mqtt_messages_dropped", "MQTT messages that a newer one replaced unsent."
         )
         self.mqtt_commands = self._counter(
-            "mqtt_commands", "MQTT commands, by what became of them.", "outcome"
+            "mqtt_commands",
+            "MQTT commands, by what became of them.",
+            "outcome",
+            known=(("obeyed",), ("refused",)),
         )
         self.notifications = self._counter(
-            "notifications", "Alerts to people, by outcome.", "outcome"
+            "notifications",
+            "Alerts to people, by outcome.",
+            "outcome",
+            known=(("sent",), ("failed",), ("held_back",), ("dropped",)),
         )
 
     def hear(self, notice: Notice) -> None:
@@ -166,8 +184,15 @@ class Meters:
         if kind == "stream.lost":
             self.stream_gaps.inc()
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"openbell_{name}", text, labels, registry=self.registry)
+    def _counter(
+        self, name: str, text: str, *labels: str, known: Iterable[tuple[str, ...]] = ()
+    ) -> Counter:
+        counter = Counter(f"openbell_{name}", text, labels, registry=self.registry)
+        for values in known:
+            # There at 0 from the start: in a series that begins with 1 Prometheus sees no
+            # increase, and the first failure would alert nobody.
+            counter.labels(*values)
+        return counter
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"openbell_{name}", text, labels, registry=self.registry)

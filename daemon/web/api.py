@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from pydantic import BaseModel, ConfigDict, Field
 
 from daemon.telemetry.controls import Controls
+from daemon.web.curve import equity_points
 from daemon.web.events import EventStreams
 from daemon.web.guard import Token
 from daemon.web.overview import Overview
@@ -215,7 +216,7 @@ def _add_stories(app: FastAPI, parts: Parts) -> None:
     ) -> Rows:
         def read() -> Rows:
             with Reader(parts.directory) as reader:
-                return thinned(reader.equity_curve(), points)
+                return equity_points(reader, points)
 
         return await _off_loop(read)
 
@@ -273,11 +274,3 @@ def rolled_up(state: Path) -> Rows:
         for name in sorted(names, reverse=True)
         if _PERIOD.fullmatch(name)
     ]
-
-
-def thinned(rows: Rows, points: int) -> Rows:
-    """Return at most ``points`` rows, evenly picked, the newest among them."""
-    if len(rows) <= points:
-        return rows
-    step = (len(rows) - 1) / (points - 1)
-    return [rows[round(index * step)] for index in range(points)]

@@ -57,6 +57,17 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     return Checkpoint(tensors=tensors, story=story)
 
 
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint and those of an ensemble's members beside it."""
+    for one in (path, *path.parent.glob(f"{path.name}.*")):
+        one.unlink(missing_ok=True)
+
+
+def member_checkpoint(path: Path, number: int) -> Path:
+    """Return where one member of an ensemble has its own."""
+    return path.with_name(f"{path.name}.{number}")
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as named tensors."""
     state: Mapping[int, Mapping[str, Tensor]] = optimizer.state_dict()["state"]

@@ -1,8 +1,9 @@
 """The training loop: pinball loss in units of volatility, early stopping, one seed."""
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from domain.errors import ConfigError, DataError
 from forecasts.training.checkpoint import (
     Checkpoint,
+    member_checkpoint,
     optimizer_tensors,
     read_checkpoint,
     restore_optimizer,
@@ -74,7 +76,7 @@ def fit(
             on from it and ends with the weights it would have ended with.
 
     Raises:
-        ConfigError: the checkpoint is of another configuration.
+        ConfigError: the checkpoint is of another configuration or of other bars.
         DataError: a span holds no sample, or the loss is not finite.
     """
     if not (training.size and validation.size):
@@ -100,6 +102,7 @@ class _Run:
         torch.manual_seed(config.seed)
         torch.set_num_threads(1)
         self._config, self._checkpoint = config, checkpoint
+        self._fingerprint = _fingerprint(config, (training, validation)) if checkpoint else ""
         self._training = training
         self._held_out = validation.every(config.validation_stride)
         self._network = _new_network(training, config).to(config.device)
@@ -177,7 +180,7 @@ class _Run:
             "generator": torch.get_rng_state(),
         }
         story = {
-            "config": _fingerprint(self._config),
+            "config": self._fingerprint,
             "epochs": [dataclasses.asdict(epoch) for epoch in self._epochs],
             "best_epoch": self._best_epoch,
             "schedule": _plain(self._schedule.state_dict()),
@@ -188,9 +191,9 @@ class _Run:
 
     def _restore(self, stored: Checkpoint) -> None:
         story = stored.story
-        if story["config"] != _fingerprint(self._config):
+        if story["config"] != self._fingerprint:
             raise ConfigError(
-                f"checkpoint {self._checkpoint} is of another configuration; "
+                f"checkpoint {self._checkpoint} is of another configuration or of other bars; "
                 "remove it to start over"
             )
         self._network.load_state_dict(_part(stored.tensors, "network."))
@@ -218,7 +221,7 @@ def _fit_ensemble(
             validation,
             dataclasses.replace(config, model="lstm", seed=config.seed + number),
             progress,
-            None if checkpoint is None else checkpoint.with_suffix(f".{number}"),
+            None if checkpoint is None else member_checkpoint(checkpoint, number),
         )
         for number in range(config.members)
     ]
@@ -257,5 +260,10 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(config: TrainingConfig) -> str:
-    return json.dumps(dataclasses.asdict(config), default=str, sort_keys=True)
+def _fingerprint(config: TrainingConfig, spans: Sequence[Samples]) -> str:
+    told = json.dumps(dataclasses.asdict(config), default=str, sort_keys=True)
+    digest = hashlib.sha256()
+    for samples in spans:
+        for values in (samples.table, samples.ends, samples.targets):
+            digest.update(np.ascontiguousarray(values).data)
+    return f"{told} {digest.hexdigest()}"

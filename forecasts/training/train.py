@@ -65,12 +65,14 @@ def train(
         checkpoint: file that lets an interrupted run go on; see ``fit``.
 
     Raises:
-        ConfigError: the checkpoint is of another configuration, or features that cannot be
-            computed here.
+        ConfigError: the checkpoint is of another configuration or of other bars, or features
+            that cannot be computed here.
         DataError: too little data, or training diverged.
     """
     computable(config.features.names, needed_by=f"training {config.model} on {config.features}")
-    known = {symbol: panel[symbol].before(config.spans.end) for symbol in sorted(panel)}
+    before = {symbol: panel[symbol].before(config.spans.end) for symbol in sorted(panel)}
+    # A company that was listed later has no bar yet, and no part in the model.
+    known = {symbol: columns for symbol, columns in before.items() if columns.dates.size}
     samples = build_samples(
         known, lookback=config.lookback, horizon=config.horizon, feature_set=config.features
     )

@@ -186,6 +186,7 @@ INVALID = (
         (answer(200, VANTAGE.splitlines()[0].encode()), ProviderUnavailable, "is empty"),
         (answer(200, b"\xff\xfe"), ProviderUnavailable, "not UTF-8"),
         (answer(200, b"<html>"), ProviderUnavailable, "no column symbol"),
+        (answer(200, b'symbol,reportDate\n"' + b"a" * 200_000), ProviderUnavailable, "no CSV"),
         (answer(503, b"down"), ProviderUnavailable, "HTTP 503"),
         (reset, ProviderUnavailable, "query"),
     ],

@@ -35,7 +35,7 @@ class Limited(Watched):
 
     async def judge(self) -> None:
         """Let the daemon know its equity, as its first look does."""
-        await self.monitor.check(TODAY, snapshot=True)
+        await self.monitor.check(TODAY, snapshot=True, seen=await self.reconciler.run("start"))
 
     def buy_by_hand(self, quantity: int) -> BrokerOrder:
         """Let a person buy AAPL elsewhere, and hear of it; return the order, filled."""

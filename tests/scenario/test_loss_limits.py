@@ -9,6 +9,7 @@ import pytest
 from domain.errors import BrokerUnavailable
 from domain.trading_state import TradingState
 from risk.settings import RiskLimits
+from state.equity import EquityCurve
 from state.risk_state import RiskState
 from tests.support.account_scene import TODAY, Watched
 from tests.support.order_scene import hold
@@ -138,6 +139,24 @@ async def test_k11_a_cash_that_is_no_number_is_read_again(tmp_path: Path) -> Non
 
     assert judged.account is not None
     assert judged.account.cash == 100_000
+
+
+@virtual
+async def test_k11_no_missing_cash_makes_an_equity_of_what_is_none(tmp_path: Path) -> None:
+    # Found as seed 31000790: equity and cash were both -1; the cash that was missing beside it
+    # was added, the sum passed, and the report told a drawdown of 100 %.
+    scene = Watched(tmp_path)
+    await scene.look("100000")
+    true = await scene.broker.account()
+    garbled = dataclasses.replace(true, equity=Decimal(-1), cash=Decimal(-1))
+    scene.broker.read_faults["account"].append(garbled)
+
+    seen = await scene.reconciler.run("periodic")
+    judged = await scene.monitor.check(TODAY, seen=seen, snapshot=True)
+
+    assert not judged.is_known
+    assert EquityCurve(scene.store).last() is None
+    assert scene.standing is TradingState.REDUCING
 
 
 @virtual

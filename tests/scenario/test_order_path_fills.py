@@ -175,6 +175,32 @@ async def test_b09_c11_order_of_another_hand_is_adopted_named_counted_and_left_a
 
 
 @virtual
+async def test_an_order_of_another_hand_for_an_amount_of_money_is_followed_to_its_end(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    manual = scene.broker.place_by_hand("AAPL", Side.BUY, 0, coid="by-hand")
+    scene.merge_stream()
+    await scene.reconciler.run("periodic")
+    scene.broker.fill(manual, Decimal("1.5"))
+    scene.merge_stream()
+    scene.restart()
+
+    await scene.reconciler.run("start")
+    scene.broker.fill(manual, Decimal("0.25"))
+    scene.broker.finish(manual, OrderState.FILLED)
+    scene.merge_stream()
+    report = await scene.reconciler.run("periodic")
+
+    assert report.is_equal
+    assert report.locked == ()
+    assert scene.journal.working() == ()
+    assert scene.alert_kinds()["stream.dead_letter"] == 0
+    assert scene.alert_kinds()["fill.beyond_order"] == 0
+    scene.assert_books_equal()
+
+
+@virtual
 async def test_b10_position_closed_on_the_web_is_booked_from_activities(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     _, order = await live_order(scene)

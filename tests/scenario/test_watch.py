@@ -194,6 +194,24 @@ async def test_a_day_does_not_begin_with_money_that_no_comparison_asked_after(
 
 
 @virtual
+async def test_new_books_do_not_begin_with_money_that_is_not_booked_yet(tmp_path: Path) -> None:
+    # Found as seed 32000332: the first equity that could be used had a deposit in it, began day
+    # and mark, and when the deposit was booked a "loss" of as much engaged the latch.
+    scene = Watched(tmp_path)
+    scene.broker.cash = Decimal(100_000)
+    await scene.reconciler.run("start")
+
+    move_cash_in_a_look(scene, 7_500)
+    await looks(scene)
+    assert scene.standing is TradingState.REDUCING
+    await looks(scene, times=2)
+
+    assert RiskState(scene.store).high_water_mark() == 107_500
+    assert not scene.latch.read().is_engaged
+    assert scene.standing is TradingState.ACTIVE
+
+
+@virtual
 async def test_cash_that_was_named_meanwhile_is_taken_out_of_equity_no_more(
     tmp_path: Path,
 ) -> None:

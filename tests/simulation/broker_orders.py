@@ -94,6 +94,8 @@ class Order:
     paid: Decimal = _ZERO
     word: str | None = None
     is_stuck: bool = False
+    is_amount: bool = False
+    """True for an amount of money: how many shares it is shows when it has ended."""
     older: BrokerOrder | None = None
     executions: list[Execution] = field(default_factory=list)
 
@@ -112,6 +114,11 @@ class Order:
         """Shares not executed."""
         return self.quantity - self.filled
 
+    def _told_quantity(self) -> Decimal:
+        if not self.is_amount:
+            return self.quantity
+        return _ZERO if self.is_open else self.filled
+
     def shown(self) -> BrokerOrder:
         """Return it as the interface shows it."""
         status = self.word or self.status
@@ -123,7 +130,7 @@ class Order:
             client_order_id=ClientOrderId(self.client_id),
             symbol=self.symbol,
             side=self.side,
-            quantity=self.quantity,
+            quantity=self._told_quantity(),
             order_type=self.kind,
             limit_price=self.limit,
             time_in_force=self.in_force,

@@ -70,6 +70,7 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "hand.replaced": (0.05, 0.3),  # B09, twice a day at most: an open order, ours or not
     "hand.canceled": (0.05, 0.3),  # B09, twice a day at most: an open order, ours or not
     "hand.trade": (0.2, 0.9),  # B09 B10, a chance per day
+    "hand.amount": (0.3, 1.0),  # B09: for an amount of money, its shares told when it has ended
     "books.broken": (0.3, 1.0),  # B10 B13: shares come without a word, a chance per night
     "corporate.split": (0.2, 0.7),  # B13, a chance per night
     "corporate.reverse_split": (0.2, 0.7),  # B13, a chance per night: fractions are paid out

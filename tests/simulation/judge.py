@@ -33,7 +33,12 @@ from tests.simulation.checkers import (
     wire,
 )
 from tests.simulation.checkers.event_log import EventLog
-from tests.simulation.checkers.evidence import Violations, hand_traded, reading
+from tests.simulation.checkers.evidence import (
+    Violations,
+    hand_traded,
+    reading,
+    slipped_in_lately,
+)
 from tests.simulation.daemon_life import DaemonLife
 from tests.simulation.lives import Lives
 from tests.simulation.messages import Receiver
@@ -88,20 +93,7 @@ class Judge:
         world.outcome.orders += 1
         blame(orders.not_again(truth, process.name, request))
         if request.leg == "flatten":
-            # A kill's own closing orders, also where the next start completes it.
-            held = abs(truth.positions.get(request.symbol, Decimal(0)))
-            # The truth itself refuses a sale of too much while short sales are forbidden, and
-            # an id that it has, unless it forgets them.
-            is_known = bool(truth.of_client(request.client_order_id))
-            is_forbidden = truth.is_shorting_forbidden and request.side is Side.SELL
-            is_guarded = is_forbidden or (
-                is_known and "broker.forgets_ids" not in world.faults.rates
-            )
-            is_too_much = request.quantity > held
-            world.outcome.forbidden_sales += is_too_much and is_forbidden
-            is_over = is_too_much and not is_guarded
-            if is_over and not hand_traded(truth, request.symbol):
-                blame([("I06", f"{request.client_order_id} closes more than is held")])
+            self._at_closing(request)
             return
         blame(resends.had_leave(truth, request))
         limits = world.machine.limits
@@ -123,6 +115,21 @@ class Judge:
         blame(wire.market_agrees(truth, process.name, request, world.clock))
         self._check_writer(process, epoch)
         self.look_at_latch()
+
+    def _at_closing(self, request: OrderRequest) -> None:
+        """Judge a kill's own closing order, also where the next start completes it."""
+        truth, outcome, symbol = self._truth, self._world.outcome, request.symbol
+        is_too_much = request.quantity > abs(truth.positions.get(symbol, Decimal(0)))
+        # The truth itself refuses a sale of too much while short sales are forbidden, and
+        # an id that it has, unless it forgets them.
+        is_known = bool(truth.of_client(request.client_order_id))
+        is_forbidden = truth.is_shorting_forbidden and request.side is Side.SELL
+        forgets = "broker.forgets_ids" in self._world.faults.rates
+        is_guarded = is_forbidden or (is_known and not forgets)
+        outcome.forbidden_sales += is_too_much and is_forbidden
+        is_raced = hand_traded(truth, symbol) or slipped_in_lately(truth, symbol)
+        if is_too_much and not is_guarded and not is_raced:
+            self._world.blame([("I06", f"{request.client_order_id} closes more than is held")])
 
     def _operated(self, process: Process, is_error: bool) -> None:
         loop, life = self._world.loop, self._lives.life

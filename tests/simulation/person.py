@@ -105,7 +105,11 @@ class Person:
         truth.hand_trades.append((self._world.loop.moment, symbol))
         with contextlib.suppress(Refused):
             truth.accept(
-                f"hand-{truth.number()}", symbol, Side.SELL if is_sale else Side.BUY, quantity
+                f"hand-{truth.number()}",
+                symbol,
+                Side.SELL if is_sale else Side.BUY,
+                quantity,
+                is_amount=faults.strikes("hand.amount"),
             )
 
     async def cancel(self) -> None:

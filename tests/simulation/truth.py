@@ -69,6 +69,7 @@ class Truth(Account):
         kind: str = "market",
         limit: Decimal | None = None,
         in_force: str = "day",
+        is_amount: bool = False,
     ) -> Order:
         """Take an order, or refuse it."""
         self._check(client_id, symbol, side, quantity)
@@ -85,6 +86,7 @@ class Truth(Account):
             submitted_at=now,
             updated_at=now,
             visible_at=self.loop.moment,
+            is_amount=is_amount,
         )
         if self.faults.strikes("order.hidden"):
             order.visible_at += self.faults.span("order.hidden", 1, 30)

@@ -37,11 +37,16 @@ class Watched(Scene):
         )
 
     async def look(self, equity: str | None = None, *, after_seconds: float = 30) -> Judged:
-        """Let time pass, and judge the account; an empty one holds only its cash."""
+        """Let time pass, and judge the account; an empty one holds only its cash.
+
+        The first look compares, as the daemon's does: the books begin with the broker's cash.
+        """
         await self.clock.sleep(after_seconds)
         if equity is not None:
             self.broker.cash = Decimal(equity)
-        return await self.monitor.check(TODAY)
+        is_first = RiskState(self.store).high_water_mark() is None
+        seen = await self.reconciler.run("start") if is_first else None
+        return await self.monitor.check(TODAY, seen=seen)
 
     @property
     def standing(self) -> TradingState:

@@ -347,8 +347,8 @@ function showCurve(rows) {
   const y = lane(10, 146, low, high);
   for (let step = 0; step <= 3; step += 1) rule(y(low + ((high - low) * step) / 3), number(low + ((high - low) * step) / 3, 0), "grid");
   draw(values, y, 146, "");
-  let peak = 0;
-  const lost = values.map((value) => { peak = Math.max(peak, value); return -100 * (1 - value / peak); });
+  // As the limits count it: what was deposited or withdrawn is neither gain nor loss.
+  const lost = rows.map((row) => -row.drawdown_pct);
   const deepest = Math.min(...lost, -limit / 20);
   // The limit is drawn where it is near enough to matter, else it is only told.
   const isNear = -deepest > limit / 3;

@@ -3,6 +3,7 @@
 import datetime as dt
 import sqlite3
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from domain.market import Session
@@ -43,7 +44,8 @@ def loss_halts(
         return []
     read = [equity for _, equity in told]
     mark = Decimal(row["high_water_mark"])
-    best = max(read)
+    # A deposit since the last look is in the mark as soon as it is booked: seed 32000481.
+    best = max(read) + _deposited_since(truth)
     fall = (mark - best) * 100 / mark
     if fall >= limits.max_drawdown_pct + _MARGIN:
         return [("I09", f"a drawdown of {fall:.2f} % was read and the latch is not engaged")]
@@ -61,6 +63,13 @@ def loss_halts(
     if loss >= limits.max_daily_loss_pct + _MARGIN:
         return [("I09", f"a loss of {loss:.2f} % was read and the latch is not engaged")]
     return []
+
+
+def _deposited_since(truth: Truth) -> Decimal:
+    """Return what was paid in after the equity was read last."""
+    lately = takewhile(lambda entry: entry[1] != "equity", reversed(truth.log))
+    paid = (Decimal(e[3]) for e in lately if e[1] == "paid" and "transfer" in e[2])
+    return sum((max(amount, ZERO) for amount in paid), ZERO)
 
 
 def _begun(clock: SimClock, db: sqlite3.Connection, session: Session) -> float:

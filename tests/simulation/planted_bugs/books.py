@@ -267,4 +267,8 @@ BUGS = (
             "            if texts:\n",
         ),
     ),
+    bug(
+        "order-for-an-amount-ends-the-daemon",
+        ("domain/orders.py", "        if self.leg == EXTERNAL:\n            return\n", ""),
+    ),
 )

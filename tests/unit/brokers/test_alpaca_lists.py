@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from brokers.alpaca_parsing import OF_LEGS
 from domain.account import ActivityKind
 from domain.errors import (
     BrokerUnavailable,
@@ -101,6 +102,32 @@ async def test_a24_a_look_up_that_answers_about_another_order_is_a_failed_read()
             await broker.find_order(ClientOrderId("ob-1"))
         with pytest.raises(BrokerUnavailable, match="about other"):
             await broker.get_order(ORDER_ID)
+        await broker.aclose()
+
+
+@simulated
+async def test_an_order_of_several_option_legs_hides_no_other_open_order() -> None:
+    # As Alpaca's OpenAPI of June 2026 shows one: what its legs have is empty.
+    spread = order_json(
+        id="spread",
+        client_order_id="by-hand",
+        symbol="",
+        asset_class="",
+        side="",
+        order_class="mleg",
+        qty="1",
+        limit_price="-0.55",
+    )
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/orders", answer(200, [spread, order_json()]), answer(200, []))
+        broker = broker_at(server.url)
+
+        found = {order.broker_order_id: order for order in await broker.open_orders()}
+
+        assert set(found) == {"spread", "61e69015"}
+        assert found[BrokerOrderId("spread")].symbol == OF_LEGS
+        assert found[BrokerOrderId("spread")].quantity == 0
+        assert not found[BrokerOrderId("spread")].state.is_terminal
         await broker.aclose()
 
 
@@ -240,6 +267,29 @@ async def test_activities_are_read_to_the_end_oldest_first_with_every_kind_mappe
         assert last.at == dt.datetime(2026, 11, 20, 5, tzinfo=dt.UTC)
         assert activities[-2].at.hour == 9, "shares of a split are there when its day trades"
         assert server.seen[0].params["after"] == "2026-11-20T15:00:00Z"
+        await broker.aclose()
+
+
+@simulated
+async def test_money_that_the_broker_took_back_is_no_activity() -> None:
+    rows = [
+        {
+            "activity_type": "CSD",
+            "id": f"20261120000000000::{status}",
+            "date": "2026-11-20",
+            "net_amount": "50000",
+            "status": status,
+        }
+        for status in ("executed", "canceled", "correct")
+    ]
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/account/activities", answer(200, rows), answer(200, []))
+        broker = broker_at(server.url)
+
+        activities = await broker.activities(START)
+
+        told = [activity.activity_id.rpartition(":")[2] for activity in activities]
+        assert told == ["executed", "correct"]
         await broker.aclose()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brokers import alpaca_parsing as parsing
 from domain.errors import DataError
-from domain.orders import Side
+from domain.orders import OrderState, Side
 from tests.support.alpaca_words import ACCOUNT, order_json
 
 CLOCK = {
@@ -136,10 +136,31 @@ def test_times_keep_their_instant_and_lose_only_nanoseconds() -> None:
     assert order.submitted_at == dt.datetime(2026, 11, 20, 15, 4, 5, 123456, tzinfo=dt.UTC)
 
 
-def test_an_order_by_amount_of_money_counts_what_it_has_filled() -> None:
-    order = parsing.order(order_json(qty=None, notional="1000", filled_qty="1.5"))
+def test_an_order_for_an_amount_of_money_has_a_quantity_once_it_has_ended() -> None:
+    words = {"qty": None, "notional": "1000", "filled_qty": "1.5"}
 
-    assert order.quantity == order.filled_quantity == Decimal("1.5")
+    working = parsing.order(order_json(**words, status="partially_filled"))
+    ended = parsing.order(order_json(**words, status="filled"))
+
+    assert (working.quantity, working.filled_quantity) == (0, Decimal("1.5"))
+    assert (ended.quantity, ended.filled_quantity) == (Decimal("1.5"), Decimal("1.5"))
+
+
+def test_what_an_order_of_several_option_legs_executes_is_told_of_its_legs() -> None:
+    spread = {"symbol": "", "side": "", "order_class": "mleg", "limit_price": "10"}
+    filled = order_json(**spread, status="filled", filled_qty="1", filled_avg_price="1.28")
+
+    update = parsing.trade_update({**UPDATE, "qty": "1", "price": "1.28", "order": filled})
+
+    assert update.fill is None
+    assert update.order.state is OrderState.FILLED
+    assert (update.order.quantity, update.order.filled_quantity) == (0, 0)
+    assert update.order.limit_price is None
+
+
+def test_an_order_without_a_symbol_and_without_legs_is_an_error() -> None:
+    with pytest.raises(DataError, match="symbol"):
+        parsing.order(order_json(symbol=""))
 
 
 def test_a_short_sale_in_the_log_is_a_sale() -> None:

@@ -20,6 +20,7 @@ from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
 from daemon.doctor.remote import remote_findings
 from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
+from forecasts.model_store import ModelStore
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect
 from state.latch import Latch
@@ -27,6 +28,7 @@ from state.latch_record import KillAction
 from state.pause import Pause
 from state.store import Store
 from tests.support.fake_broker import FakeBroker
+from tests.support.scripted_server import ScriptedServer, answer
 from tests.unit.daemon.test_command_line import openbell
 
 
@@ -295,6 +297,49 @@ async def test_an_optional_service_that_is_away_is_a_warning(config: Config) -> 
     assert forecasts.status is Status.WARNING
     assert "no answer (connect)" in forecasts.text
     assert "serve-models" in forecasts.fix
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [
+        ({"parameters": {"model_hash": ModelStore().card("lstm").sha256}}, Status.OK),
+        ({"parameters": {"model_hash": "0" * 64}}, Status.WARNING),
+        # Other servers do not tell.
+        ({"name": "lstm"}, Status.OK),
+    ],
+)
+async def test_a_forecast_server_with_another_version_is_a_warning(
+    config: Config, metadata: dict[str, object], status: Status
+) -> None:
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/models/lstm/ready", answer(200, {"ready": True}))
+        server.on("GET", "/v2/models/lstm", answer(200, metadata))
+        service = dataclasses.replace(config.forecasts.remote, url=server.url, model="lstm")
+        forecasts = dataclasses.replace(config.forecasts, remote=service)
+        there = dataclasses.replace(config, forecasts=forecasts)
+
+        findings = [finding async for finding in remote_findings(there, SystemClock())]
+
+    (finding,) = [one for one in findings if one.name == "forecasts"]
+    assert finding.status is status
+    assert ("has not lstm/1 of this machine" in finding.text) is (status is Status.WARNING)
+
+
+async def test_the_data_feed_is_asked_with_the_keys_that_the_daemon_reads_it_with(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APCA_API_KEY_ID", "PKMINE")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "mine")
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/stocks/bars/latest", answer(200, {"bars": {}}))
+        alpaca = dataclasses.replace(config.marketdata.alpaca, data_url=server.url)
+        market = dataclasses.replace(config.marketdata, provider="alpaca", alpaca=alpaca)
+        beside = dataclasses.replace(config, marketdata=market)
+
+        findings = [finding async for finding in remote_findings(beside, SystemClock())]
+
+        assert [one.status for one in findings if one.name == "data feed"] == [Status.OK]
+        assert server.seen[-1].headers["apca-api-key-id"] == "PKMINE"
 
 
 def test_the_worst_failure_decides_the_exit_status() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
-from daemon.after_close.reporting import Reporter
+from daemon.after_close.reporting import Reporter, read_roll_up
 from daemon.schedule import RunKind
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
@@ -21,6 +21,7 @@ from domain.orders import Fill, Side
 from marketdata.session_calendar import NyseCalendar
 from marketdata.traded_sessions import TradedSessions
 from reports.model import Yardsticks
+from reports.render import render
 from state.equity import EquityCurve
 from state.facts import Facts
 from state.ledger import Ledger
@@ -338,3 +339,46 @@ async def test_a_report_that_cannot_be_made_keeps_nobody_out(live: Live) -> None
     live.reporter.look_again(live.session)
 
     assert waiting(live) is None
+
+
+async def test_f08_a_session_that_was_read_and_never_reported_on_is_in_its_week(live: Live) -> None:
+    # Read on Wednesday, then down beyond Thursday's close: only Thursday still gets a report.
+    live.read("10000", "10000")
+    await live.write()
+    live.clock.advance(DAY)
+    live.fill(Side.BUY, "38.00")
+    for price, equity in (("38.50", "10100"), ("38.60", "10120")):
+        live.read(
+            equity,
+            "2400",
+            Position(
+                symbol=Symbol("AAA"),
+                quantity=Decimal(200),
+                avg_entry_price=Decimal(38),
+                market_price=Decimal(price),
+            ),
+        )
+        live.clock.advance(DAY)
+    live.clock.advance(-DAY)
+    await live.write()
+
+    week = read_roll_up(
+        live.directory, "week", live.session.date, calendar=CALENDAR, yardsticks=Yardsticks()
+    )
+
+    assert (week.bridge.pnl, week.bridge.residual, week.missing) == (120, 0, ())
+    assert week.is_reconciled
+    assert "No report was made of 03 Jun" in render(week, "md")
+
+
+async def test_a_week_ends_with_its_last_report_though_a_session_runs(live: Live) -> None:
+    live.read("10000", "10000")
+    await live.write()
+    live.clock.advance(DAY)
+    live.read("10100", "10100")
+
+    week = read_roll_up(
+        live.directory, "week", live.session.date, calendar=CALENDAR, yardsticks=Yardsticks()
+    )
+
+    assert [day.session_date for day in week.days] == [TUESDAY.date()]

@@ -71,11 +71,13 @@ class Scene:
         forecasts = dataclasses.replace(config.forecasts, retraining=chosen)
         self.notes: list[str] = []
         self.is_stopping = False
+        self.now = DUE.at
         self.clock = ManualClock(CLOSE)
         self.retraining = Retraining(
             dataclasses.replace(config, forecasts=forecasts),
             note=lambda kind, text: self.notes.append(f"{kind}: {text}"),
             is_stopping=lambda: self.is_stopping,
+            now=lambda: self.now,
             recipe=TINY,
             clock=self.clock,
             **({"child": ("-c", code)} if code else {}),
@@ -90,7 +92,9 @@ def answering(**changes: Any) -> str:
 
 
 def test_it_is_off_unless_it_is_switched_on(config: Config) -> None:
-    retraining = Retraining(config, note=lambda *_: None, is_stopping=lambda: False)
+    retraining = Retraining(
+        config, note=lambda *_: None, is_stopping=lambda: False, now=lambda: CLOSE
+    )
 
     assert retraining.jobs() == {}
 
@@ -170,6 +174,15 @@ async def test_a_daemon_that_stops_does_not_wait_for_a_training(config: Config) 
     scene.is_stopping = True
 
     with pytest.raises(RunSkipped, match="told to stop"):
+        await scene.run()
+
+
+async def test_no_training_holds_up_the_day_that_follows(config: Config) -> None:
+    scene = Scene(config, "import time; time.sleep(600)", max_minutes=2_880)
+    opens = DUE.latest + dt.timedelta(hours=4)
+    scene.now = opens - dt.timedelta(minutes=config.schedule.premarket_minutes_before_open)
+
+    with pytest.raises(RunSkipped, match="the pre-market run of the next session is due"):
         await scene.run()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.schedule import RunKind
 from tests.support.browser import browser_page
 from tests.support.running import REPOSITORY, TOKEN, Running, openbell_json, running_daemon
 from tests.support.tools import tool
@@ -137,6 +138,23 @@ def test_there_are_four_boards_and_enough_alerts_each_with_an_action() -> None:
     assert len(alerts) == len(set(alerts)) >= 15
     assert rules.count("action:") == len(alerts)
     assert rules.count("severity:") == len(alerts)
+
+
+def test_what_alerts_by_its_rise_is_there_before_it_rises(daemon: Running) -> None:
+    # Prometheus sees no rise in a series that begins at 1: the first failure would alert nobody.
+    text = daemon.ask("/metrics")[1]
+    rising = re.findall(r"increase\((openbell_\w+)(?:\{(.*?)\})?\[", RULES.read_text())
+
+    assert ("openbell_runs_total", 'state="FAILED"') in rising
+    for name, label in rising:
+        assert re.search(rf"^{name}(\{{.*{label}.*\}})? ", text, re.MULTILINE), (name, label)
+
+
+def test_every_kind_of_run_can_be_seen_to_fail(daemon: Running) -> None:
+    text = daemon.ask("/metrics")[1]
+
+    for kind in RunKind:
+        assert f'openbell_runs_total{{kind="{kind.value}",state="FAILED"}} 0.0' in text
 
 
 def test_promtool_accepts_and_plays_the_rules() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from domain.account import Account
-from domain.ids import BrokerOrderId, Symbol
-from domain.orders import BrokerOrder, OrderRequest, OrderState, Side
+from domain.ids import BrokerOrderId, ClientOrderId, Symbol
+from domain.orders import EXTERNAL, BrokerOrder, OrderRequest, OrderState, Side
 from execution.comparing import cash_break, doubtful_empty, position_breaks
+from execution.context import unsized
 from execution.exposure import lowers_exposure, reducible
 from execution.matching import mismatches, regression
 from state.rows import OrderRecord
@@ -198,3 +199,27 @@ def test_cash_is_compared_to_the_cent_and_locks_nothing() -> None:
     assert not found.locks
     assert "0.01" in found.detail
     assert cash_break(Decimal("10.0"), Decimal("10.00")) == ()
+
+
+def test_no_order_is_an_exit_beside_one_of_unknown_size() -> None:
+    by_amount = dataclasses.replace(
+        request(side=Side.SELL),
+        quantity=Decimal(0),
+        leg=EXTERNAL,
+        client_order_id=ClientOrderId("by-hand"),
+    )
+    beside = record_of(by_amount, is_external=True)
+    wanted = request(side=Side.SELL, quantity="1")
+
+    assert not lowers_exposure(wanted, held=Decimal(10), working=(beside,))
+    assert lowers_exposure(request(side=Side.SELL, quantity="1"), held=Decimal(10), working=())
+
+
+def test_nothing_is_opened_in_a_symbol_in_which_an_order_of_unknown_size_works() -> None:
+    by_amount = dataclasses.replace(request(), quantity=Decimal(0), leg=EXTERNAL)
+    sized = dataclasses.replace(request(), symbol=Symbol("MSFT"))
+
+    closed = unsized([record_of(by_amount, is_external=True), record_of(sized)])
+
+    assert set(closed) == {by_amount.symbol}
+    assert "amount of money" in closed[by_amount.symbol]

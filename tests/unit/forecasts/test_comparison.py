@@ -67,6 +67,15 @@ def test_an_edge_beyond_chance_is_named() -> None:
     assert re.search("beyond chance: gru/1", verdict([CARD, sharp, lucky], 40))
 
 
+def test_few_periods_of_forty_sessions_take_more_to_convince() -> None:
+    def ahead(step: str) -> ModelCard:
+        always_up = CARD.metrics[step]["accuracy_always_up"]
+        return card(step=step, accuracy=always_up + 0.021, advantage_error=0.01)
+
+    assert "beyond chance: gru/1" in verdict([ahead("1")], 1)
+    assert "No edge found" in verdict([ahead("40")], 40)
+
+
 def test_a_better_model_may_be_promoted() -> None:
     found = promotion(card(pinball=0.29, brier=0.2351), CARD)
 

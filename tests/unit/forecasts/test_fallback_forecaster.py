@@ -10,7 +10,7 @@ from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.fallback import FallbackForecaster, Source
-from tests.support.forecast_scene import AS_OF
+from tests.support.forecast_scene import AS_OF, history_of
 from transport.breaker import Breaker, BreakerSettings, BreakerState
 
 AAPL = Symbol("AAPL")
@@ -42,6 +42,7 @@ class Engine:
         self.source = source
         self.failure = failure
         self.calls = 0
+        self.is_empty = False
 
     async def forecast(
         self, history: Mapping[Symbol, Sequence[Bar]], as_of: dt.datetime
@@ -49,7 +50,7 @@ class Engine:
         self.calls += 1
         if self.failure is not None:
             raise ProviderUnavailable(self.failure)
-        return {AAPL: forecast_by(self.source)}
+        return {} if self.is_empty else {AAPL: forecast_by(self.source)}
 
 
 class Scene:
@@ -109,6 +110,20 @@ async def test_when_nobody_answers_there_are_no_forecasts_and_both_reasons() -> 
         await scene.source()
 
     assert scene.chain.last.source is ForecastSource.NONE
+
+
+async def test_an_engine_whose_model_looks_back_too_far_for_every_symbol_gives_way() -> None:
+    scene = Scene()
+    scene.remote.is_empty = True
+
+    found = await scene.chain.forecast(history_of("AAPL"), AS_OF)
+
+    assert found[AAPL].source is ForecastSource.LOCAL
+    assert "none of 1 symbols has as many bars" in scene.chain.last.reasons["remote"]
+    assert scene.breaker.state is BreakerState.CLOSED
+    scene.local.is_empty = True
+    with pytest.raises(ProviderUnavailable, match="local: none of 1 symbols"):
+        await scene.chain.forecast(history_of("AAPL"), AS_OF)
 
 
 async def test_without_any_source_the_reason_says_so() -> None:

@@ -106,6 +106,7 @@ def entry(**changes: object) -> dict[str, object]:
         [entry(datatype="INT64")],
         [entry(data=["a", "b"])],
         [entry(data=None)],
+        [entry(data=[1, 10**400])],
         [entry(), entry()],
         [entry(datatype="BYTES", data=["a"])],
         [entry(datatype="BYTES", data=[1, 2])],
@@ -113,7 +114,7 @@ def entry(**changes: object) -> dict[str, object]:
         "none",
         None,
     ],
-    ids=str,
+    ids=lambda outputs: str(outputs)[:80],
 )
 def test_a_tensor_that_contradicts_itself_is_refused(outputs: object) -> None:
     with pytest.raises(DataError, match="not a usable inference message"):
@@ -122,8 +123,19 @@ def test_a_tensor_that_contradicts_itself_is_refused(outputs: object) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"{}", b"<html>", b'{"outputs": [', b"\xff\xfe", b"[" * 100_000],
-    ids=lambda body: repr(body[:12]),
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b'{"outputs": [',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"outputs": [{"name": "q", "datatype": "FP32", "shape": [1e999], "data": [1]}]}',
+        b'{"outputs": [{"name": "q", "shape": [1], "parameters": {"binary_data_size": 1e999}}]}',
+    ],
+    ids=lambda body: repr(body[-12:]),
 )
 def test_a_body_that_is_no_message_is_refused(body: bytes) -> None:
     with pytest.raises(DataError):

@@ -234,6 +234,21 @@ def test_a_shipped_model_is_promoted_in_the_users_own_root(tmp_path: Path) -> No
     assert (SHIPPED / "lstm" / "current").read_bytes() == before
 
 
+def test_a_shipped_pointer_never_means_a_users_version_that_was_not_promoted(
+    tmp_path: Path,
+) -> None:
+    stored = ModelStore().load("lstm")
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    publish(shipped, dataclasses.replace(stored.card, version="2", seed=1), stored.onnx)
+    (shipped / "lstm" / "current").write_text("2\n")
+    publish(own, dataclasses.replace(stored.card, version="2", seed=77), stored.onnx)
+    store = ModelStore([own, shipped])
+
+    assert store.load("lstm").card.seed == 1
+    store.promote("lstm", "2")
+    assert store.load("lstm").card.seed == 77
+
+
 def test_a_model_of_which_no_version_is_in_use_is_a_sentence(tmp_path: Path) -> None:
     stored = ModelStore().load("lstm")
     publish(tmp_path, stored.card, stored.onnx)

@@ -144,6 +144,17 @@ async def test_tensors_travel_in_binary_where_the_server_knows_it(
     assert server.count("GET", "/v2") == 1
 
 
+async def test_a_page_in_the_place_of_the_metadata_is_a_server_that_is_away(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("GET", "/v2", html(200))
+
+    with pytest.raises(ProviderUnavailable, match="server metadata"):
+        await remote.forecast(history_of(*SIX), AS_OF)
+
+    assert server.count("POST", INFER) == 0
+
+
 async def test_rows_belong_to_the_symbols_the_server_names(
     server: ScriptedServer, remote: RemoteForecaster
 ) -> None:

@@ -12,6 +12,7 @@ from forecasts.features import FeatureSet, columns_of
 from forecasts.local_process import ModelProcess
 from forecasts.model_store import ModelStore
 from forecasts.training.baselines import recent_quantiles
+from forecasts.training.checkpoint import remove_checkpoint
 from forecasts.training.config import ENSEMBLE, Spans, TrainingConfig
 from forecasts.training.dataset import Panel, build_samples
 from forecasts.training.export import to_onnx
@@ -147,11 +148,39 @@ def test_a_checkpoint_of_another_configuration_is_refused(panel: Panel, tmp_path
     path = tmp_path / "run.safetensors"
     fit(training, validation, config, None, path)
 
-    with pytest.raises(ConfigError, match="of another configuration; remove it"):
+    with pytest.raises(ConfigError, match="of another configuration or of other bars; remove"):
         fit(training, validation, dataclasses.replace(config, seed=9), None, path)
+    later = samples.between(SPANS.start, SPANS.validation - dt.timedelta(days=20))
+    with pytest.raises(ConfigError, match="of another configuration or of other bars; remove"):
+        fit(later, validation, config, None, path)
     path.write_bytes(b"garbage")
     with pytest.raises(StateError, match="cannot be read; remove it"):
         fit(training, validation, config, None, path)
+
+
+def test_the_checkpoints_of_an_ensemble_go_with_its_own(panel: Panel, tmp_path: Path) -> None:
+    samples = build_samples(panel, lookback=8, horizon=3)
+    training = samples.between(SPANS.start, SPANS.validation)
+    validation = samples.between(SPANS.validation, SPANS.calibration)
+    config = dataclasses.replace(TINY, model=ENSEMBLE, max_epochs=1, members=2)
+    path = tmp_path / f"{ENSEMBLE}.checkpoint"
+    fit(training, validation, config, None, path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+    remove_checkpoint(path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_company_without_a_bar_before_the_end_has_no_part_in_the_model(
+    trained: TrainedModel, panel: Panel
+) -> None:
+    listed_later = columns_of(made_up_bars("NEW", 10, last=LAST))
+
+    found = train(TINY, {**panel, "NEW": listed_later}, version="1")
+
+    assert found.card.symbols == ("AAPL", "KO", "XOM")
+    assert found.card.weights_sha256 == trained.card.weights_sha256
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -118,6 +118,31 @@ async def test_an_odd_message_costs_itself_and_not_its_frame(feed: FeedServer) -
     assert notes.lost == []
 
 
+def traded(conditions: list[str], tape: str) -> bool:
+    return tick_of(TRADE | {"t": AT, "c": conditions, "z": tape}) is not None
+
+
+@pytest.mark.parametrize("condition", ["T", "U", "Z", "W", "4", "P", "7", "M", "C"])
+def test_a_trade_that_was_not_made_at_the_market_of_its_moment_tells_no_price(
+    condition: str,
+) -> None:
+    assert not traded([" ", condition], "A")
+    assert not traded(["@", condition, "I"], "C")
+
+
+@pytest.mark.parametrize(
+    "conditions", [[], ["@"], [" "], ["@", "I"], ["@", "F"], ["O"], ["6"], ["X"]]
+)
+def test_a_trade_at_the_market_tells_its_price(conditions: list[str]) -> None:
+    assert traded(conditions, "B")
+    assert traded(conditions, "C")
+
+
+def test_an_average_price_is_told_from_a_bunched_trade_by_its_tape() -> None:
+    assert not traded(["B"], "A")
+    assert traded(["B"], "C")
+
+
 def test_a_price_of_zero_is_no_quote_on_that_side() -> None:
     quote = tick_of(QUOTE | {"t": AT, "bp": 0, "bs": 0})
 

@@ -78,6 +78,25 @@ async def test_a_second_source_that_is_silent_vetoes_nothing() -> None:
     assert source.shortfalls == ()
 
 
+async def test_what_the_second_source_does_not_have_is_not_called_checked() -> None:
+    first, second, source = setting()
+    del second.bars[AA]
+
+    assert await source.daily_bars([AA, BB], START, END) == first.bars
+    assert source.shortfalls == (
+        "not checked against made: it has nothing of the last session of AA",
+    )
+
+
+async def test_a_second_source_that_ended_long_ago_is_named() -> None:
+    first, second, source = setting()
+    for symbol in (AA, BB):
+        del second.bars[symbol][-1]
+
+    assert await source.daily_bars([AA, BB], START, END) == first.bars
+    assert "nothing of the last session of AA, BB" in source.shortfalls[0]
+
+
 async def test_the_second_source_is_asked_for_recent_days_only() -> None:
     _, second, source = setting()
 

@@ -8,6 +8,7 @@ from domain.clock import ManualClock
 from domain.errors import ProviderUnavailable
 from domain.ids import Symbol
 from marketdata.fetch import Fetched, fetch
+from marketdata.session_calendar import day_start, prices_move_from
 from marketdata.store import BarStore
 from marketdata.stored import StoredBars
 from tests.support.bars import CALENDAR, EVENING, MadeSource, made_series
@@ -84,6 +85,57 @@ async def test_g14_a_restated_past_is_fetched_anew_rather_than_joined(tmp_path: 
     assert [asked[1] for asked in vendor.asked] == [START, dt.date(2022, 12, 4), START]
     assert list((await source.daily_bars([AA], START, END + NEXT_DAY))[AA]) == halved
     assert len(vendor.asked) == 3
+
+
+async def test_a_close_that_was_read_before_it_had_settled_is_read_again(tmp_path: Path) -> None:
+    vendor, _, _ = setting(tmp_path)
+    close = CALENDAR.next_session(day_start(END)).close
+    clock = ManualClock(close + dt.timedelta(minutes=1))
+    source = StoredBars(BarStore(tmp_path), vendor, clock=clock, calendar=CALENDAR)
+    settled = vendor.bars[AA]
+    early = dataclasses.replace(
+        settled[-1], open=None, high=None, low=None, close=settled[-1].close + 1
+    )
+    vendor.bars[AA] = [*settled[:-1], early]
+    await source.daily_bars([AA], START, END)
+    vendor.bars[AA] = settled
+
+    clock.advance(dt.timedelta(minutes=10))
+    too_early = await source.daily_bars([AA], START, END)
+    clock.advance(dt.timedelta(minutes=20))
+    bars = await source.daily_bars([AA], START, END)
+    await source.daily_bars([AA], START, END)
+
+    assert too_early[AA][-1] == early
+    assert list(bars[AA]) == settled
+    assert [asked[1] for asked in vendor.asked] == [START, dt.date(2022, 12, 4), START]
+
+
+async def test_a_split_of_the_morning_reaches_bars_of_the_evening_before(
+    tmp_path: Path,
+) -> None:
+    vendor, clock, source = setting(tmp_path)
+    await source.daily_bars([AA], START, END)
+    halved = [
+        dataclasses.replace(bar, open=None, high=None, low=None, close=bar.close / 2)
+        for bar in vendor.bars[AA]
+    ]
+    vendor.bars[AA] = halved
+
+    clock.advance(prices_move_from(END + NEXT_DAY) + dt.timedelta(hours=4) - EVENING)
+    bars = await source.daily_bars([AA], START, END)
+
+    assert list(bars[AA]) == halved
+
+
+async def test_a_vendor_that_leaves_a_symbol_out_takes_nothing_away(tmp_path: Path) -> None:
+    vendor, clock, source = setting(tmp_path)
+    before = await source.daily_bars([AA, BB], START, END)
+    del vendor.bars[BB]
+
+    clock.advance(dt.timedelta(hours=15))
+
+    assert await source.daily_bars([AA, BB], START, END) == before
 
 
 async def test_g12_a_silent_vendor_leaves_what_is_stored(tmp_path: Path) -> None:

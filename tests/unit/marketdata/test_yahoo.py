@@ -42,6 +42,12 @@ def chart(**changes: Any) -> dict[str, Any]:
     return {"chart": {"result": [result | changes], "error": None}}
 
 
+def one_line(*, moment: str = "1670941800", close: str = "145.47") -> bytes:
+    prices = ", ".join(f'"{name}": [{close}]' for name in ("open", "high", "low", "close"))
+    quote = f'"indicators": {{"quote": [{{{prices}, "volume": [1]}}]}}'
+    return f'{{"chart": {{"result": [{{"timestamp": [{moment}], {quote}}}]}}}}'.encode()
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
     async with ScriptedServer() as running:
@@ -134,6 +140,8 @@ async def test_a_span_without_trading_has_no_columns(
         b'{"chart": {"result": [{"timestamp": [1]}], "error": null}}',
         b'{"chart": {"result": [{"timestamp": [1], "indicators": {"quote": [{}]}}]}}',
         b'{"chart": {"result": [{"timestamp": [NaN]}]}}',
+        one_line(moment="1670941800000"),
+        one_line(close="9" * 400),
     ],
 )
 async def test_an_answer_of_another_shape_is_an_unavailable_source(

@@ -167,6 +167,31 @@ def test_a_worse_version_is_promoted_only_regardless(home: Path) -> None:
     assert registry(home).current("lstm") == "2"
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"horizon": 24}, "forecasts.horizon is 40, but model lstm/2 forecasts 1 to 24 sessions"),
+        ({"lookback": 720}, "needs 840 bars of a symbol, and a decision reads 540"),
+    ],
+)
+def test_a_version_that_the_daemon_could_not_use_is_not_promoted(
+    home: Path, changes: dict[str, int], problem: str
+) -> None:
+    table = CARD.calibration.table[: changes.get("horizon", CARD.horizon)]
+    calibration = dataclasses.replace(CARD.calibration, table=table)
+    add_version(home, "2", calibration=calibration, **changes)
+    (home / "config.toml").write_text('[universe]\nsymbols = ["KO"]\n')
+
+    refused = openbell(home, "promote", "lstm", "2", "--regardless")
+
+    assert refused.returncode == 78
+    assert problem in refused.stderr
+    assert registry(home).current("lstm") == "1"
+    # A GPU host has no configuration to go by.
+    (home / "config.toml").unlink()
+    assert openbell(home, "promote", "lstm", "2", "--regardless").returncode == 0
+
+
 def test_a_version_is_measured_against_the_one_in_use(home: Path) -> None:
     add_version(home, "2")
     asked = Provenance(

@@ -159,11 +159,19 @@ async def test_a_server_on_another_device_serves_what_has_weights(tmp_path: Path
     twin.close()
 
     # To torch "cpu:0" is a device like "cuda:0".
-    async with serving(store, device="cpu:0") as (_, client):
+    weights = store.weights("lstm", "1")
+    publish(tmp_path, dataclasses.replace(stored.card, version="3"), stored.onnx, weights=weights)
+    async with serving(store, device="cpu:0") as (server, client):
+        running = {
+            version: [engine.pid is not None for engine in model.engines]  # type: ignore[attr-defined]
+            for (_, version), model in server.catalog.hosted.items()
+        }
         reply = await post(client, message(70), binary=True)
         index = {line["version"]: line for line in (await client.post(INDEX)).json()}
         refused = await post(client, message(3), path="/v2/models/lstm/versions/2/infer")
 
+    # The one in use is warm; one that nobody asked for yet was checked and holds nothing.
+    assert running == {"1": [True], "3": [False]}
     assert reply.status_code == 200
     found = decoded(reply)
     np.testing.assert_allclose(found.floats("quantiles", 3), expected, rtol=1e-4, atol=1e-6)

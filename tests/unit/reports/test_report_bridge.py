@@ -19,6 +19,8 @@ from reports.model import EndOfDayReport
 from state.equity import EquityCurve
 from state.ledger import Ledger
 from state.reader import Reader
+from state.retention import Retention, prune_records
+from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
 
@@ -167,6 +169,84 @@ def test_k12_a_transfer_is_no_drawdown_though_it_is_dated_at_the_midnight_before
 
     for date in (DATE, following.date()):
         assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+@pytest.mark.parametrize("amount", [-20_000, 20_000])
+def test_k12_a_transfer_that_is_posted_the_day_after_is_no_drawdown_on_any_day(
+    books: Books, amount: int
+) -> None:
+    whole, rest = "100000", str(100_000 + amount)
+    books.snapshot(BEFORE, whole, whole)
+    books.snapshot(NOON, rest, rest)
+    books.activity(ActivityKind.FEE, "-0.01", at=day_start(DATE))
+    books.snapshot(AFTER, rest, str(Decimal(rest) - Decimal("0.01")))
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, str(amount), at=day_start(DATE))
+    following, later = (AFTER + dt.timedelta(days=days) for days in (1, 4))
+    for at in (following, later):
+        books.snapshot(at, rest, str(Decimal(rest) - Decimal("0.01")))
+
+    for date in (DATE, following.date(), later.date()):
+        assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_k12_of_two_deposits_posted_together_each_counts_since_its_cash_came(books: Books) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(NOON, "107500", "107500")
+    books.snapshot(AFTER, "115000", "115000")
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    for _ in range(2):
+        books.activity(ActivityKind.TRANSFER, "7500", at=day_start(DATE))
+    following = AFTER + dt.timedelta(days=1)
+    books.snapshot(following, "115000", "115000")
+
+    for date in (DATE, following.date()):
+        assert {point.value for point in books.report(date).drawdown_curve} == {0}
+
+
+def test_k12_cash_that_a_purchase_has_not_taken_yet_is_no_deposit_come_early(books: Books) -> None:
+    # The broker answered a moment before the execution, and the reading is stamped after it.
+    stamped, later = NOON + dt.timedelta(seconds=1), NOON + dt.timedelta(hours=1)
+    books.snapshot(BEFORE, "100000", "100000")
+    books.fill("AAA", Side.BUY, "100", "93.926", NOON)
+    books.snapshot(stamped, "100000", "100000")
+    books.clock.advance(later - dt.timedelta(minutes=1) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, "7500", at=day_start(DATE))
+    books.snapshot(later, "107500", "98107.4", AAA=("100", "93.926"))
+
+    assert {point.value for point in books.report().drawdown_curve} == {0}
+
+
+def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
+    books: Books,
+) -> None:
+    risk, long_ago = RiskState(books.store), BEFORE - dt.timedelta(days=60)
+    books.snapshot(long_ago, "150000", "150000")
+    risk.record_equity(Decimal(150_000), long_ago, session_date=long_ago.date())
+    books.activity(ActivityKind.TRANSFER, "-50000", at=day_start(BEFORE.date()))
+    risk.record_cash_flow(Decimal(-50_000), "a1")
+    prune_records(books.store, Retention(curve_days=30), BEFORE)
+    books.clock.advance(dt.timedelta(seconds=1))
+    books.snapshot(books.clock.now(), "96000", "96000")
+    books.snapshot(AFTER, "97000", "97000")
+
+    report = books.report()
+
+    assert [point.value for point in report.drawdown_curve] == [Decimal("0.04"), Decimal("0.03")]
+
+
+def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(NOON, "120000", "120000")
+    books.snapshot(AFTER, "114000", "120000", AAA=("-10", "600"))
+    books.clock.advance(AFTER + dt.timedelta(hours=16) - BEFORE)
+    books.activity(ActivityKind.TRANSFER, "20000", at=day_start(DATE))
+    following = AFTER + dt.timedelta(days=1)
+    books.snapshot(following, "114000", "120000", AAA=("-10", "600"))
+
+    report = books.report(following.date())
+
+    assert [point.value for point in report.drawdown_curve] == [Decimal("0.05")] * 2
 
 
 def test_f08_a_day_whose_close_nobody_read_ends_where_the_next_begins(tmp_path: Path) -> None:
@@ -319,6 +399,19 @@ def test_b14_cash_for_the_fraction_of_a_split_is_profit_of_its_symbol(
     assert (held.pnl, held.realized_pnl) == (20, 5 if fraction else 0)
     assert (report.bridge.other, report.bridge.residual) == (0, 0)
     assert report.is_reconciled
+
+
+def test_the_curve_of_a_holding_begins_and_ends_at_nothing(books: Books) -> None:
+    bought, sold = NOON - dt.timedelta(hours=1), NOON + dt.timedelta(hours=1)
+    books.snapshot(BEFORE, "10000", "10000")
+    books.fill("AAA", Side.BUY, "10", "100", bought)
+    books.snapshot(NOON, "10000", "9000", AAA=("10", "100"))
+    books.fill("AAA", Side.SELL, "10", "100", sold)
+    books.snapshot(AFTER, "10000", "10000")
+
+    (curve,) = books.report().position_curves.values()
+
+    assert [(point.at, point.value) for point in curve] == [(BEFORE, 0), (NOON, 1000), (AFTER, 0)]
 
 
 def test_a_session_without_books_names_those_that_have_some(books: Books) -> None:

@@ -12,25 +12,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.account import Position
 from domain.clock import ManualClock
 from domain.errors import DataError
-from domain.ids import ExecutionId
-from domain.orders import OrderState
+from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
+from domain.orders import OrderState, Side
+from domain.signals import Action
 from reports.attribution import NOBODY, by_strategy, shares
 from reports.build import build
 from reports.doubts import Closing, doubts
-from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl
+from reports.model import Bridge, EndOfDayReport, Point, StrategyPnl, SymbolPnl, Yardsticks
 from reports.pnl import bridge, by_symbol, moved_at
 from reports.render import FORMATS, render
 from reports.roll_up import period_of, roll_up
-from reports.trades import slippage_summary, trades
+from reports.trades import slippage_summary, trades, with_slippage
 from reports.write import write
+from risk.targets import CUT_FOR_SOURCE
+from state.decisions import Decisions
 from state.equity import EquityCurve
 from state.journal import Journal
 from state.ledger import Ledger
 from state.reader import Reader
 from state.store import Store
-from tests.support.state_builders import OB1, SESSION, START, a_broker_order, a_fill, approved
+from tests.support.recorded_day import a_combined, a_signal, a_view
+from tests.support.state_builders import AAPL, OB1, SESSION, START, a_broker_order, a_fill, approved
 
 MONDAY = dt.date(2026, 6, 1)
 AT = dt.datetime(2026, 6, 1, 20, 5, tzinfo=dt.UTC)
@@ -75,7 +80,7 @@ def test_a_position_that_is_only_kept_belongs_to_who_leans_its_way() -> None:
     assert shares([], 1) == {}
 
 
-def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
+def test_without_a_wish_today_the_decision_of_the_last_entry_counts() -> None:
     before = [{"symbol": "AAA", "parts": [part("momentum", 0.02)]}]
     asked: list[dt.date] = []
 
@@ -87,7 +92,7 @@ def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
         [pnl_of("AAA", "10"), pnl_of("ZZZ", "-1")],
         signs={"AAA": 1, "ZZZ": 1},
         signals=[],
-        ordered_on={"AAA": MONDAY},
+        entered_on={"AAA": MONDAY},
         signals_of=signals_of,
     )
 
@@ -96,6 +101,15 @@ def test_without_a_wish_today_the_decision_of_the_last_order_counts() -> None:
         ("momentum", ("AAA",), Decimal("10.00")),
         (NOBODY, ("ZZZ",), Decimal("-1.00")),
     ]
+
+
+def a_position(quantity: str, price: str) -> Position:
+    return Position(
+        symbol=AAPL,
+        quantity=Decimal(quantity),
+        avg_entry_price=Decimal(price),
+        market_price=Decimal(price),
+    )
 
 
 MONEY = st.decimals(min_value=-100_000, max_value=100_000, places=6)
@@ -114,7 +128,7 @@ def test_the_parts_of_the_strategies_are_the_whole_to_the_cent(
     ]
 
     parts = by_strategy(
-        symbols, signs={}, signals=signals, ordered_on={}, signals_of=lambda _date: []
+        symbols, signs={}, signals=signals, entered_on={}, signals_of=lambda _date: []
     )
 
     whole = sum((one.pnl for one in symbols), ZERO)
@@ -128,6 +142,7 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
         "side": "sell",
         "leg": "exit",
         "decision_price": "100",
+        "is_external": False,
         "sent_at": "2026-06-01T13:20:00+00:00",
     }
     fills = [
@@ -161,6 +176,114 @@ def test_a_trade_tells_signal_forecast_arrival_fill_and_slippage() -> None:
     assert summary is not None
     assert summary["cost_usd"] == 10
     assert slippage_summary([]) is None
+
+
+def test_the_day_of_an_exit_belongs_to_who_entered(tmp_path: Path) -> None:
+    # Bought on momentum's word at 143; the next day it says SELL, and 10 USD a share are lost.
+    clock = ManualClock(START)
+    store = Store.open(tmp_path, clock=clock)
+    journal, ledger, decisions = Journal(store), Ledger(store), Decisions(store)
+    curve, following = EquityCurve(store), SESSION + dt.timedelta(days=1)
+    for number, (date, side, leg, action, expected, price) in enumerate(
+        [
+            (SESSION, Side.BUY, "entry", Action.BUY, 0.01, "143"),
+            (following, Side.SELL, "exit", Action.SELL, -0.01, "133"),
+        ]
+    ):
+        order, run = f"ob-{number}", f"{date}-premarket"
+        session = dataclasses.replace(a_view().session, date=date)
+        wish = a_signal(action=action, expected_return=expected)
+        decisions.record(run, a_view(session=session, as_of=clock.now()), [wish], [a_combined()])
+        journal.record_plan(
+            [approved(order, session_date=date, side=side, leg=leg, limit_price=Decimal(price))],
+            run,
+        )
+        ids = {
+            "client_order_id": ClientOrderId(order),
+            "broker_order_id": BrokerOrderId(f"b-{order}"),
+        }
+        fill = a_fill(f"x-{number}", "100", price, side=side, at=clock.now(), **ids)
+        ledger.apply_fill(fill, origin="stream")
+        clock.advance(dt.timedelta(hours=1))
+        left = "14300" if side is Side.BUY else "13300"
+        curve.record(
+            clock.now(),
+            session_date=date,
+            equity=Decimal(left),
+            cash=Decimal(left),
+            positions=[] if side is Side.SELL else [a_position("100", "143")],
+        )
+        clock.advance(dt.timedelta(hours=23))
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, following, next_session=None, revision=1)
+
+    (only,) = report.by_strategy
+    assert (only.strategy, only.pnl) == ("momentum", Decimal("-1000.00"))
+
+
+def test_what_was_ordered_outside_is_told_in_the_session_that_executed_it(tmp_path: Path) -> None:
+    # Placed by hand after the close, good till canceled, and executed the next morning.
+    clock = ManualClock(START)
+    store = Store.open(tmp_path, clock=clock)
+    evening, morning = START + dt.timedelta(hours=9), START + dt.timedelta(hours=26)
+    following = SESSION + dt.timedelta(days=1)
+    EquityCurve(store).record(START, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+    Journal(store).adopt_external(a_broker_order(submitted_at=evening, time_in_force="gtc"))
+    Ledger(store).apply_fill(a_fill(at=morning), origin="activities")
+    clock.advance(dt.timedelta(hours=33))
+    EquityCurve(store).record(
+        clock.now(), session_date=following, equity=Decimal(1), cash=Decimal(1)
+    )
+
+    with Reader(tmp_path) as reader:
+        placed, executed = (
+            build(reader, date, next_session=None, revision=1) for date in (SESSION, following)
+        )
+
+    assert [len(report.fills) for report in (placed, executed)] == [0, 1]
+    assert [len(report.trades) for report in (placed, executed)] == [0, 1]
+    assert [len(report.orders) for report in (placed, executed)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("remark", "told"),
+    [("", "Forecasts came from: local."), (CUT_FOR_SOURCE, "sizes cut for that: 1.")],
+)
+def test_the_report_says_that_sizes_were_cut_only_where_one_was(
+    tmp_path: Path, remark: str, told: str
+) -> None:
+    store = Store.open(tmp_path, clock=ManualClock(START))
+    wish = dataclasses.replace(a_combined(), reason=f"BUY; {remark}")
+    Decisions(store).record("run-1", a_view(), [a_signal()], [wish])
+    EquityCurve(store).record(START, session_date=SESSION, equity=Decimal(1), cash=Decimal(1))
+
+    with Reader(tmp_path) as reader:
+        report = build(reader, SESSION, next_session=None, revision=1)
+
+    (note,) = report.notes
+    assert note.endswith(told)
+
+
+def test_an_order_from_outside_has_no_slippage_that_could_be_measured() -> None:
+    # Sold by hand at the market: "a dollar or better" was never a price that was decided on.
+    order = {
+        "client_order_id": "c1",
+        "symbol": "AAA",
+        "side": "sell",
+        "leg": "external",
+        "decision_price": "1",
+        "is_external": True,
+        "sent_at": None,
+    }
+    fills = [{"client_order_id": "c1", "quantity": "100", "price": "143"}]
+
+    (row,) = trades([order], fills, signals=[], forecasts=[], yardsticks=Yardsticks())
+    (fill,) = with_slippage(fills, [order])
+
+    assert (row["arrival_price"], row["slippage_bps"], row["slippage_usd"]) == (None, None, None)
+    assert (fill["decision_price"], fill["slippage_bps"]) == (None, None)
+    assert slippage_summary([row]) is None
 
 
 @pytest.fixture
@@ -363,6 +486,13 @@ def test_a_period_has_a_name_and_two_ends(
     assert period_of(kind, day) == (name, first, last)
 
 
+def with_transfer(report: EndOfDayReport, amount: str) -> EndOfDayReport:
+    moved = Decimal(amount)
+    earned = report.bridge.unrealized_pnl_change - moved
+    changed = dataclasses.replace(report.bridge, transfers=moved, unrealized_pnl_change=earned)
+    return dataclasses.replace(report, bridge=changed)
+
+
 WEEK = [MONDAY + dt.timedelta(days=number) for number in range(5)]
 
 
@@ -381,6 +511,44 @@ def test_a_week_is_the_sum_of_its_sessions_to_the_cent() -> None:
         assert render(week, form) == render(week, form)
     assert json.loads(render(week, "json"))["name"] == "2026-W23"
     assert "7.50" in render(week, "csv")
+
+
+def test_money_that_comes_or_goes_changes_no_share_of_equity() -> None:
+    # 2 % of 1,000 won; 99,000 come, 1 % of all of it lost; 49,000 go, 1 % won.
+    days = [
+        a_report(WEEK[0], start="1000", end="1020"),
+        with_transfer(a_report(WEEK[1], start="1020", end="99019.8"), "99000"),
+        with_transfer(a_report(WEEK[2], start="99019.8", end="51009.998"), "-49000"),
+    ]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert [day.bridge.earned_fraction for day in days] == [
+        Decimal("0.02"),
+        Decimal("-0.01"),
+        Decimal("0.01"),
+    ]
+    assert week.earned_fraction == Decimal("0.019898")
+    assert "-1.00 %" in render(days[1], "html")
+    assert "+1.99 %" in render(week, "html")
+
+
+def test_without_a_transfer_the_share_of_a_week_is_its_pnl_of_the_equity_before() -> None:
+    days = [a_report(date, start=str(1000 + n), end=str(1001 + n)) for n, date in enumerate(WEEK)]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert week.earned_fraction is not None
+    assert round(week.earned_fraction, 20) == Decimal("0.005")
+
+
+def test_a_day_without_capital_has_no_share_of_it() -> None:
+    days = [a_report(WEEK[0], start="0", end="0"), a_report(WEEK[1], start="1000", end="1001")]
+
+    week = roll_up("week", "2026-W23", days, WEEK)
+
+    assert week.earned_fraction is None
+    assert render(week, "md")
 
 
 def test_a_week_says_what_is_missing_and_what_is_not_over() -> None:

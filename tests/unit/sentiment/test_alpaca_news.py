@@ -145,6 +145,7 @@ async def test_a_revised_article_counts_once_from_its_first_appearance(
         article(8, created_at="soon"),
         article(8, created_at="2022-12-14T08:00:00"),
         article(8, created_at=None),
+        article(8, created_at="0001-01-01T00:00:00+02:00"),
         "text",
         None,
     ],

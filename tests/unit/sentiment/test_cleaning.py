@@ -77,6 +77,10 @@ def test_endless_escaping_is_marked() -> None:
     assert clean(raw).was_altered
 
 
+def test_a_character_of_a_number_without_end_is_read() -> None:
+    assert clean("Acme " + "&#" + "9" * 7_000 + "; falls").text.startswith("Acme")
+
+
 def test_s08_a_giant_article_is_cut() -> None:
     assert len(clean("word " * 1_000_000).text) <= MAX_CHARACTERS
 

@@ -494,6 +494,18 @@ async def test_usage_is_booked_in_neurons(server: ScriptedServer, connect: Conne
     assert book.spent(NOON.date()) == pytest.approx(CANARY_CALLS * per_canary_call + 1.5)
 
 
+async def test_a_bill_beyond_all_bounds_is_booked_as_what_was_reserved(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    book = MemoryNeuronBook()
+    say(server, workers.llama(good, {"neurons": 10**400}))
+
+    scores = await connect(book=book).score(items(1), NOON)
+
+    assert scores[ACME].headlines == 1
+    assert 0 < book.spent(NOON.date()) < 10_000
+
+
 async def test_a_spent_budget_stops_the_call_before_it_is_made(
     server: ScriptedServer, connect: Connect
 ) -> None:

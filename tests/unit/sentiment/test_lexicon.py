@@ -81,6 +81,38 @@ def test_no_news_stays_neutral(headline: str) -> None:
     assert read(headline).confidence == 0
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("$1.02 billion", "$980 million"),
+        ("$1.2B", "$980M"),
+        ("$1,234.5 mln", "$987.0 mln"),
+        ("1,204", "996"),
+        ("$1.02", "98 cents"),
+        ("0.98 billion", "0.97"),
+        ("$0.10", "-$0.12"),
+        ("$-0.12", "$-0.20"),
+        ("$(0.12)", "$(0.20)"),
+        ("($0.12)", "($0.20)"),
+        ("2.10-2.30", "2.00"),
+    ],
+)
+def test_figures_are_compared_whole_with_sign_and_unit(better: str, worse: str) -> None:
+    assert weigh(f"Acme Q3 {better} vs. {worse}") > 0
+    assert weigh(f"Acme Q3 {worse} vs. {better}") < 0
+    assert weigh(f"Acme Q3 ({better} vs. {worse})") > 0
+
+
+def test_the_same_figure_says_nothing() -> None:
+    assert weigh("Acme Q3 $1,000 mln vs. $1 billion") == 0
+
+
+def test_a_range_of_percentages_is_no_fall() -> None:
+    assert weigh("Acme margin 12%-15%") == 0
+    assert weigh("Acme sees sales up 2-3%") == weigh("Acme sees sales up 3%") > 0
+    assert tokens("10-15%, -5%, 1%-2%, $10-12") == ["%", "-%", "%", "#", "#"]
+
+
 def test_negation_turns_a_call_around() -> None:
     assert weigh("Acme fails to beat estimates") < 0 < weigh("Acme beat estimates")
 

@@ -67,6 +67,7 @@ def test_s12_secrets_do_not_get_in_by_any_field() -> None:
         ("https://[broken", ""),
         ("https://x.example/\x1b[2J\u202e", "https://x.example/%1B%5B2J%E2%80%AE"),
         ("", ""),
+        ("https://x.example/half-\ud83d", "https://x.example/half-%3F"),
     ],
 )
 def test_an_address_loses_what_could_carry_a_key(url: str, expected: str) -> None:

@@ -137,6 +137,15 @@ def test_a_document_no_honest_feed_sends_is_refused(body: bytes) -> None:
         list(read_feed(body, source="test", symbol=ACME))
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-05:00"])
+def test_the_first_and_the_last_moment_that_are_none_in_utc_leave_the_entry_out(
+    moment: str,
+) -> None:
+    body = ATOM.replace("2022-12-14T12:59:59Z", moment).encode()
+
+    assert [item.headline for item in read_feed(body, source="x", symbol=ACME)] == ["Acme later"]
+
+
 def test_an_endless_list_is_cut() -> None:
     entry = "<item><title>x</title><pubDate>Tue, 13 Dec 2022 12:00:00 GMT</pubDate></item>"
     body = f"<rss><channel>{entry * 2000}</channel></rss>".encode()

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,7 @@ from domain.errors import StateError
 from domain.ids import BrokerOrderId, ClientOrderId
 from domain.orders import OrderState, OrderType
 from state.journal import ApplyOutcome, Journal
-from state.ledger import Ledger
+from state.ledger import FillOutcome, Ledger
 from state.order_states import executed, reported
 from state.store import Store
 from tests.support.state_builders import (
@@ -297,6 +298,43 @@ def test_external_market_order_has_no_price_of_ours(journal: Journal) -> None:
     record = journal.get(ClientOrderId("web-1"))
     assert record is not None
     assert record.request.worst_price == 0
+
+
+def test_an_order_of_another_for_an_amount_of_money_leaves_the_journal_readable(
+    journal: Journal, ledger: Ledger
+) -> None:
+    by_amount = a_broker_order("web-1", quantity=Decimal(0), order_type="market", limit_price=None)
+    journal.adopt_external(by_amount)
+
+    (record,) = journal.working()
+    assert record.is_unsized
+    assert record.leaves_quantity == 0
+
+    web = ClientOrderId("web-1")
+    part = {"broker_order_id": BrokerOrderId("b-web-1"), "client_order_id": web}
+    first = ledger.apply_fill(a_fill("x-1", "2", **part), origin="stream")
+    working = journal.get(web)
+    second = ledger.apply_fill(a_fill("x-2", "1", cumulative="3", **part), origin="stream")
+    journal.apply_order(
+        dataclasses.replace(by_amount, state=OrderState.FILLED, filled_quantity=Decimal(3))
+    )
+
+    assert {first, second} == {FillOutcome.NEW}
+    assert ledger.locks() == {}
+    assert working is not None
+    assert working.state is OrderState.LIVE
+    assert journal.working() == ()
+    assert journal.incomplete() == ()
+
+
+@pytest.mark.parametrize("limit", ["0", "-0.5"])
+def test_a_limit_of_another_that_none_of_ours_could_have_leaves_the_journal_readable(
+    journal: Journal, limit: str
+) -> None:
+    journal.adopt_external(a_broker_order("web-1", limit_price=Decimal(limit)))
+
+    (record,) = journal.working()
+    assert record.is_external
 
 
 def test_executions_before_the_adoption_are_counted(journal: Journal, ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ import pytest
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId
 from domain.orders import Side
 from state.checks import differing_tables
+from state.figures import Figures
 from state.journal import Journal
 from state.ledger import FillOutcome, Ledger
 from state.store import Store
@@ -161,3 +162,14 @@ def test_bust_at_cost_moves_nothing_where_an_adoption_gave_shares_back(
     assert ledger.bust_fill(ExecutionId("x-4"), at=START, reason="bust")
 
     assert ledger.position(AAPL) == before
+
+
+def test_the_count_of_executions_never_falls(ledger: Ledger, store: Store) -> None:
+    # Prometheus takes a counter that falls for one that began anew, and adds all of it again.
+    for execution, cumulative in (("x-1", "40"), ("x-2", "80")):
+        ledger.apply_fill(a_fill(execution, "40", "10", cumulative=cumulative), origin="stream")
+
+    ledger.bust_fill(ExecutionId("x-1"), at=START, reason="broker busted it")
+
+    with Figures(store.directory) as figures:
+        assert figures.fills() == 2

@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import json
 from decimal import Decimal
@@ -6,13 +7,14 @@ from pathlib import Path
 from domain.ids import Symbol
 from domain.signals import Action
 from domain.trading_state import TradingState
+from state.decisions import Decisions
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.reader import Reader
 from state.risk_state import RiskState
 from state.store import Store
-from tests.support.recorded_day import HOUR
+from tests.support.recorded_day import HOUR, a_combined, a_signal, a_view
 from tests.support.state_builders import (
     SESSION,
     START,
@@ -209,6 +211,22 @@ def test_forecasts_signals_and_sentiment_are_those_of_the_last_session(day: Read
     assert (signal["action"], signal["target_quantity"]) == (Action.BUY, "29")
     assert [part["strategy"] for part in signal["parts"]] == ["momentum"]
     assert score["label"] == "BULLISH"
+
+
+def test_a_session_that_was_decided_twice_is_told_by_its_last_decision(store: Store) -> None:
+    # Restarted between pre-market and submit: the second run decided anew.
+    decisions = Decisions(store)
+    later = a_view(as_of=START + HOUR)
+    for run, view, target in (("premarket", a_view(), "29"), ("submit", later, "31")):
+        wished = dataclasses.replace(a_combined(), target_quantity=Decimal(target))
+        decisions.record(f"{SESSION}-{run}", view, [a_signal()], [wished])
+
+    with Reader(store.directory) as reader:
+        (signal,) = reader.signals(SESSION)
+        told = [reader.forecasts(SESSION), reader.sentiment(SESSION), signal["parts"]]
+
+    assert signal["target_quantity"] == "31"
+    assert [len(rows) for rows in told] == [1, 1, 1]
 
 
 def test_denied_orders_name_the_limits_that_said_no(day: Reader) -> None:

@@ -1,6 +1,8 @@
 import datetime as dt
 import math
 import random
+from itertools import pairwise
+from statistics import NormalDist, fmean, stdev
 
 import pytest
 
@@ -90,6 +92,21 @@ def test_a_large_move_up_is_expected_to_give_a_part_back() -> None:
 
     assert signal.expected_return == pytest.approx(-0.02, abs=0.002)
     assert signal.action is Action.SELL
+
+
+@pytest.mark.parametrize("moved", [0.2, -0.2])
+def test_what_is_expected_to_be_given_back_is_a_simple_return(moved: float) -> None:
+    history = bars(drift=0.0, sigma=0.03, last_moves=moved)
+    log_returns = [math.log(new.close / old.close) for old, new in pairwise(history)]
+    drift, variance = -0.1 * sum(log_returns[-5:]), 5 * stdev(log_returns[-65:-5]) ** 2
+    draws = [
+        math.exp(NormalDist(drift, math.sqrt(variance)).inv_cdf(n / 1e4)) for n in range(1, 10_000)
+    ]
+
+    signal = reversal(history)
+
+    assert signal.expected_return == pytest.approx(fmean(draws) - 1, abs=2e-5)
+    assert signal.volatility == pytest.approx(stdev(draws), rel=1e-3)
 
 
 def test_a_small_move_is_left_alone() -> None:

@@ -69,7 +69,12 @@ async def watch(feed: FeedServer, is_enough: Callable[[Notes], bool], **changes:
     return notes
 
 
-@pytest.mark.parametrize("frame", [b"\xc1", b"", "text", msgpack.packb({"T": "t"}), b"\x93\x01"])
+BEYOND_TIME = msgpack.packb([{"T": "t", "t": msgpack.Timestamp(2**40)}])
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\xc1", b"", "text", msgpack.packb({"T": "t"}), b"\x93\x01", BEYOND_TIME]
+)
 async def test_a_frame_that_cannot_be_read_is_named_and_the_next_one_read(
     feed: FeedServer, frame: Any
 ) -> None:

@@ -188,6 +188,26 @@ async def test_replies_that_overtake_each_other_do_not_give_room_back() -> None:
 
 
 @virtual
+async def test_a_window_that_begins_before_our_clock_says_so_has_its_own_room() -> None:
+    clock = loop_clock()
+    pacer = a_pacer(clock)
+
+    def told(remaining: int, reset_in: float) -> dict[str, str]:
+        reset = clock.now().timestamp() + reset_in
+        return {"x-ratelimit-remaining": str(remaining), "x-ratelimit-reset": f"{reset:.0f}"}
+
+    # The broker's clock is two seconds ahead of ours: its window ends in 10, not in 12.
+    pacer.observe(told(25, reset_in=12))
+    await asyncio.sleep(10.5)
+    pacer.observe(told(199, reset_in=59))
+    pacer.observe(told(24, reset_in=1.5))
+
+    moments = await departures(pacer, Priority.ENTRY, 50)
+
+    assert max(moments) - min(moments) < 1
+
+
+@virtual
 async def test_a_tiny_limit_still_lets_something_through() -> None:
     pacer = a_pacer()
     pacer.observe({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "5"})

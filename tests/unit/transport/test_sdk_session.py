@@ -161,7 +161,10 @@ async def test_what_is_not_json_is_an_unavailable_service(
         await caller.call(get("/x"))
 
 
-@pytest.mark.parametrize("error", [KeyError("bars"), AttributeError("items"), TypeError("None")])
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("bars"), AttributeError("items"), TypeError("None"), OverflowError("date value")],
+)
 async def test_what_an_sdk_makes_of_a_strange_answer_is_an_unavailable_service(
     caller: SdkCaller, error: Exception
 ) -> None:
