@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.command_line import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Options, exit_code, hoist
+from daemon.command_line import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Options,
+    complain,
+    exit_code,
+    hoist,
+    lose,
+    ready_streams,
+)
 from daemon.commands.models import app as models
 from domain.errors import OpenbellError
 from domain.reasons import tidy
@@ -152,7 +162,7 @@ def runs(ctx: typer.Context) -> None:
 
 @app.command()
 def costs(ctx: typer.Context) -> None:
-    """Show what remote services cost, by day and month, against the budgets."""
+    """List what remote services cost; report and dashboard set it against the budgets."""
     _listing(ctx, "costs", None)
 
 
@@ -412,27 +422,29 @@ def serve_models(
 
 def main() -> None:
     """Run a command; any error is one sentence on stderr and an exit status."""
+    ready_streams()
     sys.exit(_run(hoist(sys.argv[1:])))
 
 
 def _run(arguments: list[str]) -> int:
     try:
         result: Any = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
         # Without a command the help was printed already, and there is nothing to add.
         if message := error.format_message():
-            typer.echo(f"openbell: {message} (see `openbell --help`)", err=True)
+            complain(f"{message} (see `openbell --help`)")
         return EXIT_USAGE
     except OpenbellError as error:
-        typer.echo(f"openbell: {error}", err=True)
+        complain(str(error))
         return exit_code(error)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
+        lose(sys.stdout)
         return EXIT_FAILED
     except OSError as error:
-        typer.echo(
-            f"openbell: the system refused ({error}); check disk, memory and open files", err=True
-        )
+        lose(sys.stdout)
+        complain(f"the system refused ({error}); check disk, memory and open files")
         return EXIT_FAILED
     return result if isinstance(result, int) else 0

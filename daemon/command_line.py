@@ -1,7 +1,12 @@
 """What every command line has in common: shared options, exit statuses, where options may stand."""
 
+import contextlib
+import io
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from domain.errors import (
     AuthRefused,
@@ -48,6 +53,40 @@ def hoist(arguments: list[str]) -> list[str]:
         else:
             rest.append(word)
     return front + rest
+
+
+def ready_streams() -> None:
+    """Give the command streams that exist, and that take any text.
+
+    Who started it may have closed them, and a terminal may know few characters.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def complain(text: str) -> None:
+    """Write a line to stderr; whether it arrives does not change how the command ends."""
+    try:
+        sys.stderr.write(f"openbell: {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        lose(sys.stderr)
+
+
+def lose(stream: TextIO) -> None:
+    """Let what is still to be printed go nowhere: who listened is gone, or the disk is full.
+
+    Else Python tries it once more at its end, and ends with a status of its own.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def exit_code(error: OpenbellError) -> int:

@@ -18,6 +18,8 @@ from risk.settings import RiskLimits
 DEFAULT_PATHS = (Path("config.toml"), Path("/etc/openbell/config.toml"))
 MAX_SYMBOLS = 1000
 BAR_PROVIDERS = ("sample", "alpaca", "yahoo", "csv")
+_WEB = ("https", "http")
+_STREAM = ("wss", "ws")
 EARNINGS_PROVIDERS = ("none", "yahoo", "alphavantage", "finnhub")
 
 
@@ -71,8 +73,8 @@ class EmbeddedBroker:
 class AlpacaBrokerConfig:
     """Where Alpaca's trading API answers, and how long we wait for it."""
 
-    trading_url: str = setting("https://paper-api.alpaca.markets")
-    trade_stream_url: str = setting("wss://paper-api.alpaca.markets/stream")
+    trading_url: str = setting("https://paper-api.alpaca.markets", schemes=_WEB)
+    trade_stream_url: str = setting("wss://paper-api.alpaca.markets/stream", schemes=_STREAM)
     connect_timeout_seconds: float = setting(3.0, low=0.1, high=60)
     read_timeout_seconds: float = setting(10.0, low=0.1, high=120)
     total_timeout_seconds: float = setting(15.0, low=0.2, high=300)
@@ -91,8 +93,8 @@ class BrokerConfig:
 class AlpacaDataConfig:
     """Alpaca's market data."""
 
-    data_url: str = setting("https://data.alpaca.markets")
-    data_stream_url: str = setting("wss://stream.data.alpaca.markets/v2/iex")
+    data_url: str = setting("https://data.alpaca.markets", schemes=_WEB)
+    data_stream_url: str = setting("wss://stream.data.alpaca.markets/v2/iex", schemes=_STREAM)
     feed: str = setting("iex", choices=("iex", "sip"))
 
 
@@ -131,7 +133,7 @@ class NewsConfig:
     rss_urls: tuple[str, ...] = ()
     deadline_seconds: float = setting(30.0, low=1, high=300)
     stream: bool = False
-    stream_url: str = setting("wss://stream.data.alpaca.markets/v1beta1/news")
+    stream_url: str = setting("wss://stream.data.alpaca.markets/v1beta1/news", schemes=_STREAM)
     look_back_hours: float = setting(72.0, low=1, high=720)
 
 
@@ -139,7 +141,7 @@ class NewsConfig:
 class ScalingConfig:
     """Who is told how much of the GPU side is needed; an empty url means nobody."""
 
-    url: str = setting("")
+    url: str = setting("", schemes=_WEB)
     replicas: int = setting(1, low=1, high=64)
     high_volatility_replicas: int = setting(2, low=1, high=64)
     high_volatility_pct: float = setting(60.0, low=0, high=1_000)
@@ -152,7 +154,7 @@ class ScalingConfig:
 class RemoteForecasts:
     """The GPU side; an empty url means there is none."""
 
-    url: str = setting("")
+    url: str = setting("", schemes=_WEB)
     model: str = setting("lstm")
     timeout_seconds: float = setting(5.0, low=0.1, high=120)
     # A service that scales to zero answers its first question once it has woken; 0: never asleep.
@@ -220,7 +222,7 @@ class ForecastsConfig:
 class CloudflareConfig:
     """Workers AI; an empty account_id means the local lexicon answers alone."""
 
-    url: str = setting("https://api.cloudflare.com/client/v4")
+    url: str = setting("https://api.cloudflare.com/client/v4", schemes=_WEB)
     account_id: str = setting("")
     model: str = setting("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
     timeout_seconds: float = setting(8.0, low=0.1, high=60)
@@ -313,7 +315,7 @@ class AlertsConfig:
 
     urls: tuple[str, ...] = ()
     reports: bool = False
-    heartbeat_url: str = setting("")
+    heartbeat_url: str = setting("", schemes=_WEB)
     heartbeat_minutes: float = setting(5.0, low=0.1, high=1_440)
 
     def __post_init__(self) -> None:

@@ -13,8 +13,10 @@ import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from domain.errors import ConfigError
 
@@ -35,9 +37,13 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    schemes: tuple[str, ...] = (),
 ) -> Any:
-    """Declare one key: its default, and the values it may take (bounds included)."""
-    metadata = {"low": low, "high": high, "choices": choices}
+    """Declare one key: its default, and the values it may take (bounds included).
+
+    ``schemes`` are those of an address; one whose default is empty may be left empty.
+    """
+    metadata = {"low": low, "high": high, "choices": choices, "schemes": schemes}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -116,6 +122,8 @@ def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> An
     choices = field.metadata.get("choices") or ()
     if choices and value not in choices:
         raise ConfigError(f"{where} = {raw!r}: must be one of {', '.join(map(repr, choices))}")
+    if (schemes := field.metadata.get("schemes")) and (value or field.default):
+        _check_address(value, schemes, where)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         _check_range(value, low, high, where)
     return value
@@ -128,6 +136,21 @@ def _check_range(value: Any, low: float | None, high: float | None, where: str) 
         return
     bounds = f"from {'any' if low is None else low} to {'any' if high is None else high}"
     raise ConfigError(f"{where} = {value}: out of range, allowed is {bounds}")
+
+
+def _check_address(text: str, schemes: tuple[str, ...], where: str) -> None:
+    """Refuse what nothing could be sent to; the first request would find out, in a session."""
+    try:
+        parts = urlsplit(text)
+        # Asking for the port is what checks it.
+        is_complete = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        if (parts.hostname or "x").replace(".", "").isdigit():
+            IPv4Address(parts.hostname)
+    except ValueError:
+        is_complete = False
+    if not is_complete or " " in text or not (text.isascii() and text.isprintable()):
+        wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
+        raise ConfigError(f"{where} = {text!r}: must be an address such as {wanted}")
 
 
 def _typed(raw: Any, hint: Any, where: str) -> Any:

@@ -1,6 +1,7 @@
 """A table of text cells, and how values become such cells."""
 
 import datetime as dt
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -89,6 +90,11 @@ def price(key: str) -> Callable[[Row], str]:
 def share(key: str, digits: int = 1) -> Callable[[Row], str]:
     """Read a fraction in percent."""
     return lambda row: "-" if row.get(key) is None else f"{100 * row[key]:.{digits}f} %"
+
+
+def grown(log_return: float, digits: int = 1) -> str:
+    """Return what a price does in percent: -50.0 % where its log return is -0.69."""
+    return f"{100 * math.expm1(log_return):+.{digits}f} %"
 
 
 def clock(key: str) -> Callable[[Row], str]:

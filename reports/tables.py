@@ -12,6 +12,7 @@ from reports.table import (
     Table,
     cell,
     clock,
+    grown,
     money,
     of,
     percent,
@@ -120,7 +121,7 @@ _MATURED: tuple[Column, ...] = (
     ("sessions", of("horizon")),
     ("P(up)", share("probability_up")),
     ("base rate", share("base_rate")),
-    ("came", share("outcome", 2)),
+    ("came", lambda row: grown(row["outcome"], 2)),
     ("right", lambda row: "yes" if row["was_right"] else "no"),
     ("in 80 % band", lambda row: "yes" if row["is_inside_80"] else "no"),
 )
@@ -141,9 +142,9 @@ _FORECAST: tuple[Column, ...] = (
     ("sessions", of("horizon")),
     ("P(up)", share("probability_up")),
     ("confidence", share("confidence")),
-    ("low", lambda row: f"{100 * row['quantiles'][0]:+.1f} %"),
-    ("middle", lambda row: f"{100 * row['quantiles'][len(row['quantiles']) // 2]:+.1f} %"),
-    ("high", lambda row: f"{100 * row['quantiles'][-1]:+.1f} %"),
+    ("low", lambda row: grown(row["quantiles"][0])),
+    ("middle", lambda row: grown(row["quantiles"][len(row["quantiles"]) // 2])),
+    ("high", lambda row: grown(row["quantiles"][-1])),
     ("data until", of("data_cutoff")),
 )
 _SENTIMENT: tuple[Column, ...] = (

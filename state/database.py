@@ -1,5 +1,6 @@
 """Opening the SQLite file, and its errors in our words."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def connect_read_only(path: Path, *, is_immutable: bool = False) -> sqlite3.Conn
     """Open the database for reading only; immutable promises that nobody is writing."""
     flags = "mode=ro&immutable=1" if is_immutable else "mode=ro"
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
+        f"file:{quote(os.fsencode(path))}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
     )
     connection.row_factory = sqlite3.Row
     return connection

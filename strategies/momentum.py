@@ -75,7 +75,7 @@ class Momentum:
             volatility=volatility,
             horizon=horizon,
             min_confidence=settings.min_confidence,
-            basis=f"trend {fmean(trend) * len(trend):+.1%} over {len(trend)} sessions",
+            basis=f"trend {math.expm1(fmean(trend) * len(trend)):+.1%} over {len(trend)} sessions",
         )
 
 

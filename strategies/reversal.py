@@ -72,5 +72,5 @@ class Reversal:
             volatility=volatility,
             horizon=settings.horizon_sessions,
             min_confidence=settings.min_confidence,
-            basis=f"moved {move:+.1%} in {settings.move_sessions} sessions",
+            basis=f"moved {math.expm1(move):+.1%} in {settings.move_sessions} sessions",
         )

@@ -80,7 +80,7 @@ class Reply:
 
 
 class BoundedClient:
-    """One shared client for one host."""
+    """One shared client for one host; ConfigError where its address or a key cannot be used."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class BoundedClient:
     ) -> None:
         self._settings = settings
         self._egress = egress
-        self._base_url = settings.base_url.rstrip("/")
+        self._base_url = _checked(settings.base_url.rstrip("/"))
         self._headers = [(name.encode(), _reveal(name, text)) for name, text in headers.items()]
         self._deadlines = settings.deadlines.scaled(settings.time_scale)
         is_secure = self._base_url.lower().startswith("https:")
@@ -226,6 +226,16 @@ def _failure(
     return TransportError(
         f"{where}: {kind.value} failure {sent}{detail}", kind=kind, was_sent=departure.is_written
     )
+
+
+def _checked(base_url: str) -> str:
+    try:
+        httpx.URL(base_url)
+    except httpx.InvalidURL as exc:
+        raise ConfigError(
+            f"{base_url!r} is no address ({exc}): put the key that names it right"
+        ) from exc
+    return base_url
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

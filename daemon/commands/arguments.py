@@ -10,14 +10,22 @@ def session_date(text: str | None, *, option: str = "--date") -> dt.date | None:
     """Parse ``--date``, or another option that takes a date.
 
     Raises:
-        BadArgument: it is not a date.
+        BadArgument: it is not a date, or one that no calendar reaches.
     """
     if text is None:
         return None
     try:
-        return dt.date.fromisoformat(text)
+        found = dt.date.fromisoformat(text)
     except ValueError:
         raise BadArgument(f"{option} {text}: not a date; write it as 2022-12-14") from None
+    # Not above: most commands are typed without a date.
+    from marketdata.session_calendar import FIRST_DATE, LAST_DATE
+
+    if not FIRST_DATE <= found <= LAST_DATE:
+        raise BadArgument(
+            f"{option} {text}: outside the calendar; choose a date from {FIRST_DATE} to {LAST_DATE}"
+        )
+    return found
 
 
 def symbol(text: str) -> Symbol:

@@ -13,13 +13,23 @@ WIDTH = 100
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    # A terminal that knows few characters gets the others as JSON writes them.
+    is_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=is_ascii)
     sys.stdout.write("\n")
+
+
+class _Console(Console):
+    """One that leaves it to the command what follows where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Say so; Rich would end the command with a status that is not its own."""
+        raise BrokenPipeError("who read the output is gone")
 
 
 def console() -> Console:
     """Return a console that fits 100 columns; plain text when piped."""
-    made = Console(highlight=False, soft_wrap=False)
+    made = _Console(highlight=False, soft_wrap=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made
 

@@ -83,7 +83,8 @@ def listing(options: Options, name: str, *, date: str | None) -> None:
     if options.json:
         print_json(rows)
         return
-    empty = f"No {name} yet; `openbell runs` shows what ran."
+    when = f"on {on}" if on else "yet"
+    empty = f"No {name} {when}; `openbell runs` shows what ran."
     print_table("", COLUMNS[name], rows, empty=empty)
 
 

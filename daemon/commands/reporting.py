@@ -67,7 +67,9 @@ def _formats(formats: str) -> list[str]:
     for form in chosen:
         if form not in FORMATS:
             raise BadArgument(f"--format {form}: unknown; choose from {', '.join(FORMATS)}")
-    return chosen
+    if not chosen:
+        raise BadArgument(f"--format: names no format; choose from {', '.join(FORMATS)}")
+    return list(dict.fromkeys(chosen))
 
 
 def _kind(*, week: bool, month: bool) -> str | None:

@@ -2,16 +2,18 @@
 
 import datetime as dt
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from daemon import event_loop
-from daemon.command_line import EXIT_NOT_VERIFIED, Options
+from daemon.command_line import EXIT_NOT_VERIFIED, Options, lose
 from daemon.commands.output import console, print_json
 from daemon.config import Config, load, state_directory
 from daemon.config_for_kill import KillConfig, read_for_kill
 from daemon.connection import connect
+from daemon.log_setup import SINK
 from domain.clock import SystemClock
 from domain.errors import OpenbellError, StateError
 from domain.reasons import NO_REASON
@@ -26,7 +28,12 @@ _NOWHERE = Path(os.devnull) / "state"
 
 
 def kill(options: Options, *, flatten: bool, reason: str) -> int:
-    """Stop everything; return the exit status."""
+    """Stop everything; return the exit status.
+
+    Whether anybody listens does not matter: a terminal that hangs up, a pipe whose reader is
+    gone and a log on a full disk stop nothing here.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     found = read_for_kill(options.config)
     latch = _latch(found)
     reason = reason or NO_REASON
@@ -34,9 +41,13 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
         # Before the broker is even looked for: from here on no order leaves.
         _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
     for line in found.ignored:
-        sys.stderr.write(f"openbell: {line}\n")
+        SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)
-    _show(report, options)
+    try:
+        _show(report, options)
+        sys.stdout.flush()
+    except OSError:
+        lose(sys.stdout)
     return 0 if report.verified else EXIT_NOT_VERIFIED
 
 
@@ -75,7 +86,7 @@ def _engage(latch: Latch, reason: str, action: KillAction) -> None:
         latch.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         latch.engage(reason, SystemClock().now(), pending=action)
     except (OpenbellError, OSError) as exc:
-        sys.stderr.write(f"openbell: {exc}\n")
+        SINK.write(f"openbell: {exc}\n")
 
 
 async def _kill(config: Config, latch: Latch, *, flatten: bool, reason: str) -> KillReport:
@@ -91,8 +102,7 @@ async def _kill(config: Config, latch: Latch, *, flatten: bool, reason: str) -> 
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"  {line}\n")
-    sys.stderr.flush()
+    SINK.write(f"  {line}\n")
 
 
 def _unreachable(latch: Latch, *problems: str) -> KillReport:
@@ -113,7 +123,7 @@ def _show(report: KillReport, options: Options) -> None:
         print_json(report.as_json())
         return
     for problem in report.problems:
-        sys.stderr.write(f"openbell: {problem}\n")
+        SINK.write(f"openbell: {problem}\n")
     out = console()
     orders = "unknown" if report.open_orders is None else report.open_orders
     positions = "unknown" if report.positions is None else report.positions

@@ -1,5 +1,6 @@
 """``explain`` for a person: one symbol's day from the data to the fills."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,10 +40,15 @@ def _known(decision: Row) -> list[tuple[str, Any]]:
 
 
 def _forecast(forecast: Row) -> str:
+    levels, quantiles = forecast["levels"], forecast["quantiles"]
+    # They are of the log return: what the price does is told.
+    low, middle, high = (
+        f"{math.expm1(quantiles[place]):+.1%}" for place in (0, len(quantiles) // 2, -1)
+    )
     return (
         f"{forecast['source']} {forecast['model']}: P(up) {forecast['probability_up']:.2f}"
-        f" in {forecast['horizon']} sessions, mean {forecast['mean']:+.2%},"
-        f" volatility {forecast['volatility']:.2%}"
+        f" in {forecast['horizon']} sessions, middle {middle},"
+        f" {levels[-1] - levels[0]:.0%} within {low} to {high}"
     )
 
 

@@ -4,14 +4,19 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from domain.errors import StateError
-from state.files import DATABASE
+from state.files import DATABASE, LOCK, WriterLock
 
 _PREFIX = ".openbell-demo-"
 _EMBEDDED_ACCOUNT = "paper"
+_JOURNAL = "paper/exchange.jsonl"
+# What a demo replaces, and what it leaves where it is; anything else is not openbell's.
+_KEPT = ("models", "bars")
+_FOLDERS = (_EMBEDDED_ACCOUNT, "reports", "backups", "archive", *_KEPT)
+_FILES = ("KILL", "PAUSE", "openbell.", "demo.log", "mqtt-nonces.json")
 
 
 @contextlib.contextmanager
@@ -19,7 +24,7 @@ def stage(out: Path) -> Iterator[Path]:
     """Work beside ``out``; put everything in its place only when the block ends well.
 
     Raises:
-        StateError: ``out`` holds the state of a real account.
+        StateError: ``out`` holds what no demo made, or a daemon is at work in it.
     """
     out = out.expanduser().absolute()
     _check_replaceable(out)
@@ -39,13 +44,36 @@ def _check_replaceable(out: Path) -> None:
     try:
         has_books = (out / DATABASE).exists()
         is_embedded = (out / _EMBEDDED_ACCOUNT).is_dir()
+        is_state = has_books or (is_embedded and (out / _JOURNAL).exists())
+        foreign = _foreign(out, _FOLDERS if is_state else _KEPT) if out.exists() else None
     except OSError as exc:
         raise StateError(f"{out}: cannot be read ({exc}); choose another with --out") from exc
     if has_books and not is_embedded:
         raise StateError(f"{out} holds the state of a real account; choose another with --out")
+    if foreign is not None:
+        raise StateError(
+            f"{out} holds {foreign!r}, which is no state of openbell; choose a folder of its own"
+            " with --out"
+        )
+    if (out / LOCK).exists():
+        WriterLock(out / LOCK).release()
+
+
+def _foreign(out: Path, folders: Sequence[str]) -> str | None:
+    """Return the name of something that would be lost with the folder and never made again."""
+    return next(
+        (
+            entry.name
+            for entry in sorted(out.iterdir())
+            if not (entry.name in folders if entry.is_dir() else entry.name.startswith(_FILES))
+        ),
+        None,
+    )
 
 
 def _publish(workplace: Path, out: Path) -> None:
+    # Once more: the day took its time.
+    _check_replaceable(out)
     old = workplace.with_name(workplace.name + "-old")
     if out.exists():
         _keep_what_is_not_ours(out, workplace)
@@ -55,6 +83,6 @@ def _publish(workplace: Path, out: Path) -> None:
 
 
 def _keep_what_is_not_ours(out: Path, workplace: Path) -> None:
-    models = out / "models"
-    if models.is_dir():
-        shutil.copytree(models, workplace / "models", dirs_exist_ok=True)
+    for name in _KEPT:
+        if (out / name).is_dir():
+            shutil.copytree(out / name, workplace / name, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """Checks of the services outside; only requests that read."""
 
+import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 
@@ -226,17 +227,14 @@ async def _ask(
 async def _read(
     url: str, path: str, headers: Mapping[str, str | Secret], clock: Clock
 ) -> tuple[int | None, bytes, str]:
-    client = BoundedClient(
-        HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE), dict(headers)
-    )
+    settings = HttpSettings(base_url=url.rstrip("/"), deadlines=_PATIENCE)
     started = clock.monotonic()
     try:
-        reply = await client.request("GET", path)
+        async with contextlib.aclosing(BoundedClient(settings, dict(headers))) as client:
+            reply = await client.request("GET", path)
     except (TransportError, ConfigError) as exc:
         why = exc.kind.value if isinstance(exc, TransportError) else str(exc)
         return None, b"", f"no answer ({why})"
-    finally:
-        await client.aclose()
     milliseconds = (clock.monotonic() - started) * 1000
     verb = "answers" if reply.status == _OK else f"answers {reply.status}"
     return reply.status, reply.body, f"{verb} in {milliseconds:.0f} ms"

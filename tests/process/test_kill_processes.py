@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from state.latch import Latch
-from tests.support.processes import Process, World, wait_for
+from tests.support.processes import Process, World, environment, wait_for
 from tests.support.small_disk import SmallDisk
 
 Open = Callable[..., World]
@@ -365,3 +365,52 @@ def test_k01_kill_with_many_working_orders_leaves_none(open_world: Open) -> None
     report = killed(world)
 
     assert report["elapsed_seconds"] < 20
+
+
+@pytest.mark.parametrize("lost", ["the reader of a pipe", "the room on the disk", "both"])
+def test_k01_a_kill_that_nobody_hears_cancels_and_proves_it_all_the_same(
+    open_world: Open, lost: str
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+
+    status = kill_unheard(world, lost)
+
+    assert status == 0
+    assert world.working() == []
+    latch = Latch(world.state).read()
+    assert (latch.is_engaged, latch.pending) == (True, None)
+
+
+def kill_unheard(world: World, lost: str) -> int:
+    """Kill where nothing that is said arrives; return the exit status."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    told = writer if lost == "the reader of a pipe" else full
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "daemon", "kill"],
+            cwd=world.home,
+            env=environment(),
+            stdout=writer if lost == "both" else told,
+            stderr=told,
+            timeout=60,
+            check=False,
+        ).returncode
+    finally:
+        os.close(writer)
+        os.close(full)
+
+
+def test_k01_a_kill_goes_on_when_its_terminal_hangs_up(open_world: Open) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    world.arm("refuse_before_accept:method=GET,path=/v2/orders,count=2")
+
+    killing = world.spawn("kill")
+    wait_for("the latch", lambda: Latch(world.state).read().pending is not None)
+    os.kill(killing.child.pid, signal.SIGHUP)
+
+    assert killing.wait() == 0
+    assert world.working() == []

@@ -22,6 +22,9 @@ const number = (value, digits = 2) =>
     : Number(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const signed = (value, digits = 2) =>
   value === null || value === undefined ? "–" : (Number(value) > 0 ? "+" : "") + number(value, digits);
+// Forecasts speak of log returns; people of what the price does, in percent.
+const grown = (logReturn) => 100 * Math.expm1(logReturn);
+const middle = (quantiles) => quantiles[Math.floor(quantiles.length / 2)];
 const quantity = (value) => (value === null || value === undefined ? "–" : Number(value).toLocaleString("en-US", { maximumFractionDigits: 6 }));
 const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "ill" : "");
 const newYork = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -255,7 +258,7 @@ function showDecisions(signals, forecasts, sentiment) {
     { name: "weight %", r: true, get: (r) => number(100 * r.kelly_weight) },
     { name: "target", r: true, get: (r) => quantity(r.target_quantity) },
     { name: "P(up)", r: true, get: (r) => number(of(r, "probability_up")) },
-    { name: "expected %", r: true, get: (r) => signed(of(r, "mean") === undefined ? null : 100 * of(r, "mean")) },
+    { name: "forecast %", r: true, get: (r) => signed(of(r, "quantiles") === undefined ? null : grown(middle(of(r, "quantiles")))) },
     { name: "source", minor: true, get: (r) => of(r, "source") },
     { name: "data until", minor: true, get: (r) => of(r, "data_cutoff") },
     { name: "sentiment", minor: true, r: true, get: (r) => (mood.has(r.symbol) ? signed(mood.get(r.symbol).score) : "–") },
@@ -389,7 +392,9 @@ function tell(body, story) {
     if (d.excluded) line(`left out: ${d.excluded}`, "warned");
     if (d.forecast) {
       head("Forecast");
-      line(`${d.forecast.source} model ${d.forecast.model}, ${d.forecast.horizon} sessions ahead: P(up) ${number(d.forecast.probability_up, 3)}, mean ${signed(100 * d.forecast.mean)} %, volatility ${number(100 * d.forecast.volatility)} %.`);
+      const { levels, quantiles } = d.forecast, last = levels.length - 1;
+      const within = `${number(100 * (levels[last] - levels[0]), 0)} % within ${signed(grown(quantiles[0]))} to ${signed(grown(quantiles[last]))} %`;
+      line(`${d.forecast.source} model ${d.forecast.model}, ${d.forecast.horizon} sessions ahead: P(up) ${number(d.forecast.probability_up, 3)}, middle ${signed(grown(middle(quantiles)))} %, ${within}.`);
     }
     if (d.sentiment) { head("Sentiment"); line(`${signed(d.sentiment.score)} (${d.sentiment.label}) from ${d.sentiment.headlines} headlines, ${d.sentiment.source}.`); }
     if (d.signals.length) {

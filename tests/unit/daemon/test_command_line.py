@@ -60,6 +60,8 @@ def test_global_options_may_stand_anywhere_on_the_line() -> None:
         (["status"], 78, "does not exist: start openbell run or openbell demo first"),
         (["explain", "not-a-symbol"], 64, "not a US equity symbol"),
         (["report", "--format", "pdf"], 64, "--format pdf: unknown"),
+        (["report", "--format", ""], 64, "--format: names no format"),
+        (["report", "--week", "--date", "9999-12-31"], 64, "a date from 1990-01-01 to 2035-12-31"),
     ],
 )
 def test_an_error_is_one_sentence_and_the_right_exit_status(
@@ -145,3 +147,48 @@ def test_a_corrupt_model_file_is_named_and_nothing_is_begun(home: Path) -> None:
     assert done.returncode == 78
     assert "model.onnx does not match its card" in done.stderr
     assert [path.name for path in (home / "var").iterdir()] == ["models"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "fiancé ☃"), ("ascii", r"fianc\u00e9 \u2603")]
+)
+def test_json_can_be_read_whatever_characters_the_terminal_knows(
+    home: Path, encoding: str, shown: str
+) -> None:
+    (home / "var").mkdir()
+
+    done = openbell("pause", "--json", "--reason", "fiancé ☃", cwd=home, PYTHONIOENCODING=encoding)
+
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert json.loads(done.stdout)["reason"] == "fiancé ☃"
+
+
+def test_a_table_shows_what_the_terminal_does_not_know_in_another_way(home: Path) -> None:
+    (home / "var").mkdir()
+    openbell("pause", "--reason", "fiancé ☃", cwd=home)
+    openbell("kill", "--reason", "fiancé ☃", cwd=home, PYTHONIOENCODING="ascii")
+
+    done = openbell("doctor", cwd=home, PYTHONIOENCODING="ascii")
+
+    assert "Traceback" not in done.stderr
+    assert r"fianc\xe9 \u2603" in done.stdout
+
+
+@pytest.mark.parametrize("lost", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full"])
+def test_the_exit_status_does_not_depend_on_who_listens(home: Path, lost: str) -> None:
+    commands = {"pause --json": 1 if lost == ">/dev/full" else 0, "frobnicate": 64, "status": 78}
+    (home / "var").mkdir()
+
+    for command, status in commands.items():
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"{sys.executable}" -m daemon {command} {lost}'],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (command, done.returncode) == (command, status)
+        assert "Traceback" not in done.stderr

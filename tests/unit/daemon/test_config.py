@@ -1,6 +1,11 @@
 """The configuration refuses whatever it does not understand, and says what to do."""
 
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +38,33 @@ def test_the_file_in_the_repository_is_the_embedded_default() -> None:
     assert len(config.universe.symbols) == 25
 
 
+def keys_of(cls: type, where: str = "") -> Iterator[str]:
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(section := hints[field.name]):
+            yield from keys_of(typing.cast(type, section), f"{where}{field.name}.")
+        else:
+            yield f"{where}{field.name}"
+
+
+def keys_in(table: dict[str, Any], where: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from keys_in(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}"
+
+
+def test_every_key_is_shown_to_who_reads_the_file_in_the_repository_or_the_page_on_risk() -> None:
+    shown = set(keys_in(tomllib.loads((REPOSITORY / "config.toml").read_text())))
+    on_risk = (REPOSITORY / "docs" / "risk.md").read_text()
+
+    hidden = {key for key in keys_of(Config) if key not in shown and key != "strategies"}
+
+    assert {key for key in hidden if not key.startswith("risk.")} == set()
+    assert {key for key in hidden if f"| `{key.removeprefix('risk.')}` |" not in on_risk} == set()
+
+
 def test_n02_a_misspelt_key_names_the_nearest_one(tmp_path: Path) -> None:
     said = refusal(tmp_path, MINIMAL + "[risk]\nmax_drawdwon_pct = 5\n")
 
@@ -55,6 +87,18 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
         ("[state]\ndirectory = 7", "state.directory = 7: must be a text"),
         ("risk = 3", "risk: must be a section"),
+        (
+            '[broker.alpaca]\ntrading_url = "http://127.0.0.1:99999"',
+            "broker.alpaca.trading_url = 'http://127.0.0.1:99999': must be an address such as",
+        ),
+        ('[broker.alpaca]\ntrade_stream_url = "https://a.b"', "such as wss://HOST[:PORT] or ws://"),
+        ('[broker.alpaca]\ntrading_url = ""', "broker.alpaca.trading_url = ''"),
+        ('[forecasts.remote]\nurl = "http://gpu:port"', "forecasts.remote.url = 'http://gpu:port'"),
+        ('[forecasts.remote]\nurl = "gpu:8500"', "forecasts.remote.url = 'gpu:8500'"),
+        ('[forecasts.remote]\nurl = "http://10.0.0.256"', "forecasts.remote.url = 'http://10.0.0"),
+        ('[forecasts.remote]\nurl = "http://[::1"', "forecasts.remote.url = 'http://[::1'"),
+        ('[sentiment.cloudflare]\nurl = "https:// x"', "sentiment.cloudflare.url = 'https:// x'"),
+        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url = 'hc.io/x'"),
     ],
 )
 def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
@@ -131,3 +175,9 @@ def test_n03_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, cont
 def test_n03_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="openbell init"):
         load(tmp_path / "nowhere.toml", {})
+
+
+def test_an_address_that_is_empty_by_default_may_be_left_empty(tmp_path: Path) -> None:
+    config = loaded(tmp_path, MINIMAL + '[forecasts.remote]\nurl = ""\n')
+
+    assert config.forecasts.remote.url == ""

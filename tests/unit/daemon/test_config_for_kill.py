@@ -134,6 +134,7 @@ def test_n02_an_unknown_key_beside_it_loses_neither_directory_nor_environment(
         (SOUND.replace("[broker", "[brokr"), "brokr: unknown key"),
         (SOUND.replace("trading_url", "trading_ulr"), "broker.alpaca.trading_ulr: unknown key"),
         (SOUND.replace('"https://api.alpaca.markets"', "5"), "broker.alpaca.trading_url = 5"),
+        (SOUND.replace(".markets", ".markets:port"), "must be an address such as https://HOST"),
         (SOUND.replace(ADDRESS, 'alpaca = "api.alpaca.markets"\n'), "broker.alpaca: must be"),
         (LIVE + 'broker = "alpaca"\n' + UNIVERSE + STATE, "broker: must be a section"),
         (SOUND.replace("alpaca", "embedded", 1), 'live mode needs kind = "alpaca"'),

@@ -69,7 +69,7 @@ def test_units_named_for_systemctl_and_journalctl_exist() -> None:
 @pytest.mark.parametrize("line", FOR_ROOT)
 def test_what_needs_root_names_paths_and_commands_that_exist(line: str) -> None:
     words = shlex.split(line.removeprefix("sudo "))
-    known = {"git", "make", "install", "systemctl", "systemd-sysusers", "openbell"}
+    known = {"git", "make", "install", "mv", "systemctl", "systemd-sysusers", "openbell"}
     assert words[0].split("/")[-1] in known
     if words[0].endswith("openbell"):
         commands = {one.name or one.callback.__name__ for one in app.registered_commands}  # type: ignore[union-attr]

@@ -134,3 +134,23 @@ def test_an_unknown_format_is_refused_before_anything_is_written(
         write(tmp_path, report, ["html", "pdf"])
 
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_forecast_and_what_came_of_it_are_told_as_what_the_price_does(
+    report: EndOfDayReport,
+) -> None:
+    # Log returns in the books: one of -0.6931 is half of the price gone.
+    forecast = {"symbol": "AAA", "probability_up": 0.6, "quantiles": [-0.6931472, 0.0, 0.4054651]}
+    matured = {
+        "symbol": "BBB",
+        "probability_up": 0.6,
+        "base_rate": 0.5,
+        "outcome": -0.2876821,
+        "was_right": False,
+        "is_inside_80": True,
+    }
+
+    page = render(dataclasses.replace(report, forecasts=(forecast,), matured=(matured,)), "md")
+
+    assert "| -50.0 % | +0.0 % | +50.0 % |" in page
+    assert "| -25.00 % | no | yes |" in page

@@ -118,3 +118,13 @@ def test_reader_loads_nothing_heavy(directory: Path) -> None:
     )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_folder_whose_name_is_not_utf8_is_read(directory: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(directory) + b"-\xe9"))
+    store = open_store(folder)
+    a_day(store)
+    store.close()
+
+    with Reader(folder) as reader:
+        assert reader.status()["positions"] == 1

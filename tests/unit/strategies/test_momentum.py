@@ -50,6 +50,11 @@ def test_a_quiet_steady_fall_is_sold() -> None:
     assert momentum(bars(drift=-0.002, sigma=0.002)).action is Action.SELL
 
 
+def test_the_reason_tells_what_the_price_did_and_not_its_logarithm() -> None:
+    # 231 sessions of -0.3 % each leave half of the price; its log return is -69.5 %.
+    assert "trend -50.1% over 231 sessions" in momentum(bars(drift=-0.003, sigma=0.002)).reason
+
+
 def test_the_same_trend_in_a_wild_stock_is_not_believed() -> None:
     signal = momentum(bars(drift=0.002, sigma=0.05))
 

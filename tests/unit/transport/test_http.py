@@ -184,6 +184,14 @@ async def test_a_refused_connection_was_surely_not_sent() -> None:
     assert "before anything was sent" in str(failure)
 
 
+@pytest.mark.parametrize("url", ["http://10.0.0.256", "http://[::1", "http://gpu:port"])
+def test_an_address_that_nothing_can_be_sent_to_is_refused_before_the_first_request(
+    url: str,
+) -> None:
+    with pytest.raises(ConfigError, match="is no address"):
+        a_client(url)
+
+
 async def test_a_name_that_does_not_resolve_was_surely_not_sent() -> None:
     failure = await failure_of(a_client("http://nowhere.invalid"))
 
