@@ -23,6 +23,7 @@ from tests.support.broker_doors import Venue, open_venue
 from tests.support.exchange_world import MSFT
 
 NO_LIST = "refuse_before_accept:method=GET,path=/v2/orders,mode=500,count=0"
+SILENT_LIST = "refuse_before_accept:method=GET,path=/v2/orders,mode=hang,count=0"
 CUT_LIST = "truncated_json:method=GET,path=/v2/orders,count=0"
 ASKED = "the list of open orders cannot be read: asked the broker to cancel everything"
 
@@ -83,7 +84,9 @@ async def a_desk(directory: Path) -> AsyncIterator[Desk]:
             await broker.aclose()
 
 
-@pytest.mark.parametrize("fault", [NO_LIST, CUT_LIST], ids=["500", "half a list"])
+@pytest.mark.parametrize(
+    "fault", [NO_LIST, SILENT_LIST, CUT_LIST], ids=["500", "silence", "half a list"]
+)
 @simulated
 async def test_list_that_stays_away_cancels_everything_and_the_kill_stays_not_verified(
     tmp_path: Path, fault: str
