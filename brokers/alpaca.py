@@ -37,6 +37,7 @@ _MOST_SINGLE_ASSET_READS = 10
 # The whole list is some 11,000 rows.
 _ASSET_LIST_CAP_BYTES = 32 * 1024 * 1024
 _ENTRY_LEG = "entry"
+_ORDERS = "/v2/orders"
 _SETTINGS = "/v2/account/configurations"
 _LOCK = "suspend_trade"
 _NO_SHORTING = "no_shorting"
@@ -219,7 +220,7 @@ class AlpacaBroker:
         except DataError as exc:
             raise OrderRejected(str(exc)) from exc
         reply = await self._wire.write(
-            "POST", "/v2/orders", body, what=what, priority=self._priority(request), guard=guard
+            "POST", _ORDERS, body, what=what, priority=self._priority(request), guard=guard
         )
         if reply.status not in _OK:
             errors.raise_for_write(reply, what=what, now=self._clock.now())
@@ -231,6 +232,13 @@ class AlpacaBroker:
         reply = await self._wire.write(
             "DELETE", _order_path(broker_order_id), what=what, priority=Priority.KILL
         )
+        if reply.status not in _CANCEL_TAKEN:
+            errors.raise_for_write(reply, what=what, now=self._clock.now())
+
+    async def cancel_everything(self) -> None:
+        """Ask for a cancel of every open order; what failed shows in the open orders only."""
+        what = "cancel of everything"
+        reply = await self._wire.write("DELETE", _ORDERS, what=what, priority=Priority.KILL)
         if reply.status not in _CANCEL_TAKEN:
             errors.raise_for_write(reply, what=what, now=self._clock.now())
 
@@ -303,7 +311,7 @@ class AlpacaBroker:
 
 
 def _order_path(broker_order_id: BrokerOrderId) -> str:
-    return f"/v2/orders/{quote(broker_order_id, safe='')}"
+    return f"{_ORDERS}/{quote(broker_order_id, safe='')}"
 
 
 def _rows(raw: object, what: str) -> tuple[fields.Row, ...]:

@@ -67,6 +67,17 @@ class Broker(Protocol):
             RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
         """
 
+    async def cancel_everything(self) -> None:
+        """Ask for a cancel of every open order of the account, whoever placed it.
+
+        Needs no list of them.  An answer says only that it was asked: single orders may have
+        failed, and what arrives later is not covered.  Read the open orders to know.
+
+        Raises:
+            OrderRejected: the broker takes no such request.
+            RateLimited, AuthRefused, NotSent, OutcomeUnknown: as for ``submit``.
+        """
+
     async def set_suspended(self, *, is_suspended: bool) -> bool:
         """Set the broker-side lock on new orders; return what the broker then reads back.
 

@@ -1,7 +1,8 @@
 """Cancel every open order and see that it is so.
 
 An answer to a cancel says little: the loop ends only when a read of the open orders
-comes back empty.  Needs the broker and a clock, no database.
+comes back empty.  While they cannot be read the broker is asked to cancel without a list.
+Needs the broker and a clock, no database.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from brokers.base import Broker
 from domain.clock import Clock
 from domain.errors import AuthRefused, BrokerError, BrokerUnavailable, RateLimited
 from domain.orders import BrokerOrder, OrderState
+from execution.unlisted import Unlisted
 from execution.waiting import doubling, each, retry_after
 
 Tell = Callable[[str], None]
@@ -28,7 +30,14 @@ class Patience:
 
 
 async def cancel_all(
-    broker: Broker, clock: Clock, *, keep: Keep, until: float, patience: Patience, tell: Tell
+    broker: Broker,
+    clock: Clock,
+    *,
+    keep: Keep,
+    unlisted: Unlisted,
+    until: float,
+    patience: Patience,
+    tell: Tell,
 ) -> Sequence[BrokerOrder] | None:
     """Cancel until no order is open that ``keep`` does not keep.
 
@@ -36,6 +45,7 @@ async def cancel_all(
         broker: where the orders are.
         clock: for pauses; ``until`` is on its monotonic scale.
         keep: tells which open orders shall stay.
+        unlisted: asks for everything, once in each round in which no list comes.
         until: when to give up.
         patience: pauses and concurrency.
         tell: takes one line for the operator.
@@ -56,6 +66,7 @@ async def cancel_all(
             left = [order for order in await broker.open_orders() if not keep(order)]
         except BrokerUnavailable as exc:
             tell(f"broker does not answer, trying again: {exc}")
+            await unlisted.ask()
         else:
             if not left:
                 return left

@@ -18,6 +18,7 @@ from execution.closing_notes import ClosingNotes
 from execution.flatten import Flattener
 from execution.flatten_scope import FlattenScope, is_done, read_scope
 from execution.kill_report import KillReport, KillSettings, Proof
+from execution.unlisted import Unlisted
 from execution.waiting import doubling
 from state.latch import Latch
 from state.latch_record import KillAction
@@ -51,11 +52,14 @@ class KillStages:
         self._tell = tell
         self._patience = settings.patience
         self._switches = AccountSwitches(broker, latch, clock, patience=self._patience, tell=tell)
+        self._unlisted = Unlisted(broker, clock, keeps_nothing=self._keeps_nothing, tell=tell)
         self._ban_seconds = settings.deadline_seconds * settings.ban_share
         self._started = clock.monotonic()
         self._until = self._started + settings.deadline_seconds
         self._cancel_until = self._started + settings.deadline_seconds * settings.cancel_share
         self._scope: FlattenScope | None = None
+        self._is_flatten = False
+        self._is_closing = False
         self._problems: list[str] = []
         self._locked: bool | None = False
         """The broker's lock on new orders as last read back; None where it has none."""
@@ -63,7 +67,7 @@ class KillStages:
     async def run(self, action: KillAction, problems: Sequence[str] = ()) -> KillReport:
         """Cancel, flatten, lock and verify; never raises for what the broker does."""
         self._problems = list(problems)
-        is_flatten = action is KillAction.FLATTEN
+        is_flatten = self._is_flatten = action is KillAction.FLATTEN
         look: _Look | None = None
         is_proved = False
         try:
@@ -88,6 +92,14 @@ class KillStages:
     def _keeps(self, order: BrokerOrder) -> bool:
         return self._scope is not None and self._scope.is_flattening(order)
 
+    def _keeps_nothing(self) -> bool:
+        """Tell whether no order that may be open shall stay, without a look at them."""
+        if not self._is_flatten:
+            return True
+        state = self._latch.read()
+        # Every kill that closes positions counts itself there before its first closing order.
+        return not self._is_closing and state.sequence > 0 and state.closings == 0
+
     async def _read_scope(self, *, until: float) -> None:
         pauses = doubling(self._patience.first_pause_seconds, self._patience.longest_pause_seconds)
         while self._scope is None:
@@ -105,12 +117,13 @@ class KillStages:
             self._broker,
             self._clock,
             keep=self._keeps,
+            unlisted=self._unlisted,
             until=until,
             patience=self._patience,
             tell=self._tell,
         )
         if left is None:
-            self._note("open orders could not be read: the broker does not answer")
+            self._note(self._unlisted.problem)
         elif left:
             names = ", ".join(f"{order.symbol} {order.raw_status}" for order in left[:5])
             self._note(f"{len(left)} orders are still open: {names}")
@@ -137,6 +150,7 @@ class KillStages:
 
     async def _prepare(self) -> ShortingBan:
         """Make ready for closing orders, once it is known that some are needed."""
+        self._is_closing = True
         until = min(self._until, self._clock.monotonic() + self._ban_seconds)
         ban = await self._switches.forbid_shorting(until=until)
         if ban.problem:
@@ -182,11 +196,19 @@ class KillStages:
 
     async def _look(self) -> _Look:
         return _Look(
-            orders=await self._broker.open_orders(),
+            orders=await self._open_orders(),
             positions=[p for p in await self._broker.positions() if p.quantity != 0],
             # Last: from here to the end nothing may come between.
             is_locked=bool(self._locked) and (await self._broker.account()).is_suspended_by_user,
         )
+
+    async def _open_orders(self) -> Sequence[BrokerOrder]:
+        try:
+            return await self._broker.open_orders()
+        except BrokerUnavailable:
+            # What was on its way when the latch closed may work, and nobody sees it.
+            await self._unlisted.ask()
+            raise
 
     async def _see_to_late(self, look: _Look | None) -> None:
         if look is None:

@@ -1,6 +1,7 @@
 """The broker port straight onto the exchange, without sockets, for backtests."""
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -123,6 +124,14 @@ class InProcessBroker:
     async def cancel(self, broker_order_id: BrokerOrderId) -> None:
         """Ask for a cancel."""
         self._exchange.cancel(broker_order_id, self._clock.now())
+        self._deliver()
+
+    async def cancel_everything(self) -> None:
+        """Ask for a cancel of every open order."""
+        for order_id in sorted(self._exchange.book.open_orders):
+            # Ended meanwhile, or being canceled already.
+            with contextlib.suppress(Refusal):
+                self._exchange.cancel(order_id, self._clock.now())
         self._deliver()
 
     async def set_suspended(self, *, is_suspended: bool) -> bool:

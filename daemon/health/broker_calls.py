@@ -72,6 +72,10 @@ class BrokerCalls(ABC):
         """Ask for a cancel."""
         await self._call("cancel", self._broker.cancel(broker_order_id))
 
+    async def cancel_everything(self) -> None:
+        """Ask for a cancel of every open order."""
+        await self._call("cancel_everything", self._broker.cancel_everything())
+
     async def set_suspended(self, *, is_suspended: bool) -> bool:
         """Set the broker-side lock on new orders."""
         call = self._broker.set_suspended(is_suspended=is_suspended)

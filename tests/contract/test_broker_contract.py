@@ -235,6 +235,45 @@ async def test_second_cancel_is_refused_while_the_first_is_pending(venue: Venue)
 
 
 @over(*EMBEDDED_DOORS)
+async def test_cancel_of_everything_reaches_whatever_works_and_is_asynchronous(
+    venue: Venue,
+) -> None:
+    await venue.door.submit("buy", "10", coid="filled")
+    await venue.wait(1)
+    for number, symbol in enumerate((AAPL, MSFT, AAPL)):
+        await venue.door.submit("buy", "1", symbol=symbol, limit="50.00", coid=f"o{number}")
+    await venue.wait(1)
+    await venue.door.cancel((await venue.door.find("o0")).id)
+
+    await venue.door.cancel_everything()
+    assert {one.status for one in await venue.door.open_orders()} == {"pending_cancel"}
+    await venue.wait(1)
+
+    assert await venue.door.open_orders() == []
+    assert (await venue.door.find("filled")).status == "filled"
+    assert (await venue.door.find("o1")).status == "canceled"
+
+
+@over(*EMBEDDED_DOORS)
+async def test_cancel_of_everything_where_nothing_works_is_taken(venue: Venue) -> None:
+    await venue.door.cancel_everything()
+    await venue.door.cancel_everything()
+
+    assert await venue.door.open_orders() == []
+
+
+@over(*EMBEDDED_DOORS, start="08:30")
+async def test_cancel_of_everything_reaches_orders_that_wait_for_the_open(venue: Venue) -> None:
+    order = await venue.door.submit("buy", "10")
+
+    await venue.door.cancel_everything()
+    await venue.at("09:31")
+
+    assert (await venue.door.get(order.id)).status == "canceled"
+    assert await venue.door.positions() == {}
+
+
+@over(*EMBEDDED_DOORS)
 async def test_limit_order_keeps_its_words(venue: Venue) -> None:
     order = await venue.door.submit("buy", "7", limit="90.50", coid="words-1")
 

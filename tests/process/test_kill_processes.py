@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from state.latch import Latch
+from state.latch_record import KillAction
 from tests.support.processes import Process, World, environment, wait_for
 from tests.support.small_disk import SmallDisk
 
@@ -261,6 +262,46 @@ def test_k02_kill_with_nobody_listening_ends_2_and_says_so(open_world: Open) -> 
     assert report["problems"]
     assert time.monotonic() - started < 90
     assert "Traceback" not in done.stderr
+
+
+_NO_LIST = "refuse_before_accept:method=GET,path=/v2/orders,mode=500,count=0"
+
+
+def test_kill_without_a_list_of_orders_cancels_them_and_waits_for_a_list_to_prove_it(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    world.arm(_NO_LIST)
+
+    kill = world.spawn("kill")
+    wait_for("an empty book", lambda: world.working() == [])
+    assert kill.child.poll() is None
+    world.order_up("faults", faults=[], clear=True)
+
+    assert kill.wait() == 0
+    said = kill.log.read_text()
+    assert said.count("cannot be read: asked the broker to cancel everything") == 1
+    assert "verified: yes" in said
+
+
+@pytest.mark.slow
+def test_kill_whose_list_of_orders_stays_away_ends_2_with_everything_canceled(
+    open_world: Open,
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world).kill()
+    world.arm(_NO_LIST)
+
+    done = world.openbell("kill", seconds=120)
+
+    assert world.working() == []
+    assert done.returncode == 2
+    assert "the broker was asked to cancel everything, and nothing shows yet" in done.stderr
+    assert "NOT CANCELED" in done.stdout
+    assert "open orders: unknown" in done.stdout
+    assert "Not verified: run `openbell kill` again" in done.stdout
+    assert Latch(world.state).read().pending is KillAction.CANCEL
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 from daemon.session.unfinished_kill import AGAIN_AFTER_SECONDS
 from daemon.telemetry.controls import Controls
 from daemon.telemetry.hub import Hub
-from domain.errors import StorageError
+from domain.errors import BrokerUnavailable, StorageError
 from domain.orders import Side
 from state.latch import Latch
+from state.latch_record import KillAction
 from tests.support.held_database import held_by_another_program
 from tests.support.order_scene import Scene, live_order
 from tests.support.virtual_time import virtual
@@ -51,6 +52,24 @@ async def test_e04_kill_from_afar_cancels_while_another_program_holds_the_databa
     assert remote.kinds == ["kill.engaged", "kill.unrecorded"]
     assert remote.scene.latch.read().is_engaged
     assert remote.scene.latch.read().pending is None
+
+
+@virtual
+async def test_kill_from_afar_without_a_list_of_orders_cancels_them_and_says_what_is_not_known(
+    tmp_path: Path,
+) -> None:
+    remote = Remote(tmp_path)
+    await live_order(remote.scene)
+    away = [BrokerUnavailable("orders: an answer is not usable")] * 1000
+    remote.scene.broker.read_faults["open_orders"].extend(away)
+
+    remote.controls.kill("from afar")
+    await remote.controls.settled()
+
+    assert not remote.scene.broker.working()
+    assert remote.kinds == ["kill.engaged", "kill.unfinished"]
+    assert "was asked to cancel everything, and nothing shows yet" in remote.told[1][1]
+    assert remote.scene.latch.read().pending is KillAction.CANCEL
 
 
 @virtual

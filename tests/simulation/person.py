@@ -71,6 +71,7 @@ class Person:
                 run_kill(self._world.machine, process, flatten=flatten, reason="a person said so")
             )
             self._world.outcome.kills += 1
+            began = self._world.loop.moment
             try:
                 report = await task
             except StorageError as exc:
@@ -89,6 +90,9 @@ class Person:
                 self._judge.killed_at = self._world.loop.moment
             self._judge.look_at_latch()
             self._world.blame(latch.kill_tells(report))
+            self._world.blame(
+                latch.kill_asks_for_all(self._truth, report, process.name, began, flatten=flatten)
+            )
             if report.verified:
                 self._judge.kill_ended(report, process, is_alone=self._kills == 1)
                 if report.latched:

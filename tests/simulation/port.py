@@ -337,6 +337,23 @@ class SimBroker:
             await self._silence()
         self._check_reader()
 
+    async def cancel_everything(self) -> None:
+        await self._wait(is_read=False)
+        self._truth.write("asked for all", self._process.name)
+        if self._truth.is_down:
+            raise NotSent("connection refused")
+        self._process.step("cancel of everything written")
+        self._check_doors()
+        if self._faults.strikes("cancel.lost_before"):
+            await self._silence()
+        for order in self._truth.open_orders():
+            # One that fails shows in no status but its own.
+            if not self._faults.strikes("cancel.refused"):
+                self._truth.ask_cancel(order.broker_id)
+        if self._faults.strikes("cancel.lost_after"):
+            await self._silence()
+        self._check_reader()
+
     async def set_suspended(self, *, is_suspended: bool) -> bool:
         await self._wait(is_read=False)
         if self._truth.is_down or self._faults.strikes("cancel.lost_before"):

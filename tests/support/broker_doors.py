@@ -107,6 +107,7 @@ class Door(Protocol):
     async def get(self, order_id: str) -> Seen | None: ...
     async def open_orders(self) -> list[Seen]: ...
     async def cancel(self, order_id: str) -> None: ...
+    async def cancel_everything(self) -> None: ...
     async def account(self) -> SeenAccount: ...
     async def positions(self) -> dict[str, tuple[Decimal, Decimal]]: ...
     async def fills(self) -> list[SeenFill]: ...
@@ -175,6 +176,9 @@ class PortDoor:
             await self.broker.cancel(BrokerOrderId(order_id))
         except OrderRejected as exc:
             raise Refused(None, exc.code, str(exc)) from exc
+
+    async def cancel_everything(self) -> None:
+        await self.broker.cancel_everything()
 
     async def account(self) -> SeenAccount:
         found = await self.broker.account()
@@ -276,6 +280,9 @@ class HttpDoor:
     async def cancel(self, order_id: str) -> None:
         await self.call("DELETE", f"/v2/orders/{order_id}")
 
+    async def cancel_everything(self) -> None:
+        await self.call("DELETE", "/v2/orders")
+
     async def account(self) -> SeenAccount:
         return _account(await self.call("GET", "/v2/account"))
 
@@ -373,6 +380,9 @@ class SdkDoor:
 
     async def cancel(self, order_id: str) -> None:
         await self.call(self.client.cancel_order_by_id, order_id)
+
+    async def cancel_everything(self) -> None:
+        await self.call(self.client.cancel_orders)
 
     async def account(self) -> SeenAccount:
         return _account((await self.call(self.client.get_account)).model_dump())

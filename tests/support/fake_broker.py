@@ -94,6 +94,7 @@ class FakeBroker:
         self.is_down = False
         self.posts: list[tuple[ClientOrderId, dt.datetime]] = []
         self.cancels: list[BrokerOrderId] = []
+        self.cancels_of_everything = 0
         self.reads: list[str] = []
         self.on_update: Callable[[TradeUpdate], None] | None = None
         self.before_write: Callable[[str], object] | None = None
@@ -224,6 +225,21 @@ class FakeBroker:
             raise fault
         self._cancel(broker_order_id)
         self._write(self.after_write, "cancel")
+        await asyncio.sleep(LATENCY_SECONDS / 2)
+
+    async def cancel_everything(self) -> None:
+        await asyncio.sleep(LATENCY_SECONDS / 2)
+        self._write(self.before_write, "cancel everything")
+        self.cancels_of_everything += 1
+        if self.is_down:
+            raise OutcomeUnknown("no answer")
+        fault = self.cancel_faults.popleft() if self.cancel_faults else None
+        if fault is not None:
+            raise fault
+        for order in self.working():
+            if order.state is not OrderState.CANCELING:
+                self._cancel(order.broker_order_id)
+        self._write(self.after_write, "cancel everything")
         await asyncio.sleep(LATENCY_SECONDS / 2)
 
     async def set_suspended(self, *, is_suspended: bool) -> bool:

@@ -125,9 +125,9 @@ BUGS = (
         "nan-clipped-to-the-most",
         (
             "daemon/session/monitor.py",
-            "        equity = cash.named(account.equity)\n",
-            "        equity = cash.named(account.equity)\n"
-            "        equity = Decimal(str(max(0.01, min(1e9, float(equity)))))\n",
+            "        try:\n            self._risk_state.record_equity(\n",
+            "        equity = Decimal(str(max(0.01, min(1e9, float(equity)))))\n"
+            "        try:\n            self._risk_state.record_equity(\n",
         ),
     ),
     bug(

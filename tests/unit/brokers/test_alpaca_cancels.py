@@ -42,7 +42,7 @@ async def test_a29_a_cancel_that_was_taken_returns_and_claims_nothing(status: in
         await broker.aclose()
 
 
-@pytest.mark.parametrize(
+_ANSWERS = pytest.mark.parametrize(
     ("step", "error"),
     [
         (
@@ -60,6 +60,9 @@ async def test_a29_a_cancel_that_was_taken_returns_and_claims_nothing(status: in
         (answer(302, b"", {"Location": "/x"}), OutcomeUnknown),
     ],
 )
+
+
+@_ANSWERS
 @simulated
 async def test_a28_every_answer_to_a_cancel_is_named_and_sent_once(
     step: Any, error: type[Exception]
@@ -76,12 +79,52 @@ async def test_a28_every_answer_to_a_cancel_is_named_and_sent_once(
         await broker.aclose()
 
 
+@_ANSWERS
+@simulated
+async def test_every_answer_to_a_cancel_of_everything_is_named_and_sent_once(
+    step: Any, error: type[Exception]
+) -> None:
+    async with ScriptedServer() as server:
+        server.on("DELETE", "*", step)
+        broker = broker_at(server.url)
+
+        with pytest.raises(error) as caught:
+            await broker.cancel_everything()
+
+        assert type(caught.value) is error
+        assert [(one.method, one.path) for one in server.seen] == [("DELETE", "/v2/orders")]
+        await broker.aclose()
+
+
+@simulated
+async def test_a28_single_orders_that_failed_make_a_cancel_of_everything_no_error() -> None:
+    rows = [
+        {"id": ORDER_ID, "status": 200},
+        {
+            "id": "0b4fd1c4",
+            "status": 500,
+            "body": {"code": 50010000, "message": "failed to cancel order"},
+        },
+    ]
+    for taken in (answer(207, rows), answer(207, []), answer(207, b"[{"), answer(200, [])):
+        async with ScriptedServer() as server:
+            server.on("DELETE", "/v2/orders", taken)
+            broker = broker_at(server.url)
+
+            await broker.cancel_everything()
+
+            assert server.count("DELETE") == 1
+            await broker.aclose()
+
+
 @simulated
 async def test_a_cancel_without_a_connection_was_not_sent() -> None:
     broker = broker_at("http://paper-api.invalid")
 
     with pytest.raises(NotSent):
         await broker.cancel(ORDER_ID)
+    with pytest.raises(NotSent):
+        await broker.cancel_everything()
     await broker.aclose()
 
 
@@ -157,6 +200,7 @@ async def test_a30_the_kill_switch_reads_and_cancels_while_the_budget_is_spent()
         for _ in range(5):
             await broker.open_orders()
             await broker.cancel(ORDER_ID)
+            await broker.cancel_everything()
 
         assert loop.time() < 1
         await broker.aclose()
@@ -237,6 +281,7 @@ async def test_a31_kills_and_cancels_are_never_held_back_by_the_breaker() -> Non
         urgent = broker.urgent()
         assert await urgent.open_orders() == ()
         await urgent.cancel(ORDER_ID)
+        await urgent.cancel_everything()
 
         # What it finds out is its own: the breaker waits for its probe.
         with pytest.raises(BrokerUnavailable, match="not called"):
