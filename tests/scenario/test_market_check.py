@@ -38,9 +38,13 @@ def due(kind: RunKind) -> DueRun:
     return next(run for run in day_plan(SESSION, Schedule()) if run.kind is kind)
 
 
+async def judge(days: Days) -> None:
+    await days.monitor.check(SESSION, seen=await days.scene.reconciler.run("periodic"))
+
+
 async def state_after_check(days: Days) -> TradingState:
     await days.market.compare(SESSION)
-    await days.monitor.check(SESSION)
+    await judge(days)
     return days.scene.desk.effective_state()
 
 
@@ -117,13 +121,13 @@ async def test_f13_a_market_wide_halt_in_session_blocks_entries_until_it_is_over
     await days.market.look(SESSION)
     # Found as seed 5041636: an entry left again between this and the monitor's next check.
     assert days.scene.desk.effective_state() is TradingState.REDUCING
-    await days.monitor.check(SESSION)
+    await judge(days)
     assert days.scene.desk.effective_state() is TradingState.REDUCING
     assert not days.scene.latch.read().is_engaged
 
     days.exchange.halted = False
     await days.market.look(SESSION)
-    await days.monitor.check(SESSION)
+    await judge(days)
     assert days.scene.desk.effective_state() is TradingState.ACTIVE
     assert days.facts.get("market_check") == "agrees"
     assert days.incidents().count("market.closed") == 1
@@ -303,7 +307,7 @@ async def test_f13_a_late_open_told_before_the_bell_holds_through_it(tmp_path: P
     for minutes in (0, 10, 2, 60):
         days.wall.jump(dt.timedelta(minutes=minutes))
         await days.market.look(SESSION)
-        await days.monitor.check(SESSION)
+        await judge(days)
         seen.append(days.scene.desk.effective_state())
 
     assert seen == [*[TradingState.REDUCING] * 3, TradingState.ACTIVE]

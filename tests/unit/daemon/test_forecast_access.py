@@ -70,6 +70,8 @@ async def test_the_daemon_and_the_doctor_send_the_token_as_configured(
         "/v2",
         "/v2/models/lstm/infer",
         "/v2/models/lstm/ready",
+        "/v2/models/lstm",
+        "/v2/models/lstm/versions/1",
     ]
     for request in server.seen:
         assert request.headers[header] == sent
