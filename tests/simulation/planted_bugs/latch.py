@@ -127,4 +127,12 @@ BUGS = (
             "        if report.is_equal or locks:\n",
         ),
     ),
+    bug(
+        "kill-gives-up-without-a-list",
+        (
+            "execution/unlisted.py",
+            "            await self._broker.cancel_everything()\n",
+            "            raise NotSent\n",
+        ),
+    ),
 )
