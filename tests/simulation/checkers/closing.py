@@ -12,6 +12,8 @@ from tests.simulation.checkers.evidence import ZERO
 from tests.simulation.truth import Truth
 
 _TOLD_WITHIN = dt.timedelta(seconds=60)
+# What happens between a look and its answer is of the same moment.
+_AT_ONCE = 0.001
 # An order that has ended is read by the looks alone, ten minutes apart.
 _LOOKED_AT_WITHIN = dt.timedelta(minutes=11)
 
@@ -38,8 +40,13 @@ def _untold(truth: Truth, db: sqlite3.Connection, symbol: Symbol) -> Decimal:
 
 
 def _unheard(truth: Truth, symbol: Symbol) -> Decimal:
-    """Return the signed shares that the broker took back this moment (found as seed 28000828)."""
+    """Return the signed shares that the broker took back this moment (found as seed 28000828).
+
+    Or since anybody last read the holdings, where nobody told of it (found as seed 34000625).
+    """
     begun = truth.clock.loop_time(truth.now() - _TOLD_WITHIN)
+    read = next((entry[0] for entry in reversed(truth.log) if entry[1] == "positions"), begun)
+    begun = min(begun, read - _AT_ONCE)
     return sum(
         (
             one.shares
