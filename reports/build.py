@@ -15,7 +15,7 @@ from domain.money import ZERO, cents, decimal
 from marketdata.session_calendar import prices_move_from
 from reports import pnl
 from reports.attribution import by_strategy
-from reports.curves import drawdown_curve, exposure_curves, mark_before, moment
+from reports.curves import drawdown_curve, exposure_curves, moment
 from reports.doubts import Closing, doubts
 from reports.model import (
     EndOfDayReport,
@@ -153,6 +153,12 @@ def _ends(curve: Sequence[Row], session_date: dt.date) -> tuple[Row, Row]:
 
 def _at(points: Sequence[Row], at: str) -> dict[str, Row]:
     return {point["symbol"]: point for point in points if point["at"] == at}
+
+
+def mark_before(reader: Reader, curve: Sequence[Row]) -> Decimal:
+    """Return the limits' high-water mark at the first reading: older ones may be gone."""
+    known = reader.high_water_mark(str(curve[0]["at"])) if curve else None
+    return decimal(known) if known is not None else ZERO
 
 
 def _of_session(

@@ -9,7 +9,6 @@ from decimal import Decimal
 from domain.money import ZERO, decimal
 from reports.model import Point, Row
 from reports.pnl import moved_at
-from state.reader import Reader
 
 
 def moment(text: str) -> dt.datetime:
@@ -102,12 +101,6 @@ def _is_made_of(extra: Decimal, amounts: Sequence[Decimal]) -> bool:
     # the moments between the broker's answer and the reading's stamp.
     whole = sum(amounts, ZERO)
     return abs(extra - whole) < abs(whole) / 100
-
-
-def mark_before(reader: Reader, curve: Sequence[Row]) -> Decimal:
-    """Return the limits' high-water mark at the first reading: older ones may be gone."""
-    known = reader.high_water_mark(str(curve[0]["at"])) if curve else None
-    return decimal(known) if known is not None else ZERO
 
 
 def exposure_curves(

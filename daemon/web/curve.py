@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from reports.curves import drawdown_curve, mark_before
+from reports.build import mark_before
+from reports.curves import drawdown_curve
 from state.reader import Reader
 
 Rows = list[dict[str, Any]]
