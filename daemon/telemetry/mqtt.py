@@ -59,7 +59,7 @@ class MqttBridge:
                 name,
                 verbs=verbs,
                 nonces=nonces,
-                answer=lambda document: self._send("command/result", document),
+                answer=self._answer,
                 resend=lambda: self._tell_state(self._reader.everything),
             )
             for name, verbs in topics.items()
@@ -119,6 +119,10 @@ class MqttBridge:
                 raise
             self._parts.meters.mqtt_sent.inc()
             heed_cancellation()
+
+    def _answer(self, document: Mapping[str, Any]) -> None:
+        # Whoever commands hears what became of it, whatever is answered to others meanwhile.
+        self._send("command/result", document, is_unique=True)
 
     def _hear(self, notice: Notice) -> None:
         document = {
