@@ -71,7 +71,7 @@ class Stops:
         except (BrokerUnavailable, AuthRefused) as exc:
             self._log.warning("stops.unread", reason=str(exc))
             return
-        reached = {symbol: why for symbol, why in reached.items() if symbol in view.positions}
+        reached = self._still_reached(reached, held, view)
         await self._send(self._gate.ask(reached, view, judged), session)
 
     async def _held(self) -> dict[Symbol, Position]:
@@ -116,6 +116,20 @@ class Stops:
         kept = {symbol: track for symbol, track in before.items() if symbol in ours}
         self._tracks.save({**kept, **tracks})
         return tracks
+
+    def _still_reached(
+        self, reached: Mapping[Symbol, str], before: Mapping[Symbol, Position], view: MarketView
+    ) -> dict[Symbol, str]:
+        """A purchase that filled before it was canceled changed the cost: it is judged anew."""
+        now = view.positions
+        tracks = self._follow(now, view.session)
+        again = stops_reached(Book(view=view, limits=self._limits), tracks)
+        return {
+            symbol: again.get(symbol, why)
+            for symbol, why in reached.items()
+            if symbol in again
+            or (symbol in now and abs(now[symbol].quantity) <= abs(before[symbol].quantity))
+        }
 
     async def _clear_the_way(
         self, reached: Mapping[Symbol, str], view: MarketView, judged: Judged

@@ -379,6 +379,34 @@ async def test_our_own_purchase_is_canceled_before_the_sale(tmp_path: Path) -> N
     assert [order.quantity for order in sales(scene)] == [Decimal(10)]
 
 
+@pytest.mark.parametrize(
+    ("bought", "price", "sold"),
+    [
+        pytest.param(100, "89", [], id="the-average-cost-fell-to-the-price"),
+        pytest.param(5, "100", [15], id="all-of-it-lies-below-its-cost"),
+    ],
+)
+@virtual
+async def test_a_purchase_that_fills_before_its_cancel_is_judged_with_the_holding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bought: int, price: str, sold: list[int]
+) -> None:
+    # Found as seed 36000272 of the simulation: a stop of 2 shares sold 630 bought that second.
+    scene = await holding(tmp_path)
+    purchase = request(quantity=bought, revision=1)
+    await scene.send(purchase, cutoff=TODAY.close)
+    cancel = scene.broker.cancel
+
+    async def cancel_too_late(order_id: BrokerOrderId) -> None:
+        scene.broker.fill(scene.broker.order(purchase.client_order_id), bought, price)
+        scene.merge_stream()
+        await cancel(order_id)
+
+    monkeypatch.setattr(scene.broker, "cancel", cancel_too_late)
+    scene.broker.prices[AAPL] = Decimal(89)
+    await look(scene)
+    assert [order.quantity for order in sales(scene)] == sold
+
+
 @virtual
 async def test_a_holding_on_which_the_books_differ_is_left_alone(tmp_path: Path) -> None:
     scene = await holding(tmp_path)
