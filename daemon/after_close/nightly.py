@@ -12,7 +12,7 @@ from daemon.config import RetentionConfig
 from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock
 from domain.errors import StorageError
-from state.backup import prune
+from state.backup_folder import prune
 from state.rehearsal import back_up_and_rehearse
 from state.retention import Retention, prune_records
 from state.store import Store

@@ -10,6 +10,7 @@ from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
 from state.backup import accept_rollback
 from state.backup import restore as put_back
+from state.backup_folder import newest
 from state.files import DATABASE
 from state.rehearsal import back_up_and_rehearse
 
@@ -74,7 +75,8 @@ def restore(
 
 
 def _newest(directory: Path) -> Path:
-    found = sorted(backup_folder(directory).glob("*.db"))
-    if not found:
-        raise BadArgument(f"{backup_folder(directory)} holds no backup; name one")
-    return found[-1]
+    folder = backup_folder(directory)
+    found = newest(folder)
+    if found is None:
+        raise BadArgument(f"{folder} holds no backup; name one")
+    return found
