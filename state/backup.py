@@ -11,7 +11,8 @@ from pathlib import Path
 from domain.clock import Clock
 from domain.errors import StateError, StorageError
 from state.checks import check_database
-from state.database import connect_read_only, translated
+from state.database import connect_read_only, file_uri, translated
+from state.durable import sync_file
 from state.events import Head
 from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
 from state.latch import Latch
@@ -123,18 +124,18 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _put(backup: Path, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+    partial = _beside(path, ".partial")
+    _remove(partial)
     with translated(partial):
         source = _opened(backup)
-        target = sqlite3.connect(partial)
         try:
-            source.backup(target)
-            # A pristine file without a WAL of its own: the next opening turns WAL on again.
-            target.execute("PRAGMA journal_mode = DELETE")
+            # Not page by page: what retention emptied stays behind, so that a backup and its
+            # restore make the file as small as its rows are.
+            source.execute("VACUUM INTO ?", (file_uri(partial),))
         finally:
-            target.close()
             source.close()
     partial.chmod(0o600)
+    sync_file(partial)
     _set_aside(path)
     partial.replace(path)
 

@@ -56,10 +56,15 @@ def connect_read_only(path: Path, *, is_immutable: bool = False) -> sqlite3.Conn
     """Open the database for reading only; immutable promises that nobody is writing."""
     flags = "mode=ro&immutable=1" if is_immutable else "mode=ro"
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
+        f"{file_uri(path)}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
     )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def file_uri(path: Path) -> str:
+    """Return a file's name as SQLite takes it, whatever bytes are in it."""
+    return f"file:{quote(os.fsencode(path))}"
 
 
 @contextmanager

@@ -144,6 +144,32 @@ def test_a_copy_of_a_whole_directory_is_restored_with_its_wal(
     again.close()
 
 
+def test_a_backup_and_its_restore_give_back_the_room_of_records_that_went(
+    directory: Path, tmp_path: Path
+) -> None:
+    store = open_store(directory)
+    a_book(store)
+    for number in range(300):
+        Incidents(store).record("x", "text " * 500, START - dt.timedelta(days=number))
+    prune_records(store, Retention(incident_days=30), START)
+    store.close()
+    before = (directory / DATABASE).stat().st_size
+    # A folder may have any name.
+    odd = tmp_path / os.fsdecode(b"caf\xe9 ?%20#")
+    odd.mkdir()
+
+    for target in (directory, odd / "state"):
+        backup = back_up(directory, odd / "backup.db")
+        restore(backup, target, clock=CLOCK, reason="it had grown")
+
+        assert (target / DATABASE).stat().st_size < before / 2
+        assert (target / DATABASE).stat().st_mode & 0o777 == 0o600
+        again = open_store(target)
+        assert Ledger(again).position(AAPL).quantity == 100
+        assert again.rows("PRAGMA journal_mode")[0][0] == "wal"
+        again.close()
+
+
 def test_where_there_is_no_database_no_rollback_is_accepted_and_none_is_made(
     tmp_path: Path,
 ) -> None:
