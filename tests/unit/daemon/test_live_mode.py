@@ -10,7 +10,14 @@ import pytest
 
 import daemon.connection
 from daemon.books import open_books
-from daemon.config import AlpacaBrokerConfig, BrokerConfig, Config, StateConfig, Universe
+from daemon.config import (
+    AlpacaBrokerConfig,
+    BrokerConfig,
+    ClockConfig,
+    Config,
+    StateConfig,
+    Universe,
+)
 from daemon.connection import Connection, connect
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, FINNHUB_KEY, Credentials
 from daemon.live_mode import arm, check_account, check_configuration, read_arming
@@ -102,6 +109,17 @@ def test_n04_n05_of_all_combinations_only_the_fully_confirmed_one_may_trade_live
     assert {address for address, *_ in may_trade_paper} == {"paper", "loopback"}
     # A live account behind the paper host can only be a mix-up.
     assert {number for address, *_, number in may_trade_paper if address == "paper"} == {PAPER}
+
+
+def test_a_replayed_clock_trades_with_a_broker_on_loopback_only(tmp_path: Path) -> None:
+    def replayed(urls: tuple[str, str]) -> Config:
+        return dataclasses.replace(
+            config_of(tmp_path, mode="paper", urls=urls), clock=ClockConfig(kind="replay")
+        )
+
+    with pytest.raises(ConfigError, match=r'clock\.kind = "replay": only a broker on loopback'):
+        check_configuration(replayed(PAPER_URLS), {})
+    check_configuration(replayed(LOOPBACK_URLS), {})
 
 
 async def test_n05_no_request_leaves_for_a_host_that_does_not_fit_the_mode(
