@@ -22,6 +22,7 @@ from risk.settings import RiskLimits
 from state.inspection import inspect
 from state.latch import Latch
 from state.pause import Pause
+from state.rehearsal import room_needed
 from strategies.registry import build_allocations
 
 _GIGABYTE = 1_000_000_000
@@ -142,8 +143,12 @@ def _disk(config: Config) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text = f"{free / _GIGABYTE:.1f} GB are free under {place}"
     fix = f"free space on the disk of {place}"
+    needed = room_needed(state_directory(config))
     if free < LEAST_FREE_BYTES:
         yield failed("disk", text, fix=fix)
+    elif free < needed:
+        what = f"a tested backup of the database needs {needed / _GIGABYTE:.1f}"
+        yield warning("disk", f"{text}, and {what}", fix=fix)
     elif free < SCARCE_FREE_BYTES:
         yield warning("disk", text, fix=fix)
     else:

@@ -5,9 +5,10 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
 from daemon.doctor.remote import remote_findings
 from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
+from domain.errors import StateError
 from forecasts.model_store import ModelStore
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect
@@ -124,6 +126,28 @@ def test_e11_a_newer_schema_is_named(config: Config, home: Path) -> None:
     assert finding.fix == "install the newer one"
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda home: (home / "openbell.db").unlink(), "openbell.db is missing although"),
+        (lambda home: (home / "openbell.hwm").unlink(), "openbell.hwm is missing"),
+        (lambda home: (home / "openbell.db").chmod(0o622), "may be written by others"),
+        (lambda home: (home / "openbell.lock").chmod(0o666), "may be written by others"),
+    ],
+)
+def test_what_a_start_refuses_about_its_files_is_not_called_sound(
+    config: Config, home: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(home)
+
+    finding = found(config, "database")
+
+    assert (finding.status, finding.exit_code) == (Status.FAILED, 78)
+    assert told in f"{finding.text}: {finding.fix}"
+    with pytest.raises(StateError, match=re.escape(told)):
+        Store.open(home, clock=SystemClock())
+
+
 def test_no_database_is_no_fault(tmp_path: Path) -> None:
     assert inspect(tmp_path) is None
 
@@ -154,6 +178,20 @@ def test_e01_scarce_disk_space_is_named(config: Config, monkeypatch: pytest.Monk
 
     assert (finding.status, finding.exit_code) == (Status.FAILED, 1)
     assert finding.fix.startswith("free space")
+
+
+def test_a_disk_on_which_no_backup_could_be_tested_is_named(
+    config: Config, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    with (home / "openbell.db").open("r+b") as file:
+        file.truncate(2_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5_000_000_000))
+
+    finding = found(config, "disk")
+
+    assert finding.status is Status.WARNING
+    assert "a tested backup of the database needs 6.0" in finding.text
 
 
 def test_an_engaged_latch_names_the_way_back(config: Config, home: Path) -> None:
