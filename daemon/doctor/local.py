@@ -13,6 +13,7 @@ from daemon.doctor import sources
 from daemon.doctor.finding import Finding, failed, ok, refused, warning
 from daemon.doctor.packages import packages
 from daemon.doctor.training import training
+from daemon.doctor.understood import check_understood
 from daemon.live_mode import check_configuration
 from domain.errors import ConfigError, OpenbellError
 from domain.ids import Symbol
@@ -23,7 +24,6 @@ from state.inspection import inspect
 from state.latch import Latch
 from state.pause import Pause
 from state.rehearsal import room_needed
-from strategies.registry import build_allocations
 
 _GIGABYTE = 1_000_000_000
 LEAST_FREE_BYTES = 200_000_000
@@ -47,6 +47,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
         ("recorded data", _recorded),
         ("earnings", sources.earnings),
         ("finbert", sources.finbert),
+        ("news", sources.news),
         ("packages", packages),
     )
     for name, check in checks:
@@ -58,7 +59,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
 
 def _configuration(config: Config, path: Path | None) -> Finding:
     try:
-        build_allocations(config.strategies, min_confidence=config.risk.min_confidence)
+        check_understood(config)
     except ConfigError as exc:
         return refused("config", str(exc))
     symbols = len(config.universe.symbols)

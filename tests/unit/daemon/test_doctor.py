@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemon.config import Config, ForecastsConfig, StateConfig, Universe
+from daemon.config import Config, ForecastsConfig, StateConfig, Universe, load
 from daemon.doctor import remote
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
@@ -30,6 +30,7 @@ from state.latch_record import KillAction
 from state.pause import Pause
 from state.store import Store
 from tests.support.fake_broker import FakeBroker
+from tests.support.running import REPOSITORY
 from tests.support.scripted_server import ScriptedServer, answer
 from tests.unit.daemon.test_command_line import openbell
 
@@ -418,6 +419,36 @@ def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path
     assert done.returncode == 78
     assert "did you mean `max_drawdown_pct`?" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        (
+            "mqtt.command_public_keys",
+            {"MQTT__ENABLED": "true", "MQTT__COMMAND_PUBLIC_KEYS": '["a"]'},
+        ),
+        ("alerts.urls: target 1", {"ALERTS__URLS": '["nonsense://x"]'}),
+        ("fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
+        ("clock.start", {"CLOCK__START": "yesterday"}),
+        ("news.rss_urls", {"NEWS__PROVIDER": "rss", "NEWS__RSS_URLS": '["nope"]'}),
+    ],
+)
+# Apprise tries a module of the standard library that is going away, and does without it.
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+def test_what_refuses_a_start_is_not_called_ok(
+    tmp_path: Path, name: str, environ: dict[str, str]
+) -> None:
+    state = {"OPENBELL__STATE__DIRECTORY": str(tmp_path / "var")}
+    config = load(
+        REPOSITORY / "config.toml",
+        {**state, **{f"OPENBELL__{key}": value for key, value in environ.items()}},
+    )
+
+    told = [one for one in local_findings(config, None) if one.status is Status.FAILED]
+
+    assert [one.exit_code for one in told] == [78]
+    assert name in f"{told[0].text}: {told[0].fix}"
 
 
 def test_a_broker_that_is_away_ends_75_and_a_missing_key_78(tmp_path: Path) -> None:
