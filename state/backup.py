@@ -11,7 +11,7 @@ from pathlib import Path
 from domain.clock import Clock
 from domain.errors import StateError, StorageError
 from state.checks import check_database
-from state.database import connect_read_only, file_uri, translated
+from state.database import connect_read_only, connect_unwritten, file_uri, translated
 from state.durable import sync_file
 from state.events import Head
 from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
@@ -52,7 +52,7 @@ def verify(path: Path) -> Head:
         StateError: it is damaged, or of another schema than this code's.
     """
     with translated(path):
-        connection = _opened(path)
+        connection = connect_unwritten(path)
         try:
             found = version(connection)
             if not 0 < found <= LATEST:
@@ -127,7 +127,7 @@ def _put(backup: Path, path: Path) -> None:
     partial = _beside(path, ".partial")
     _remove(partial)
     with translated(partial):
-        source = _opened(backup)
+        source = connect_unwritten(backup)
         try:
             # Not page by page: what retention emptied stays behind, so that a backup and its
             # restore make the file as small as its rows are.
@@ -162,14 +162,6 @@ def _free_name(path: Path) -> Path:
         number += 1
         aside = path.with_name(f"{path.name}.replaced.{number}")
     return aside
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Open what nobody writes; a copy of a whole directory brings its WAL along, which counts."""
-    with contextlib.suppress(FileNotFoundError):
-        if _beside(path, _WAL).stat().st_size:
-            return connect_read_only(path)
-    return connect_read_only(path, is_immutable=True)
 
 
 def _beside(path: Path, suffix: str) -> Path:

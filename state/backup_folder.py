@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from domain.errors import StateError
-from state.database import connect_read_only
+from state.database import connect_unwritten
 
 # Made by openbell: one a session, and what `openbell backup` names by the moment.
 _OURS = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{6})?\.db")
@@ -25,7 +25,7 @@ def newest(folder: Path) -> Path | None:
     """
     ages: dict[Path, tuple[str, int]] = {}
     for path in sorted(folder.glob("*.db")):
-        found = _age(path)
+        found = last_event(path)
         if found is None:
             raise StateError(
                 f"{path} cannot be read, so the newest backup is not known: name the one to"
@@ -43,7 +43,7 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
     ages = {
         path: age
         for path in folder.glob("*.db")
-        if _OURS.fullmatch(path.name) and (age := _age(path)) is not None
+        if _OURS.fullmatch(path.name) and (age := last_event(path)) is not None
     }
     by_age = sorted(ages, key=lambda path: (ages[path], path.name))
     surplus = by_age[: max(0, len(by_age) - keep)]
@@ -52,10 +52,10 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
     return surplus
 
 
-def _age(path: Path) -> tuple[str, int] | None:
-    """Return moment and number of the last event."""
+def last_event(path: Path) -> tuple[str, int] | None:
+    """Return moment and number of the last event; None where that cannot be read."""
     try:
-        connection = connect_read_only(path, is_immutable=True)
+        connection = connect_unwritten(path)
         try:
             row = connection.execute(_LAST_EVENT).fetchone()
         finally:

@@ -1,5 +1,6 @@
 """Opening the SQLite file, and its errors in our words."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -60,6 +61,14 @@ def connect_read_only(path: Path, *, is_immutable: bool = False) -> sqlite3.Conn
     )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def connect_unwritten(path: Path) -> sqlite3.Connection:
+    """Open what nobody writes; a copy of a whole directory brings its WAL along, which counts."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.with_name(f"{path.name}-wal").stat().st_size:
+            return connect_read_only(path)
+    return connect_read_only(path, is_immutable=True)
 
 
 def file_uri(path: Path) -> str:

@@ -10,7 +10,7 @@ from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
 from state.backup import accept_rollback
 from state.backup import restore as put_back
-from state.backup_folder import newest
+from state.backup_folder import last_event, newest
 from state.files import DATABASE
 from state.rehearsal import back_up_and_rehearse
 
@@ -62,12 +62,16 @@ def restore(
         if not used.is_file():
             raise BadArgument(f"{used} is no file; backups are in {backup_folder(directory)}")
         put_back(used, directory, clock=clock, reason=reason)
+    at, number = last_event(directory / DATABASE) or ("", 0)
     if options.json:
-        print_json({"database": str(used), "kill": {"engaged": True, "reason": reason}})
+        told = {"database": str(used), "last_event": number, "last_event_at": at}
+        print_json({**told, "kill": {"engaged": True, "reason": reason}})
         return
     for line in (
         f"{'Kept' if is_rollback_accepted else 'Restored'} {used}; the kill latch is engaged.",
-        "What happened since is known to the broker only.  Now:",
+        f"It ends with event {number}, of {at}.",
+        "What happened since is known to the broker only; limits on losses go by what was then.",
+        "Now:",
         "  openbell reconcile            compares, and books what is missing",
         "  openbell resume --reason TEXT --confirm LAST4",
     ):
