@@ -43,12 +43,15 @@ class ReportDelivery:
     async def _send(self, title: str, body: str, page: Path) -> bool:
         try:
             async with asyncio.timeout(_SEND_SECONDS * self._scale):
-                sent = await asyncio.to_thread(
-                    self._targets.notify, title=title, body=body, attach=[str(page)]
+                sent = await asyncio.gather(
+                    *(
+                        asyncio.to_thread(one.notify, title=title, body=body, attach=[str(page)])
+                        for one in self._targets
+                    )
                 )
         except TimeoutError:
             return False
-        return bool(sent)
+        return all(sent)
 
 
 def summary(report: EndOfDayReport | RollUp) -> tuple[str, str]:

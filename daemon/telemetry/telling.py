@@ -152,7 +152,10 @@ class Telling:
                 services.append(bridge.run)
                 stack.push_async_callback(bridge.farewell)
             if self._config.alerts.urls:
-                services.append(self._alerts().run)
+                sender = self._alerts()
+                services.append(sender.run)
+                # What ended the daemon may be what waits to be told.
+                stack.push_async_callback(sender.farewell)
             if self._config.alerts.heartbeat_url and not is_stepping():
                 switch = self._dead_mans_switch()
                 stack.push_async_callback(switch.aclose)
