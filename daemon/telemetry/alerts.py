@@ -2,23 +2,20 @@
 
 import asyncio
 import datetime as dt
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.telemetry.alert_target import AlertTarget
-from daemon.telemetry.hub import Hub, Notice
+from daemon.telemetry.hub import Hub, Notice, without_figures
 from domain.clock import Clock
 from domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from daemon.telemetry.metrics import Meters
 
-# The same about the same symbol is told again only after this; the same but for its figures
-# (how long, how many) is the same.
+# The same about the same symbol is told again only after this.
 QUIET = dt.timedelta(minutes=15)
-_FIGURES = re.compile(r"\d[\d.,:]*")
 # A second run that fails is news; a kind that comes in ever other words must not flood.
 _MOST_OF_A_KIND = 5
 _MOST_KEYS = 500
@@ -74,7 +71,7 @@ class AlertSender:
         await asyncio.gather(*(target.farewell() for target in self._targets))
 
     def _is_echo(self, notice: Notice) -> bool:
-        key, gist = (notice.kind, notice.symbol), _FIGURES.sub("#", notice.text)
+        key, gist = (notice.kind, notice.symbol), without_figures(notice.text)
         recent = [one for one in self._told.get(key, []) if notice.at - one[0] < QUIET]
         if len(recent) >= _MOST_OF_A_KIND or any(gist == told for _, told in recent):
             return True

@@ -6,6 +6,7 @@ A listener that fails is logged and skipped: telling about trading must never di
 import asyncio
 import contextlib
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -60,6 +61,8 @@ URGENT = frozenset(
     }
 )
 
+_FIGURES = re.compile(r"\d[\d.,:]*")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
@@ -113,3 +116,8 @@ class Hub:
             yield event
         finally:
             self._wakers.discard(event)
+
+
+def without_figures(text: str) -> str:
+    """Return what a text says apart from how long and how many: the same of it is no news."""
+    return _FIGURES.sub("#", text)
