@@ -48,6 +48,7 @@ URGENT = frozenset(
         "orders.refused",
         "position.short",
         "reconcile.failed",
+        "report.undelivered",
         "run.failed",
         "run.missed",
         "stop.denied",
