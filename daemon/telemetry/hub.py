@@ -25,6 +25,7 @@ URGENT = frozenset(
         "calendar.disagrees",
         "clock.skewed",
         "command.rejected",
+        "daemon.failed",
         "daemon.restarting",
         "egress.broken",
         "budget.exhausted",

@@ -5,15 +5,22 @@ import datetime as dt
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.config import load
+from daemon.health.service import Notifier
 from daemon.telemetry import alerts
 from daemon.telemetry.alerts import AlertSender
 from daemon.telemetry.hub import Hub
+from daemon.telemetry.telling import Telling
 from domain.clock import LoopClock
+from domain.errors import StateError
 from domain.ids import Symbol
+from tests.support.order_scene import Scene as OrderScene
+from tests.support.running import REPOSITORY
 from tests.support.virtual_time import loop_clock
 from transport.replay_loop import ReplayLoop
 
@@ -176,6 +183,27 @@ async def test_a_target_that_is_away_does_not_keep_the_daemon_from_ending(
     await scene.end()
 
     assert scene.clock.now() - began <= dt.timedelta(seconds=6)
+
+
+@stepping
+async def test_a_daemon_that_ends_by_a_fault_says_so_before_it_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    target, scene = Target(), OrderScene(tmp_path)
+    monkeypatch.setattr(alerts, "open_targets", lambda _urls: [target])
+    config = load(REPOSITORY / "config.toml", {"OPENBELL__ALERTS__URLS": '["json://127.0.0.1"]'})
+    telling = Telling(config, clock=scene.clock, time_scale=1, notifier=Notifier({}))
+    telling.vitals.is_ready = True
+
+    async def live() -> None:
+        async with telling.open(scene.desk, scene.reconciler):
+            await scene.clock.sleep(60)
+            raise ExceptionGroup("tasks", [StateError("the keys are for another account")])
+
+    with pytest.raises(ExceptionGroup):
+        await live()
+
+    assert told(target, "daemon.failed: the daemon ends: the keys are for another account") == 1
 
 
 async def heard(monkeypatch: pytest.MonkeyPatch, notices: Sequence[tuple[str, str, Any]]) -> Target:
