@@ -90,11 +90,14 @@ class AlertTarget:
         done, _ = await asyncio.wait({sending.task}, timeout=_SEND_SECONDS * self._scale)
         if done:
             self._sending = None
-        is_sent = bool(done) and bool(sending.task.result())
+        # What a library of the target's raises is one more way not to arrive.
+        fault = sending.task.exception() if done else None
+        is_sent = bool(done) and fault is None and bool(sending.task.result())
         if is_sent:
             self._sent(sending)
         else:
-            self._log.error("alert.unsent", first=sending.notices[0].kind, n=len(self._waiting))
+            reason = repr(fault) if fault else "not taken" if done else "no answer yet"
+            self._log.error("alert.unsent", reason=reason, waiting=len(self._waiting))
         self._count("sent" if is_sent else "failed")
         return is_sent
 

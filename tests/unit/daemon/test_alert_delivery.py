@@ -138,6 +138,23 @@ async def test_a_target_that_is_away_neither_holds_up_another_nor_doubles_what_i
     await scene.end()
 
 
+@stepping
+async def test_a_target_that_breaks_is_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, count=2)
+    faults = iter([RuntimeError("a bug of the target's library")])
+
+    def break_once() -> None:
+        for fault in faults:
+            raise fault
+
+    scene.target.meanwhile = break_once
+    scene.hub.alert("run.failed", "submit: no equity")
+    await scene.passed(6)
+
+    assert [told(one, "no equity") for one in scene.targets] == [1, 1]
+    await scene.end()
+
+
 async def test_a_request_that_hangs_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from daemon.telemetry import alert_target
 
