@@ -58,11 +58,13 @@ class ReportDelivery:
                     *(
                         asyncio.to_thread(one.notify, title=title, body=body, attach=[str(page)])
                         for one in self._targets
-                    )
+                    ),
+                    # The report is made: a fault of a target's library is no failure of the run.
+                    return_exceptions=True,
                 )
         except TimeoutError:
             return False
-        return all(sent)
+        return all(one and not isinstance(one, BaseException) for one in sent)
 
 
 def summary(report: EndOfDayReport | RollUp) -> tuple[str, str]:

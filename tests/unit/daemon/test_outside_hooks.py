@@ -13,6 +13,7 @@ import pytest
 from daemon.config import AlertsConfig, CostsConfig, ScalingConfig, Schedule, load
 from daemon.sources.budget import ForecastBudget
 from daemon.sources.scaling import GpuScaler, ScalerParts, forecast_volatility, gpu_scaling
+from daemon.telemetry import alerts
 from daemon.telemetry.dead_man import DeadMansSwitch
 from daemon.telemetry.delivery import ReportDelivery, summary
 from daemon.telemetry.hub import URGENT
@@ -317,6 +318,25 @@ async def test_a_report_that_did_not_arrive_is_an_alert(
 
     assert told == [("report.undelivered", "openbell: Thu 04 Jun 2026: not every target took it")]
     assert told[0][0] in URGENT
+
+
+async def test_a_target_that_breaks_breaks_no_end_of_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def notify(self, **_: object) -> bool:
+            raise RuntimeError("a bug of the target's library")
+
+    monkeypatch.setattr(alerts, "open_targets", lambda _urls: [Broken()])
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path))
+    told: list[str] = []
+    deliver = ReportDelivery(
+        load(REPOSITORY / "config.toml"), time_scale=1, alert=lambda kind, _: told.append(kind)
+    )
+
+    await deliver([a_report()])
+
+    assert told == ["report.undelivered"]
 
 
 def test_a_summary_tells_the_day_in_a_few_lines() -> None:
