@@ -13,8 +13,10 @@ import pytest
 from daemon.config import AlertsConfig, CostsConfig, ScalingConfig, Schedule, load
 from daemon.sources.budget import ForecastBudget
 from daemon.sources.scaling import GpuScaler, ScalerParts, forecast_volatility, gpu_scaling
+from daemon.telemetry import alerts
 from daemon.telemetry.dead_man import DeadMansSwitch
 from daemon.telemetry.delivery import ReportDelivery, summary
+from daemon.telemetry.hub import URGENT
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError, StorageError
@@ -283,13 +285,58 @@ async def test_a_report_goes_to_the_alert_targets_with_its_page(
     report = a_report()
     write(tmp_path, report, ["html"])
 
-    await ReportDelivery(load(REPOSITORY / "config.toml"), time_scale=1)([report])
+    told: list[str] = []
+    deliver = ReportDelivery(
+        load(REPOSITORY / "config.toml"), time_scale=1, alert=lambda kind, _: told.append(kind)
+    )
+    await deliver([report])
 
     (message,) = [seen.json() for seen in server.seen]
+    assert told == []
     assert message["title"] == "openbell: Thu 04 Jun 2026"
     assert message["message"].startswith("P&L +1.00 USD")
     page = base64.b64decode(message["attachments"][0]["base64"])
     assert b"<!doctype html>" in page
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+async def test_a_report_that_did_not_arrive_is_an_alert(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", "/", answer(500))
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("OPENBELL__ALERTS__URLS", json.dumps([f"json://127.0.0.1:{server.port}/"]))
+    report = a_report()
+    write(tmp_path, report, ["html"])
+    told: list[tuple[str, str]] = []
+
+    await ReportDelivery(
+        load(REPOSITORY / "config.toml"),
+        time_scale=1,
+        alert=lambda kind, text: told.append((kind, text)),
+    )([report])
+
+    assert told == [("report.undelivered", "openbell: Thu 04 Jun 2026: not every target took it")]
+    assert told[0][0] in URGENT
+
+
+async def test_a_target_that_breaks_breaks_no_end_of_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def notify(self, **_: object) -> bool:
+            raise RuntimeError("a bug of the target's library")
+
+    monkeypatch.setattr(alerts, "open_targets", lambda _urls: [Broken()])
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path))
+    told: list[str] = []
+    deliver = ReportDelivery(
+        load(REPOSITORY / "config.toml"), time_scale=1, alert=lambda kind, _: told.append(kind)
+    )
+
+    await deliver([a_report()])
+
+    assert told == ["report.undelivered"]
 
 
 def test_a_summary_tells_the_day_in_a_few_lines() -> None:
