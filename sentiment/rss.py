@@ -110,14 +110,16 @@ class RssNews:
 
     async def _read(self, feed: _Feed, symbol: Symbol) -> Sequence[NewsItem] | ProviderUnavailable:
         path = feed.path.replace(_PLACE, quote(symbol, safe=""))
+        # Keys travel in the query, and what is told here reaches the log.
+        where = f"{feed.host}{path.partition('?')[0]} for {symbol}"
         try:
             async with self._slots:
                 reply = await feed.client.request("GET", path)
             if reply.status != _OK:
-                raise ProviderUnavailable(f"{feed.host}{path}: HTTP {reply.status}")
+                raise ProviderUnavailable(f"{where}: HTTP {reply.status}")
             return list(read_feed(reply.body, source=feed.host, symbol=symbol))
         except DataError as exc:
-            return ProviderUnavailable(f"{feed.host}{path}: {exc}")
+            return ProviderUnavailable(f"{where}: {exc}")
         except ProviderUnavailable as exc:
             return exc
 

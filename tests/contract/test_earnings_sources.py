@@ -168,8 +168,8 @@ async def test_the_key_travels_where_the_vendor_wants_it(stack: AsyncExitStack) 
 
 
 LIMIT = (
-    "We have detected your API key as KEY and our standard API rate limit is 25 requests per"
-    " day. Please subscribe to any of the premium plans."
+    "We have detected your API key as vantage-key and our standard API rate limit is 25 requests"
+    " per day. Please subscribe to any of the premium plans."
 )
 INVALID = (
     "the parameter apikey is invalid or missing. Please claim your free API key on"
