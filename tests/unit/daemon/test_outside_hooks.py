@@ -172,7 +172,7 @@ async def test_a_refusal_is_told_and_asked_again(server: ScriptedServer, tmp_pat
     await scene.client.aclose()
 
 
-async def test_what_was_asked_without_an_answer_may_run_so_it_is_booked_and_sent_to_sleep(
+async def test_h08_what_was_asked_without_an_answer_may_run_so_it_is_booked_and_sent_to_sleep(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
     server.on("POST", "/scale", answer(204), hang, answer(204))
