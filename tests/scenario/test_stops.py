@@ -18,7 +18,7 @@ from domain.orders import BrokerOrder, OrderState, Side
 from domain.trading_state import TradingState
 from marketdata.board import MarketBoard
 from marketdata.session_calendar import NyseCalendar
-from marketdata.ticks import MinuteBar, Quote, Trade, TradingStatus
+from marketdata.ticks import MinuteBar, Quote, Trade, TradeTakenBack, TradingStatus
 from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
@@ -434,7 +434,7 @@ def board_of(scene: Scene) -> MarketBoard:
 
 
 def trade(scene: Scene, price: float) -> Trade:
-    return Trade(symbol=AAPL, at=scene.clock.now(), price=price, size=1)
+    return Trade(symbol=AAPL, at=scene.clock.now(), price=price, size=1, number=7)
 
 
 def quote(scene: Scene, bid: float, ask: float) -> Quote:
@@ -453,6 +453,18 @@ async def test_a_price_heard_live_comes_before_the_one_that_the_broker_keeps(
     await look(scene, board=board)
 
     assert [order.limit_price for order in sales(scene)] == [Decimal("84.55")]
+
+
+@virtual
+async def test_a_trade_that_the_exchange_took_back_moves_no_stop(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    board = board_of(scene)
+    board.take(trade(scene, 89.0))
+    board.take(TradeTakenBack(symbol=AAPL, number=7))
+
+    await look(scene, board=board)
+
+    assert sales(scene) == []
 
 
 @virtual
