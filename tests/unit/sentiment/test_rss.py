@@ -8,6 +8,7 @@ import pytest
 from domain.clock import UTC
 from domain.errors import ConfigError, DataError, ProviderUnavailable
 from domain.ids import Symbol
+from sentiment.newsdesk import NewsDesk
 from sentiment.rss import RssNews, RssSettings, read_feed
 from tests.support.scripted_server import ScriptedServer, Step, answer, hang, html
 from transport.http import Deadlines
@@ -87,6 +88,22 @@ async def test_one_feed_that_fails_leaves_the_others(server: ScriptedServer) -> 
     server.on("GET", "/feed", html(503), xml(ATOM))
 
     assert len(await read(server, ACME, BETA)) == 1
+
+
+async def test_feeds_that_fail_beside_others_are_named(server: ScriptedServer) -> None:
+    server.on("GET", "/feed", html(503), html(503), xml(ATOM))
+    settings = RssSettings(urls=(f"{server.url}/feed?s={{symbol}}",), concurrency=1)
+    source = RssNews(settings)
+    desk = NewsDesk([source], deadline_seconds=5)
+
+    await desk.headlines([ACME, BETA, Symbol("CARL")], START, END)
+
+    (told,) = desk.shortfalls
+    assert told == "rss: 2 of 3 feeds failed, such as 127.0.0.1/feed for ACME: HTTP 503"
+    server.on("GET", "/feed", xml(ATOM))
+    await desk.headlines([ACME], START, END)
+    assert desk.shortfalls == ()
+    await source.aclose()
 
 
 async def test_all_feeds_failing_is_an_unavailable_source(server: ScriptedServer) -> None:
