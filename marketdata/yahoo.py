@@ -141,6 +141,8 @@ def _rows(chart: Mapping[str, Any], start: dt.date, last: dt.date) -> Iterator[R
         columns = [quote.get(name) or [] for name in (*_PRICES, "volume")] if moments else []
     except (KeyError, IndexError, TypeError, AttributeError) as exc:
         raise ProviderUnavailable("yahoo: the chart holds no quotes") from exc
+    if not all(isinstance(column, list) for column in (moments, *columns)):
+        raise ProviderUnavailable("yahoo: the chart holds no columns")
     if any(len(column) != len(moments) for column in columns):
         raise ProviderUnavailable("yahoo: the columns of the chart differ in length")
     for moment, *figures in zip(moments, *columns, strict=True):

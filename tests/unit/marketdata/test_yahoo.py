@@ -140,6 +140,8 @@ async def test_a_span_without_trading_has_no_columns(
         b'{"chart": {"result": [{"timestamp": [1]}], "error": null}}',
         b'{"chart": {"result": [{"timestamp": [1], "indicators": {"quote": [{}]}}]}}',
         b'{"chart": {"result": [{"timestamp": [NaN]}]}}',
+        b'{"chart": {"result": [{"timestamp": 1, "indicators": {"quote": [{}]}}]}}',
+        b'{"chart": {"result": [{"timestamp": [1], "indicators": {"quote": [{"open": 7}]}}]}}',
         one_line(moment="1670941800000"),
         one_line(close="9" * 400),
     ],
