@@ -27,8 +27,8 @@ from reports.write import write
 from state.costs import Costs
 from state.store import Store
 from tests.support.running import REPOSITORY
-from tests.support.scripted_server import ScriptedServer, answer
-from transport.http import BoundedClient, HttpSettings
+from tests.support.scripted_server import ScriptedServer, answer, hang
+from transport.http import BoundedClient, Deadlines, HttpSettings
 
 NIGHT = dt.datetime(2022, 11, 14, 6, 0, tzinfo=dt.UTC)
 WINDOW = dt.datetime(2022, 11, 14, 13, 20, tzinfo=dt.UTC)
@@ -38,7 +38,9 @@ CLOSE = dt.datetime(2022, 11, 14, 21, 0, tzinfo=dt.UTC)
 class Scene:
     """A scaler on a clock of its own, and the server that it tells."""
 
-    def __init__(self, server: ScriptedServer, directory: Path, **costs: Any) -> None:
+    def __init__(
+        self, server: ScriptedServer, directory: Path, seconds: float = 10.0, **costs: Any
+    ) -> None:
         self.server = server
         self.clock = ManualClock(NIGHT)
         self.store = Store.open(directory, clock=self.clock)
@@ -46,7 +48,8 @@ class Scene:
         self.volatility: float | None = None
         self.notes: list[tuple[str, str]] = []
         self.client = BoundedClient(
-            HttpSettings(base_url=server.url), {"Authorization": Secret("Bearer made-up")}
+            HttpSettings(base_url=server.url, deadlines=Deadlines(total_seconds=seconds)),
+            {"Authorization": Secret("Bearer made-up")},
         )
         self.scaler = GpuScaler(
             ScalerParts(
@@ -120,6 +123,9 @@ async def test_a_database_that_refuses_one_look_is_told_and_the_gpu_is_scaled_do
 
     assert scene.asked[:3] == [0, 1, 0]
     assert scene.notes[0] == ("gpu.unscaled", "what is needed was not looked up: no space")
+    # Nothing of the 7 hours and 40 minutes is forgotten.
+    end_of_day = CLOSE + dt.timedelta(minutes=1)
+    assert round(scene.costs.spent("gpu", NIGHT, end_of_day), 2) == Decimal("30.67")
     await scene.client.aclose()
 
 
@@ -168,6 +174,23 @@ async def test_a_refusal_is_told_and_asked_again(server: ScriptedServer, tmp_pat
     await scene.client.aclose()
 
 
+async def test_h08_what_was_asked_without_an_answer_may_run_so_it_is_booked_and_sent_to_sleep(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    server.on("POST", "/scale", answer(204), hang, answer(204))
+    scene = Scene(server, tmp_path, seconds=0.2)
+
+    await scene.look_at(NIGHT)
+    await scene.look_at(WINDOW)
+    assert "timeout failure after sending" in scene.notes[0][1]
+    await scene.look_at(CLOSE)
+
+    assert scene.asked == [0, 1, 0]
+    # 7 hours and 40 minutes of one replica at 4 USD.
+    assert scene.costs.spent("gpu", NIGHT, CLOSE + dt.timedelta(days=1)) == Decimal("30.6667")
+    await scene.client.aclose()
+
+
 async def test_when_the_daemon_ends_nothing_is_needed_any_more(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
@@ -183,6 +206,30 @@ async def test_when_the_daemon_ends_nothing_is_needed_any_more(
 
     assert scene.asked == [1, 0]
     await scene.client.aclose()
+
+
+async def test_the_address_is_told_with_its_query(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", "/scale", answer(204))
+    url = f"{server.url}/scale?endpoint=gpu-7"
+    monkeypatch.setenv("OPENBELL__FORECASTS__REMOTE__SCALING__URL", url)
+    monkeypatch.setenv("OPENBELL_SCALE_TOKEN", "made-up")
+    clock = ManualClock(NIGHT)
+
+    async with gpu_scaling(
+        load(REPOSITORY / "config.toml"),
+        Store.open(tmp_path, clock=clock),
+        clock=clock,
+        calendar=NyseCalendar(),
+        time_scale=1,
+        note=lambda kind, text: None,
+    ):
+        async with asyncio.timeout(10):
+            while not server.seen:  # noqa: ASYNC110 - no event is set for tests
+                await asyncio.sleep(0.001)
+
+    assert server.seen[0].params == {"endpoint": "gpu-7"}
 
 
 @pytest.mark.parametrize(
