@@ -64,9 +64,12 @@ def build(
         DataError: there is nothing to report on, with the sessions that there are.
     """
     yardsticks = yardsticks or Yardsticks()
-    curve, points = reader.equity_curve(), reader.position_curve()
-    books = _books(reader, curve, points, session_date)
-    start, end = books.start["at"], books.end["at"]
+    curve = reader.equity_curve()
+    first, last = _ends(curve, session_date)
+    start, end = first["at"], last["at"]
+    # Only the session's own: years of holdings at every reading would fill the memory.
+    points = reader.position_curve(moment(start), moment(end) + dt.timedelta.resolution)
+    books = _books(reader, first, last, points)
     symbols = pnl.by_symbol(books.before, books.after, books.entries)
     bridge = pnl.bridge(books.start, books.end, symbols, books.entries)
     status = reader.status()
@@ -125,10 +128,7 @@ def build(
     )
 
 
-def _books(
-    reader: Reader, curve: Sequence[Row], points: Sequence[Row], session_date: dt.date
-) -> _Books:
-    start, end = _ends(curve, session_date)
+def _books(reader: Reader, start: Row, end: Row, points: Sequence[Row]) -> _Books:
     entries = reader.entries()
     return _Books(
         start=start,

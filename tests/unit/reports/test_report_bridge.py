@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,32 @@ def test_a_worked_day_closes_with_every_part_named(books: Books) -> None:
     assert bridge.unrealized_pnl_change == Decimal("116.75")
     assert bridge.residual == 0
     assert bridge.is_reconciled
+
+
+def test_a_report_reads_the_holdings_of_its_own_session_only(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in range(2, 40):
+        books.snapshot(BEFORE - dt.timedelta(days=days), "1000", "900", AAA=("1", "100"))
+    books.fill("AAA", Side.BUY, "1", "100", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(BEFORE, "1000", "900", AAA=("1", "100"))
+    books.snapshot(AFTER, "1005", "900", AAA=("1", "105"))
+    read: list[str] = []
+    position_curve = Reader.position_curve
+
+    def counted(reader: Reader, *bounds: dt.datetime) -> list[dict[str, Any]]:
+        points = position_curve(reader, *bounds)
+        read.extend(str(point["at"]) for point in points)
+        return points
+
+    monkeypatch.setattr(Reader, "position_curve", counted)
+
+    report = books.report()
+
+    # The readings at both ends: years of the others would not fit into memory.
+    assert len(read) == 2
+    assert report.bridge.unrealized_pnl_change == 5
+    assert report.is_reconciled
 
 
 def test_deposits_dividends_and_interest_are_named_and_a_deposit_is_not_earned(
