@@ -6,7 +6,7 @@ residual worth printing.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -57,15 +57,19 @@ def build(
     next_session: Tomorrow | None,
     revision: int,
     yardsticks: Yardsticks | None = None,
+    closed: Collection[dt.date] = (),
 ) -> EndOfDayReport:
     """Read everything about one session and close its bridge.
+
+    ``closed`` are days that turned out to be no session: what moved between their readings is
+    told by the session after them, since they have no report of their own.
 
     Raises:
         DataError: there is nothing to report on, with the sessions that there are.
     """
     yardsticks = yardsticks or Yardsticks()
     curve = reader.equity_curve()
-    first, last = _ends(curve, session_date)
+    first, last = _ends(curve, session_date, closed)
     start, end = first["at"], last["at"]
     # Only the session's own: years of holdings at every reading would fill the memory.
     points = reader.position_curve(moment(start), moment(end) + dt.timedelta.resolution)
@@ -140,14 +144,18 @@ def _books(reader: Reader, start: Row, end: Row, points: Sequence[Row]) -> _Book
     )
 
 
-def _ends(curve: Sequence[Row], session_date: dt.date) -> tuple[Row, Row]:
-    date = session_date.isoformat()
+def _ends(
+    curve: Sequence[Row], session_date: dt.date, closed: Collection[dt.date]
+) -> tuple[Row, Row]:
+    date, untold = session_date.isoformat(), {day.isoformat() for day in closed}
     today = [row for row in curve if row["session_date"] == date]
     if not today:
         known = sorted({str(row["session_date"]) for row in curve})
         there = f"sessions with books: {known[0]} to {known[-1]}" if known else "no session yet"
         raise DataError(f"{date}: nothing to report on; {there}")
-    before = [row for row in curve if row["session_date"] < date]
+    before = [
+        row for row in curve if row["session_date"] < date and row["session_date"] not in untold
+    ]
     return (before[-1] if before else today[0]), today[-1]
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
 from daemon.schedule import RunKind
+from daemon.session.broker_calendar import closed_days
 from domain.clock import Clock
 from domain.errors import DataError
 from domain.market import Session
@@ -219,7 +220,14 @@ def read_report(
 ) -> EndOfDayReport:
     """Build the report of a session from a state directory."""
     with Reader(state) as reader:
-        return build(reader, date, next_session=following, revision=revision, yardsticks=yardsticks)
+        return build(
+            reader,
+            date,
+            next_session=following,
+            revision=revision,
+            yardsticks=yardsticks,
+            closed=closed_days(reader),
+        )
 
 
 def read_roll_up(
@@ -248,6 +256,7 @@ def read_roll_up(
                 next_session=next_session(calendar, session),
                 revision=issued.get(session.date.isoformat(), UNREPORTED),
                 yardsticks=yardsticks_of(state, session.date, yardsticks),
+                closed=closed_days(reader),
             )
             for session in _told(sessions, day, issued, _read_in(reader))
         ]

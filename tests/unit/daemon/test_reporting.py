@@ -247,6 +247,35 @@ async def test_a_week_whose_last_day_was_closed_gets_its_report_with_the_next_se
     assert live.delivered == ["2026-06-04", "2026-W23", "2026-06-08", "2026-06-08"]
 
 
+async def test_what_moved_on_a_closed_day_is_told_by_the_next_session(live: Live) -> None:
+    live.clock.advance(DAY)
+    live.read("10000", "10000")
+    await live.write()
+
+    # Thursday is closed without a word; it was read all day, and a dividend came.
+    live.clock.advance(DAY)
+    live.ledger.apply_activity(
+        Activity(
+            activity_id="a1",
+            kind=ActivityKind.DIVIDEND,
+            at=live.clock.now() - dt.timedelta(hours=9),
+            net_amount=Decimal(7),
+            symbol=Symbol("AAA"),
+        )
+    )
+    live.read("10007", "10007")
+    Facts(live.store).put(closed_days="2026-06-04")
+    live.sessions.closed = frozenset({dt.date(2026, 6, 4)})
+    live.clock.advance(DAY)
+    live.read("10007", "10007")
+
+    friday = await live.write()
+
+    assert (friday["equity_start"], friday["dividends"]) == ("10000", "7")
+    week = json.loads((live.directory / "reports" / "2026-W23" / "report.json").read_text())
+    assert (week["dividends"], week["reconciled"]) == ("7", True)
+
+
 def test_the_next_session_and_the_end_of_a_period_follow_the_calendar() -> None:
     thursday = CALENDAR.session_on(dt.date(2026, 7, 2))
     tuesday = CALENDAR.session_on(dt.date(2026, 6, 30))
