@@ -74,7 +74,8 @@ class AlertSender:
     def _is_echo(self, notice: Notice) -> bool:
         key = (notice.kind, notice.symbol)
         last = self._told.get(key)
-        if last is not None and notice.at - last < QUIET:
+        # Told in what is the future now, by a clock that was put back since: that is no echo.
+        if last is not None and dt.timedelta(0) <= notice.at - last < QUIET:
             return True
         self._told[key] = notice.at
         self._told.move_to_end(key)

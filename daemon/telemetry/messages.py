@@ -4,6 +4,7 @@ The account number leaves as its last four characters; headlines, reasons of for
 and the limits of a plan stay here.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -66,10 +67,11 @@ class TelemetryReader:
         with Reader(self._directory) as reader:
             status = reader.status()
             date = status["session"]["date"]
+            # Only what is told: this is read at every change, and the books grow for years.
             rows = {
                 "signals": reader.signals(),
-                "orders": [row for row in reader.orders() if row["session_date"] == date],
-                "fills": reader.fills()[-_MOST_ROWS:],
+                "orders": reader.orders(dt.date.fromisoformat(date)) if date else [],
+                "fills": reader.fills(newest=_MOST_ROWS),
                 "positions": reader.positions(),
                 "runs": reader.runs(20),
             }
