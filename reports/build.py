@@ -69,7 +69,7 @@ def build(
     """
     yardsticks = yardsticks or Yardsticks()
     curve = reader.equity_curve()
-    first, last = _ends(curve, session_date, closed)
+    first, last = _ends(reader, curve, session_date, closed)
     start, end = first["at"], last["at"]
     # Only the session's own: years of holdings at every reading would fill the memory.
     points = reader.position_curve(moment(start), moment(end) + dt.timedelta.resolution)
@@ -145,7 +145,7 @@ def _books(reader: Reader, start: Row, end: Row, points: Sequence[Row]) -> _Book
 
 
 def _ends(
-    curve: Sequence[Row], session_date: dt.date, closed: Collection[dt.date]
+    reader: Reader, curve: Sequence[Row], session_date: dt.date, closed: Collection[dt.date]
 ) -> tuple[Row, Row]:
     date, untold = session_date.isoformat(), {day.isoformat() for day in closed}
     today = [row for row in curve if row["session_date"] == date]
@@ -156,6 +156,11 @@ def _ends(
     before = [
         row for row in curve if row["session_date"] < date and row["session_date"] not in untold
     ]
+    if not before and any(row["session_date"] < date for row in reader.reports()):
+        raise DataError(
+            f"{date}: the readings before it are no longer kept (retention.curve_days); its report"
+            f" as it was made lies in reports/{date}"
+        )
     return (before[-1] if before else today[0]), today[-1]
 
 

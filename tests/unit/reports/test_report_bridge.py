@@ -20,6 +20,7 @@ from reports.model import EndOfDayReport
 from state.equity import EquityCurve
 from state.ledger import Ledger
 from state.reader import Reader
+from state.reports import Reports
 from state.retention import Retention, prune_records
 from state.risk_state import RiskState
 from state.runs import Runs
@@ -260,6 +261,20 @@ def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
     report = books.report()
 
     assert [point.value for point in report.drawdown_curve] == [Decimal("0.04"), Decimal("0.03")]
+
+
+def test_a_session_whose_reading_before_is_gone_is_not_told_anew(books: Books) -> None:
+    # Begun with its own first reading it would lack what moved overnight, and balance.
+    books.snapshot(BEFORE, "100000", "100000")
+    Reports(books.store).record(
+        BEFORE.date(), is_reconciled=True, residual=Decimal(0), digest="a", at=BEFORE
+    )
+    books.snapshot(NOON, "101000", "101000")
+    books.snapshot(AFTER, "101000", "101000")
+    prune_records(books.store, Retention(curve_days=40), NOON + dt.timedelta(days=40))
+
+    with pytest.raises(DataError, match=r"no longer kept .* lies in reports/2026-06-04"):
+        books.report()
 
 
 def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:
