@@ -104,7 +104,7 @@ def build(
         matured=tuple(reader.matured(session_date)),
         sentiment=tuple(reader.sentiment(session_date)),
         runs=_runs(reader, session_date.isoformat()),
-        incidents=_incidents(reader, start, end),
+        incidents=tuple(reader.incidents_between(start, end, _LONGEST_LIST)),
         activities=_activities(books, bridge.residual),
         costs=tuple(reader.costs(session_date, session_date)),
         spending=_spending(reader, session_date, yardsticks),
@@ -272,11 +272,6 @@ def _runs(reader: Reader, date: str) -> tuple[Row, ...]:
 def _closing_began(reader: Reader, date: str) -> str | None:
     rows = [row for row in reader.runs(_LONGEST_LIST) if row["session_date"] == date]
     return next((str(row["started_at"]) for row in rows if row["kind"] == _CLOSING), None)
-
-
-def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:
-    rows = [row for row in reader.incidents(_LONGEST_LIST) if start <= row["at"] <= end]
-    return tuple(sorted(rows, key=lambda row: int(row["id"])))
 
 
 def _notes(

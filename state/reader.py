@@ -180,6 +180,15 @@ class Reader:
         rows = self._rows("SELECT * FROM incidents ORDER BY id DESC LIMIT ?", (limit,))
         return [whole(row) for row in rows]
 
+    def incidents_between(self, start: str, end: str, limit: int) -> list[Row]:
+        """Return the newest incidents between two stored moments, both included, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM (SELECT * FROM incidents WHERE at BETWEEN ? AND ? ORDER BY id DESC"
+            " LIMIT ?) ORDER BY id",
+            (start, end, limit),
+        )
+        return [whole(row) for row in rows]
+
     def excluded(self, session_date: dt.date) -> list[Row]:
         """Return the symbols that sat out in the last decision of a session, with the reason."""
         rows = self._rows(

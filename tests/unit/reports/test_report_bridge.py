@@ -18,6 +18,7 @@ from marketdata.session_calendar import NyseCalendar, day_start
 from reports.build import build
 from reports.model import EndOfDayReport
 from state.equity import EquityCurve
+from state.incidents import Incidents
 from state.ledger import Ledger
 from state.reader import Reader
 from state.reports import Reports
@@ -261,6 +262,19 @@ def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
     report = books.report()
 
     assert [point.value for point in report.drawdown_curve] == [Decimal("0.04"), Decimal("0.03")]
+
+
+def test_a_report_tells_its_incidents_however_many_came_after(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(AFTER, "100000", "100000")
+    monkeypatch.setattr("reports.build._LONGEST_LIST", 3)
+    Incidents(books.store).record("order.found", "it was sent once", NOON)
+    for number in range(1, 5):
+        Incidents(books.store).record("later", "another day", AFTER + dt.timedelta(days=number))
+
+    assert [row["kind"] for row in books.report().incidents] == ["order.found"]
 
 
 def test_a_session_whose_reading_before_is_gone_is_not_told_anew(books: Books) -> None:
