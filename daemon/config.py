@@ -285,7 +285,8 @@ class RetentionConfig:
     """What the night keeps; the event log, the orders and the books are never pruned."""
 
     backups: int = setting(14, low=1, high=1_000)
-    curve_days: int = setting(730, low=30, high=36_500)
+    # A month's report begins with the last reading before its first session.
+    curve_days: int = setting(730, low=40, high=36_500)
     decision_days: int = setting(730, low=30, high=36_500)
     headline_days: int = setting(90, low=1, high=36_500)
     incident_days: int = setting(730, low=30, high=36_500)

@@ -114,9 +114,17 @@ def accept_rollback(directory: Path, *, clock: Clock, reason: str) -> Head:
     return head
 
 
+def backups_in(folder: Path) -> list[Path]:
+    """Return the backups of a folder, oldest first: by when each was written.
+
+    A name tells a day: of one taken by hand before the close it would make the last of its day.
+    """
+    return sorted(folder.glob("*.db"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
 def prune(folder: Path, *, keep: int) -> list[Path]:
-    """Remove all but the newest ``keep`` backups (by name); return what was removed."""
-    backups = sorted(folder.glob("*.db"))
+    """Remove all but the newest ``keep`` backups; return what was removed."""
+    backups = backups_in(folder)
     surplus = backups[: max(0, len(backups) - keep)]
     for path in surplus:
         path.unlink()

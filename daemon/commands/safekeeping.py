@@ -8,7 +8,7 @@ from daemon.commands.output import console, print_json
 from daemon.config import load, state_directory
 from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
-from state.backup import accept_rollback
+from state.backup import accept_rollback, backups_in
 from state.backup import restore as put_back
 from state.files import DATABASE
 from state.rehearsal import back_up_and_rehearse
@@ -74,7 +74,7 @@ def restore(
 
 
 def _newest(directory: Path) -> Path:
-    found = sorted(backup_folder(directory).glob("*.db"))
+    found = backups_in(backup_folder(directory))
     if not found:
         raise BadArgument(f"{backup_folder(directory)} holds no backup; name one")
     return found[-1]

@@ -72,7 +72,10 @@ class AlertSender:
 
     def _is_echo(self, notice: Notice) -> bool:
         key, gist = (notice.kind, notice.symbol), without_figures(notice.text)
-        recent = [one for one in self._told.get(key, []) if notice.at - one[0] < QUIET]
+        # Told in what is the future now, by a clock that was put back since: that is no echo.
+        recent = [
+            one for one in self._told.get(key, []) if dt.timedelta() <= notice.at - one[0] < QUIET
+        ]
         if len(recent) >= _MOST_OF_A_KIND or any(gist == told for _, told in recent):
             return True
         self._told[key] = [*recent, (notice.at, gist)]

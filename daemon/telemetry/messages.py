@@ -72,7 +72,7 @@ class TelemetryReader:
             rows = {
                 "signals": reader.signals(),
                 "orders": reader.orders(session) if session else [],
-                "fills": reader.fills(session)[-_MOST_ROWS:] if session else [],
+                "fills": reader.fills(session, newest=_MOST_ROWS) if session else [],
                 "positions": reader.positions(),
                 "runs": reader.runs(20),
             }
