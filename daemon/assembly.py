@@ -163,7 +163,11 @@ def _delivery(parts: Parts) -> Deliver:
         return deliver_nowhere
     from daemon.telemetry.delivery import ReportDelivery
 
-    return ReportDelivery(parts.config, time_scale=parts.connection.time_scale)
+    return ReportDelivery(
+        parts.config,
+        time_scale=parts.connection.time_scale,
+        alert=parts.telling.hub.alert,
+    )
 
 
 def _monitor(parts: Parts) -> Monitor:

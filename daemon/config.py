@@ -93,8 +93,10 @@ class BrokerConfig:
 class AlpacaDataConfig:
     """Alpaca's market data."""
 
-    data_url: str = setting("https://data.alpaca.markets", schemes=_WEB)
-    data_stream_url: str = setting("wss://stream.data.alpaca.markets/v2/iex", schemes=_STREAM)
+    data_url: str = setting("https://data.alpaca.markets", schemes=_WEB, has_keys=True)
+    data_stream_url: str = setting(
+        "wss://stream.data.alpaca.markets/v2/iex", schemes=_STREAM, has_keys=True
+    )
     feed: str = setting("iex", choices=("iex", "sip"))
 
 
@@ -133,7 +135,9 @@ class NewsConfig:
     rss_urls: tuple[str, ...] = ()
     deadline_seconds: float = setting(30.0, low=1, high=300)
     stream: bool = False
-    stream_url: str = setting("wss://stream.data.alpaca.markets/v1beta1/news", schemes=_STREAM)
+    stream_url: str = setting(
+        "wss://stream.data.alpaca.markets/v1beta1/news", schemes=_STREAM, has_keys=True
+    )
     look_back_hours: float = setting(72.0, low=1, high=720)
 
 
@@ -222,7 +226,7 @@ class ForecastsConfig:
 class CloudflareConfig:
     """Workers AI; an empty account_id means the local lexicon answers alone."""
 
-    url: str = setting("https://api.cloudflare.com/client/v4", schemes=_WEB)
+    url: str = setting("https://api.cloudflare.com/client/v4", schemes=_WEB, has_keys=True)
     account_id: str = setting("")
     model: str = setting("@cf/meta/llama-3.3-70b-instruct-fp8-fast")
     timeout_seconds: float = setting(8.0, low=0.1, high=60)
@@ -286,7 +290,8 @@ class RetentionConfig:
     """What the night keeps; the event log, the orders and the books are never pruned."""
 
     backups: int = setting(14, low=1, high=1_000)
-    curve_days: int = setting(730, low=30, high=36_500)
+    # A month's report begins with the last reading before its first session.
+    curve_days: int = setting(730, low=40, high=36_500)
     decision_days: int = setting(730, low=30, high=36_500)
     headline_days: int = setting(90, low=1, high=36_500)
     incident_days: int = setting(730, low=30, high=36_500)

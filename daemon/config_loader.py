@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -41,12 +41,20 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     schemes: tuple[str, ...] = (),
+    has_keys: bool = False,
 ) -> Any:
     """Declare one key: its default, and the values it may take (bounds included).
 
-    ``schemes`` are those of an address; one whose default is empty may be left empty.
+    ``schemes`` are those of an address, the encrypted one first; one whose default is empty
+    may be left empty.  ``has_keys`` tells that keys travel to it.
     """
-    metadata = {"low": low, "high": high, "choices": choices, "schemes": schemes}
+    metadata = {
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "schemes": schemes,
+        "has_keys": has_keys,
+    }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -134,6 +142,8 @@ def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> An
         raise ConfigError(f"{where} = {raw!r}: must be one of {', '.join(map(repr, choices))}")
     if (schemes := field.metadata.get("schemes")) and (value or field.default):
         _check_address(value, schemes, where)
+        if field.metadata["has_keys"]:
+            _check_encrypted(value, schemes[0], where)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         _check_range(value, low, high, where)
     return value
@@ -161,6 +171,23 @@ def _check_address(text: str, schemes: tuple[str, ...], where: str) -> None:
     if not is_complete or " " in text or not (text.isascii() and text.isprintable()):
         wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
         raise ConfigError(f"{where} = {text!r}: must be an address such as {wanted}")
+
+
+def _check_encrypted(text: str, scheme: str, where: str) -> None:
+    """Refuse to send keys in the clear, past this machine."""
+    parts = urlsplit(text)
+    if parts.scheme != scheme and not _is_loopback(parts.hostname or ""):
+        raise ConfigError(
+            f"{where} = {text!r}: your keys travel there, so it must begin with {scheme}:// or be"
+            " on loopback"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _typed(raw: Any, hint: Any, where: str) -> Any:

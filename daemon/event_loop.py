@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from daemon.config import Config
@@ -14,6 +15,10 @@ Result = TypeVar("Result")
 # Years of bars are a million objects that hold no cycle: Python's own thresholds would look
 # for one in them every few milliseconds, a third of the time that a fetch takes.
 _COLLECT_AFTER = (50_000, 20, 100)
+# A vendor's SDK waits in a thread for what the loop fetches, and the loop looks names up in
+# one, the broker's too.  asyncio has four more than cores: with a hundred symbols the SDKs
+# held them all, nobody connected, and each waited for the others until its deadline.
+_THREADS = 48
 
 
 def run(config: Config, main: Coroutine[Any, Any, Result], *, speed: float | None = None) -> Result:
@@ -26,6 +31,8 @@ def run(config: Config, main: Coroutine[Any, Any, Result], *, speed: float | Non
     """
     spare_collections()
     with asyncio.Runner(loop_factory=_factory(config, speed)) as runner:
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="openbell")
+        runner.get_loop().set_default_executor(threads)
         return runner.run(main)
 
 

@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
@@ -93,4 +93,8 @@ def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, _BLOT)
+    elif isinstance(value, Mapping):
+        return {key: _clean(one, secrets) for key, one in value.items()}
+    elif isinstance(value, list | tuple):
+        return [_clean(one, secrets) for one in value]
     return value

@@ -20,6 +20,7 @@ Alarm = Callable[[dt.datetime], Awaitable[None]]
 
 _NEVER_TOO_LATE = dt.datetime.max.replace(tzinfo=dt.UTC)
 _QUIET_BEFORE_OPEN = dt.timedelta(hours=4)
+_LATE_BELL = dt.timedelta(minutes=1)
 
 
 @unique
@@ -59,7 +60,8 @@ def day_plan(session: Session, schedule: Schedule) -> tuple[DueRun, ...]:
     spans = (
         (RunKind.PREMARKET, min(premarket, submit), cutoff),
         (RunKind.SUBMIT, submit, cutoff),
-        (RunKind.CUTOFF, cutoff, session.close),
+        # It may be due at the close itself, and no alarm rings in the same microsecond.
+        (RunKind.CUTOFF, cutoff, session.close + _LATE_BELL),
         # A report is never too late.
         (RunKind.END_OF_DAY, end, _NEVER_TOO_LATE),
     )

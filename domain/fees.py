@@ -90,7 +90,9 @@ def rates_on(day: dt.date) -> FeeRates:
     for rates in RATES:
         if rates.first <= day <= rates.last:
             return rates
-    raise DataError(f"no regulatory fee rate is known for {day.isoformat()}; add it to the table")
+    raise DataError(
+        f"no regulatory fee rate is known for {day.isoformat()}; a newer openbell may know it"
+    )
 
 
 def day_fees(day: dt.date, trades: Iterable[FeeTrade]) -> DayFees:

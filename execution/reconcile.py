@@ -21,6 +21,7 @@ from state.facts import Facts
 from state.locks import LIMIT_LOCK, MANUAL_LOCK
 from state.risk_state import RiskState
 
+_COMPARED_AT = "reconciled_at"
 _MOST_READINGS = 4
 _CLEAN_RUNS_AFTER_REGRESSION = 2
 # What may differ while cash is adopted: a total that fell is what such cash may come of.
@@ -47,8 +48,8 @@ class Reconciler:
 
         Args:
             reason: why, for the report: ``start``, ``stream``, ``periodic``, ``run`` ...
-            is_deep: read orders and activities of the whole backfill window, as at a start;
-                otherwise from the last comparison on, with overlap.
+            is_deep: read orders and activities of the whole backfill window before the last
+                comparison, as at a start; otherwise from that comparison on, with overlap.
 
         Raises:
             BrokerUnavailable, AuthRefused: nothing could be compared; locks stay as they are.
@@ -121,7 +122,7 @@ class Reconciler:
         started = self._desk.clock.now()
         reading, is_deep = await self._agreeing(started, is_deep=is_deep)
         breaks = reading.breaks
-        if self._facts.get("reconciled_at") is None:
+        if self._compared_at() is None:
             breaks = await self._open_books(breaks)
         self._lock(reading, breaks)
         locked = self._desk.ledger.locks()
@@ -134,7 +135,7 @@ class Reconciler:
             self._desk.halt("account: the broker has blocked trading in it")
         self._read_until = started
         finished = self._desk.clock.now()
-        self._facts.put(reconciled_at=finished.isoformat())
+        self._facts.put(**{_COMPARED_AT: finished.isoformat()})
         self.last = ReconcileReport(
             reason=reason,
             started_at=started,
@@ -155,8 +156,15 @@ class Reconciler:
         settings = self._desk.settings
         # A clock that went back was ahead before: what was dated meanwhile may be unread.
         if is_deep or self._read_until is None or now < self._read_until:
-            return now - dt.timedelta(seconds=settings.backfill_seconds)
+            # However long nobody compared: its executions come only from here.
+            last = min(now, self._compared_at() or now)
+            return last - dt.timedelta(seconds=settings.backfill_seconds)
         return self._read_until - dt.timedelta(seconds=settings.overlap_seconds)
+
+    def _compared_at(self) -> dt.datetime | None:
+        """The last comparison, also of a former process; None before the first."""
+        told = self._facts.get(_COMPARED_AT)
+        return dt.datetime.fromisoformat(told) if told is not None else None
 
     async def _agreeing(self, now: dt.datetime, *, is_deep: bool) -> tuple[Reading, bool]:
         """Read until two readings in a row show the same breaks, or enough is enough.

@@ -112,8 +112,12 @@ class RemoteForecaster:
         refusal = self._budget.refusal(len(batch.symbols))
         if refusal is not None:
             raise ProviderUnavailable(f"remote forecasts were not called: {refusal}")
-        self._budget.book(len(batch.symbols))
-        quantiles = await self._ask(batch, as_of)
+        try:
+            quantiles = await self._ask(batch, as_of)
+        except ProviderUnavailable:
+            # Another server may stand there by now, which is asked anew what it can do.
+            self._is_binary = None
+            raise
         return forecasts_of(batch, quantiles, self._origin, as_of)
 
     async def aclose(self) -> None:
@@ -129,6 +133,8 @@ class RemoteForecaster:
             f"/v2/models/{self._model}/infer",
             body=encoded.body,
             headers=encoded.headers,
+            # Where it leaves: what was sent may cost, also without an answer.
+            guard=lambda: self._budget.book(len(batch.symbols)),
             body_cap_bytes=values * _BYTES_PER_VALUE + _OVERHEAD_BYTES,
         )
         self._check_status(reply)

@@ -16,7 +16,7 @@ from domain.errors import DataError
 from domain.ids import Symbol, is_symbol
 from domain.market import Bar
 from domain.secrets import Secret
-from marketdata.ticks import MinuteBar, Quote, Tick, Trade, TradingStatus
+from marketdata.ticks import MinuteBar, Quote, Tick, Trade, TradeTakenBack, TradingStatus
 from transport.alpaca_feed import Feed, FeedReader
 from transport.alpaca_stream import LONGEST_SHOWN, Dropped, StreamSettings
 
@@ -29,6 +29,9 @@ _HALTS = frozenset({"2", "H", "P"})
 _PRICED_ELSEWHERE = frozenset("CNRTUGLZ23PHW47VMQ9")
 # On the tapes A and B, of NYSE and the regional exchanges, an average is a B.
 _AVERAGE_ON_CTA, _UTP = "B", "C"
+
+# A cancel and a correction come with the trades, and name the one that they mean.
+_TAKEN_BACK: Mapping[str, str] = {"x": "i", "c": "oi"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def tick_of(message: Mapping[str, Any]) -> Tick | None:
         DataError: it is damaged; KeyError, TypeError and ValueError mean the same.
     """
     kind = message.get("T")
-    if kind not in ("t", "q", "b", "u", "s"):
+    if kind not in ("t", "q", "b", "u", "s", *_TAKEN_BACK):
         return None
     symbol, at = message["S"], message["t"]
     if not is_symbol(symbol):
@@ -96,7 +99,9 @@ def tick_of(message: Mapping[str, Any]) -> Tick | None:
             raise DataError("a price not above 0")
         if _is_priced_elsewhere(message):
             return None
-        return Trade(symbol=symbol, at=at, price=price, size=size)
+        return Trade(symbol=symbol, at=at, price=price, size=size, number=message.get("i"))
+    if kind in _TAKEN_BACK:
+        return TradeTakenBack(symbol=symbol, number=message[_TAKEN_BACK[kind]])
     if kind == "q":
         return _quote(symbol, at, message)
     if kind == "s":

@@ -67,7 +67,7 @@ class AlphaVantageEarnings:
             raise ProviderUnavailable(f"alphavantage: HTTP {reply.status}")
         wanted = set(symbols)
         try:
-            found = [one for one in _read(reply.body) if one.symbol in wanted]
+            found = [one for one in _read(reply.body, self._key) if one.symbol in wanted]
         except DataError as exc:
             raise ProviderUnavailable(str(exc)) from exc
         except csv.Error as exc:
@@ -80,13 +80,14 @@ class AlphaVantageEarnings:
         await self._client.aclose()
 
 
-def _read(body: bytes) -> Iterator[CorporateEvent]:
+def _read(body: bytes, key: Secret) -> Iterator[CorporateEvent]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise DataError("alphavantage: the calendar is not UTF-8") from exc
     if text.lstrip().startswith("{"):
-        raise _refusal(text)
+        # It quotes the key in its sentence about the limit, and errors are told to people.
+        raise _refusal(text.replace(key.reveal(), "[secret]"))
     lines = csv.DictReader(io.StringIO(text))
     if missing := [name for name in _COLUMNS if name not in (lines.fieldnames or ())]:
         raise DataError(f"alphavantage: the calendar has no column {missing[0]}")

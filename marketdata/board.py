@@ -17,7 +17,15 @@ from domain.clock import Clock
 from domain.ids import Symbol
 from domain.market import Bar, Session
 from marketdata.base import SessionCalendar
-from marketdata.ticks import MinuteBar, Quote, Tick, TickStream, Trade, TradingStatus
+from marketdata.ticks import (
+    MinuteBar,
+    Quote,
+    Tick,
+    TickStream,
+    Trade,
+    TradeTakenBack,
+    TradingStatus,
+)
 
 MAX_JUMP_FRACTION = 0.40
 _MINUTE = dt.timedelta(minutes=1)
@@ -120,10 +128,18 @@ class MarketBoard:
                 self._quotes[tick.symbol] = tick
             case Trade():
                 self._trades[tick.symbol] = tick
+            case TradeTakenBack():
+                self._take_back(tick)
             case TradingStatus():
                 self._take_status(tick)
             case MinuteBar():
                 self._take_bar(tick.bar)
+
+    def _take_back(self, tick: TradeTakenBack) -> None:
+        trade = self._trades.get(tick.symbol)
+        if trade is not None and trade.number == tick.number:
+            del self._trades[tick.symbol]
+            _LOG.warning("market.trade_taken_back", symbol=tick.symbol, price=trade.price)
 
     def _take_status(self, status: TradingStatus) -> None:
         if status.is_halted:

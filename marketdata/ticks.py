@@ -28,12 +28,21 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trade:
-    """One execution in the market."""
+    """One execution in the market; ``number`` is the exchange's, by which it is taken back."""
 
     symbol: Symbol
     at: dt.datetime
     price: float
     size: float
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeTakenBack:
+    """The exchange canceled or corrected an execution that was told: its price was none."""
+
+    symbol: Symbol
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +63,7 @@ class TradingStatus:
     reason: str
 
 
-Tick = Quote | Trade | MinuteBar | TradingStatus
+Tick = Quote | Trade | TradeTakenBack | MinuteBar | TradingStatus
 
 
 class TickStream(Protocol):

@@ -11,7 +11,9 @@ import datetime as dt
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
 
 from domain.clock import UTC, Clock
 from domain.errors import ConfigError, DataError, ProviderUnavailable, first_cause
@@ -29,10 +31,18 @@ _CALL_SECONDS = 15.0
 _MOST_BYTES = 8 * 1024 * 1024
 _OK, _NOT_FOUND = 200, 404
 _PRICES = ("open", "high", "low", "close")
+# One request for each symbol: of hundreds one fails nearly every day, and costs its symbol alone.
+_MOST_FAILED = 0.05
 
 Params = Mapping[str, str]
 Get = Callable[[str, Params], Awaitable[tuple[int, bytes]]]
 """Reads a path of Yahoo's host: status and body."""
+
+Result = TypeVar("Result")
+Read = Callable[[Symbol, Mapping[str, Any]], Result]
+"""Makes something of the chart of a symbol; ProviderUnavailable where that cannot be."""
+
+_LOG = structlog.get_logger(__name__)
 
 
 class YahooBars:
@@ -66,11 +76,11 @@ class YahooBars:
         last = min(end, last_complete(self._calendar, self._clock.now()).date)
         if last < start:
             return {}
-        charts = await self._charts(symbols, start, last)
-        found = {
-            symbol: bars_of(symbol, _rows(chart, start, last), source=self.name)
-            for symbol, chart in charts.items()
-        }
+
+        def read(symbol: Symbol, chart: Mapping[str, Any]) -> Sequence[Bar]:
+            return bars_of(symbol, _rows(chart, start, last), source=self.name)
+
+        found = await self._read(symbols, start, last, read)
         return {symbol: bars for symbol, bars in found.items() if bars}
 
     async def events(
@@ -81,22 +91,40 @@ class YahooBars:
         Raises:
             ProviderUnavailable: no usable answer.
         """
-        charts = await self._charts(symbols, start, end)
-        found = [event for symbol, chart in charts.items() for event in _events(symbol, chart)]
-        inside = [event for event in found if start <= event.date <= end]
+
+        def read(symbol: Symbol, chart: Mapping[str, Any]) -> Sequence[CorporateEvent]:
+            return tuple(_events(symbol, chart))
+
+        found = await self._read(symbols, start, end, read)
+        inside = [event for one in found.values() for event in one if start <= event.date <= end]
         return sorted(inside, key=lambda event: (event.date, event.symbol, event.kind))
 
-    async def _charts(
-        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date
-    ) -> Mapping[Symbol, Mapping[str, Any]]:
+    async def _read(
+        self, symbols: Iterable[Symbol], start: dt.date, end: dt.date, read: Read[Result]
+    ) -> Mapping[Symbol, Result]:
+        """Read the chart of each symbol; few that fail are left out, with more nothing is told."""
         wanted = sorted(set(symbols))
+        failed = 0
+
+        async def one(symbol: Symbol) -> Result | None:
+            nonlocal failed
+            try:
+                chart = await self._chart(symbol, start, end)
+                return None if chart is None else read(symbol, chart)
+            except ProviderUnavailable as exc:
+                failed += 1
+                if failed > _MOST_FAILED * len(wanted):
+                    raise
+                _LOG.warning("chart.unread", source=self.name, symbol=symbol, reason=str(exc))
+                return None
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._chart(symbol, start, end)) for symbol in wanted]
+                tasks = [group.create_task(one(symbol)) for symbol in wanted]
         except BaseExceptionGroup as failures:
             raise first_cause(failures) from failures
-        charts = zip(wanted, (task.result() for task in tasks), strict=True)
-        return {symbol: chart for symbol, chart in charts if chart is not None}
+        results = zip(wanted, (task.result() for task in tasks), strict=True)
+        return {symbol: result for symbol, result in results if result is not None}
 
     async def _chart(
         self, symbol: Symbol, start: dt.date, end: dt.date
@@ -141,6 +169,8 @@ def _rows(chart: Mapping[str, Any], start: dt.date, last: dt.date) -> Iterator[R
         columns = [quote.get(name) or [] for name in (*_PRICES, "volume")] if moments else []
     except (KeyError, IndexError, TypeError, AttributeError) as exc:
         raise ProviderUnavailable("yahoo: the chart holds no quotes") from exc
+    if not all(isinstance(column, list) for column in (moments, *columns)):
+        raise ProviderUnavailable("yahoo: the chart holds no columns")
     if any(len(column) != len(moments) for column in columns):
         raise ProviderUnavailable("yahoo: the columns of the chart differ in length")
     for moment, *figures in zip(moments, *columns, strict=True):

@@ -21,6 +21,8 @@ _PARAMS = {"modules": "calendarEvents", "formatted": "false"}
 _OK, _NOT_FOUND = 200, 404
 # A window longer than this is no date at all.
 _LONGEST_WINDOW = dt.timedelta(days=14)
+# What an answer of another shape runs into.
+_UNUSABLE = (DataError, LookupError, TypeError, AttributeError, ValueError, OverflowError)
 
 
 class YahooEarnings:
@@ -68,7 +70,7 @@ class YahooEarnings:
             raise ProviderUnavailable(f"yahoo: HTTP {status} for {symbol}")
         try:
             days = _days(strict_json.parse(body, what=f"yahoo: {symbol}"))
-        except (DataError, KeyError, IndexError, TypeError, ValueError, OverflowError) as exc:
+        except _UNUSABLE as exc:
             raise ProviderUnavailable(f"yahoo: the calendar of {symbol} cannot be read") from exc
         return [
             CorporateEvent(symbol=symbol, kind=EventKind.EARNINGS, date=day, detail="yahoo")

@@ -6,7 +6,7 @@ residual worth printing.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -57,16 +57,23 @@ def build(
     next_session: Tomorrow | None,
     revision: int,
     yardsticks: Yardsticks | None = None,
+    closed: Collection[dt.date] = (),
 ) -> EndOfDayReport:
     """Read everything about one session and close its bridge.
+
+    ``closed`` are days that turned out to be no session: what moved between their readings is
+    told by the session after them, since they have no report of their own.
 
     Raises:
         DataError: there is nothing to report on, with the sessions that there are.
     """
     yardsticks = yardsticks or Yardsticks()
-    curve, points = reader.equity_curve(), reader.position_curve()
-    books = _books(reader, curve, points, session_date)
-    start, end = books.start["at"], books.end["at"]
+    curve = reader.equity_curve()
+    first, last = _ends(reader, curve, session_date, closed)
+    start, end = first["at"], last["at"]
+    # Only the session's own: years of holdings at every reading would fill the memory.
+    points = reader.position_curve(moment(start), moment(end) + dt.timedelta.resolution)
+    books = _books(reader, first, last, points)
     symbols = pnl.by_symbol(books.before, books.after, books.entries)
     bridge = pnl.bridge(books.start, books.end, symbols, books.entries)
     status = reader.status()
@@ -97,7 +104,7 @@ def build(
         matured=tuple(reader.matured(session_date)),
         sentiment=tuple(reader.sentiment(session_date)),
         runs=_runs(reader, session_date.isoformat()),
-        incidents=_incidents(reader, start, end),
+        incidents=tuple(reader.incidents_between(start, end, _LONGEST_LIST)),
         activities=_activities(books, bridge.residual),
         costs=tuple(reader.costs(session_date, session_date)),
         spending=_spending(reader, session_date, yardsticks),
@@ -125,10 +132,7 @@ def build(
     )
 
 
-def _books(
-    reader: Reader, curve: Sequence[Row], points: Sequence[Row], session_date: dt.date
-) -> _Books:
-    start, end = _ends(curve, session_date)
+def _books(reader: Reader, start: Row, end: Row, points: Sequence[Row]) -> _Books:
     entries = reader.entries()
     return _Books(
         start=start,
@@ -140,14 +144,23 @@ def _books(
     )
 
 
-def _ends(curve: Sequence[Row], session_date: dt.date) -> tuple[Row, Row]:
-    date = session_date.isoformat()
+def _ends(
+    reader: Reader, curve: Sequence[Row], session_date: dt.date, closed: Collection[dt.date]
+) -> tuple[Row, Row]:
+    date, untold = session_date.isoformat(), {day.isoformat() for day in closed}
     today = [row for row in curve if row["session_date"] == date]
     if not today:
         known = sorted({str(row["session_date"]) for row in curve})
         there = f"sessions with books: {known[0]} to {known[-1]}" if known else "no session yet"
         raise DataError(f"{date}: nothing to report on; {there}")
-    before = [row for row in curve if row["session_date"] < date]
+    before = [
+        row for row in curve if row["session_date"] < date and row["session_date"] not in untold
+    ]
+    if not before and any(row["session_date"] < date for row in reader.reports()):
+        raise DataError(
+            f"{date}: the readings before it are no longer kept (retention.curve_days); its report"
+            f" as it was made lies in reports/{date}"
+        )
     return (before[-1] if before else today[0]), today[-1]
 
 
@@ -259,11 +272,6 @@ def _runs(reader: Reader, date: str) -> tuple[Row, ...]:
 def _closing_began(reader: Reader, date: str) -> str | None:
     rows = [row for row in reader.runs(_LONGEST_LIST) if row["session_date"] == date]
     return next((str(row["started_at"]) for row in rows if row["kind"] == _CLOSING), None)
-
-
-def _incidents(reader: Reader, start: str, end: str) -> tuple[Row, ...]:
-    rows = [row for row in reader.incidents(_LONGEST_LIST) if start <= row["at"] <= end]
-    return tuple(sorted(rows, key=lambda row: int(row["id"])))
 
 
 def _notes(

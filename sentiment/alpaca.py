@@ -15,7 +15,7 @@ from domain.errors import DataError
 from domain.ids import Symbol
 from domain.market import NewsItem
 from domain.secrets import Secret
-from sentiment.alpaca_parsing import item_of
+from sentiment.alpaca_parsing import item_of, updated_at
 from transport.alpaca_data import AlpacaData, DataSettings
 
 _MOST_PAGES = 40
@@ -63,6 +63,9 @@ class AlpacaNews:
     ) -> Sequence[NewsItem]:
         """Return what was published in ``[start, end)``, oldest first.
 
+        The archive has the last revision alone, so what was revised since ``end`` is left out:
+        on a replayed day its text would tell of what came after.
+
         Raises:
             ProviderUnavailable: no usable answer in time.
         """
@@ -100,5 +103,11 @@ class AlpacaNews:
             return rows
 
         rows = await self._data.call(NewsClient, read)
-        found = (item_of(row) for row in rows if isinstance(row, Mapping))
+        known = (row for row in rows if isinstance(row, Mapping) and _was_written(row, end))
+        found = (item_of(row) for row in known)
         return [item for item in found if item is not None]
+
+
+def _was_written(row: Mapping[str, object], end: dt.datetime) -> bool:
+    revised = updated_at(row)
+    return revised is None or revised < end

@@ -175,8 +175,10 @@ def _parsed(text: str) -> object:
     if "json mode couldn't be met" in text.lower():
         raise Refusal(Trouble.NOT_JSON)
     fenced = _FENCE.match(text)
+    # An answer may end within an emoji, and half of one is no text of any encoding.
+    body = (fenced[1] if fenced else text).encode(errors="replace")
     try:
-        return strict_json.parse((fenced[1] if fenced else text).encode(), what="the answer")
+        return strict_json.parse(body, what="the answer")
     except DataError as exc:
         raise Refusal(Trouble.UNREADABLE, "the answer is not JSON") from exc
 

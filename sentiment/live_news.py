@@ -38,11 +38,16 @@ class LiveNews:
     """A NewsSource that asks the archive and adds what the stream told.
 
     When the archive is silent, what was heard live is given alone, and ``shortfalls``
-    says so.
+    says so.  ``deadline_seconds`` must be below that of whoever asks, ``time_scale`` is the
+    number of loop seconds in a real one.
     """
 
-    def __init__(self, archive: NewsSource) -> None:
+    def __init__(
+        self, archive: NewsSource, *, deadline_seconds: float, time_scale: float = 1.0
+    ) -> None:
         self._archive = archive
+        self._deadline_seconds = deadline_seconds
+        self._time_scale = time_scale
         self._heard: dict[str, NewsItem] = {}
         self.name = archive.name
         self.shortfalls: tuple[str, ...] = ()
@@ -88,7 +93,7 @@ class LiveNews:
             if start <= item.published_at < end and wanted & set(item.symbols)
         }
         try:
-            for one in await self._archive.headlines(wanted, start, end):
+            for one in await self._told(wanted, start, end):
                 # The archive has the latest revision, the stream the moment it reached us.
                 heard = found.get(one.item_id)
                 found[one.item_id] = replace(one, seen_at=heard.seen_at) if heard else one
@@ -97,6 +102,15 @@ class LiveNews:
                 raise
             self.shortfalls = (f"{self.name}: {exc}; what was heard live stands in",)
         return sorted(found.values(), key=lambda item: (item.published_at, item.item_id))
+
+    async def _told(
+        self, symbols: Iterable[Symbol], start: dt.datetime, end: dt.datetime
+    ) -> Sequence[NewsItem]:
+        try:
+            async with asyncio.timeout(self._deadline_seconds * self._time_scale):
+                return await self._archive.headlines(symbols, start, end)
+        except TimeoutError as exc:
+            raise ProviderUnavailable(f"no answer within {self._deadline_seconds:g} s") from exc
 
 
 async def _followed(run: Awaitable[None]) -> None:

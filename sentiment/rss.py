@@ -47,13 +47,17 @@ class _Feed:
 
 
 class RssNews:
-    """A NewsSource over feeds; one that fails is left out unless all of them fail."""
+    """A NewsSource over feeds; one that fails is left out unless all of them fail.
+
+    ``shortfalls`` says how many did.
+    """
 
     name = "rss"
 
     def __init__(self, settings: RssSettings) -> None:
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._clients: dict[str, BoundedClient] = {}
+        self.shortfalls: tuple[str, ...] = ()
         self._feeds = [self._feed(url, settings) for url in settings.urls]
 
     async def headlines(
@@ -64,6 +68,7 @@ class RssNews:
         Raises:
             ProviderUnavailable: not one feed answered.
         """
+        self.shortfalls = ()
         asked = [(feed, symbol) for feed in self._feeds for symbol in sorted(set(symbols))]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._read(feed, symbol)) for feed, symbol in asked]
@@ -71,6 +76,8 @@ class RssNews:
         failures = [one for one in answers if isinstance(one, ProviderUnavailable)]
         if asked and len(failures) == len(asked):
             raise failures[0]
+        counted = f"{self.name}: {len(failures)} of {len(asked)} feeds failed"
+        self.shortfalls = (f"{counted}, such as {failures[0]}",) if failures else ()
         found: dict[str, NewsItem] = {}
         for item in (item for one in answers if not isinstance(one, Exception) for item in one):
             # The feeds of two companies may carry the same entry: one story about both.
@@ -110,14 +117,16 @@ class RssNews:
 
     async def _read(self, feed: _Feed, symbol: Symbol) -> Sequence[NewsItem] | ProviderUnavailable:
         path = feed.path.replace(_PLACE, quote(symbol, safe=""))
+        # Keys travel in the query, and what is told here reaches the log.
+        where = f"{feed.host}{path.partition('?')[0]} for {symbol}"
         try:
             async with self._slots:
                 reply = await feed.client.request("GET", path)
             if reply.status != _OK:
-                raise ProviderUnavailable(f"{feed.host}{path}: HTTP {reply.status}")
+                raise ProviderUnavailable(f"{where}: HTTP {reply.status}")
             return list(read_feed(reply.body, source=feed.host, symbol=symbol))
         except DataError as exc:
-            return ProviderUnavailable(f"{feed.host}{path}: {exc}")
+            return ProviderUnavailable(f"{where}: {exc}")
         except ProviderUnavailable as exc:
             return exc
 

@@ -47,6 +47,10 @@ _MATURED = (
     " (SELECT min(matured_on) FROM (SELECT DISTINCT matured_on FROM forecast_outcomes"
     " ORDER BY matured_on DESC LIMIT ?)) GROUP BY 1 ORDER BY 1"
 )
+_RUN_ENDS = (
+    "SELECT kind, state, max(finished_at) AS at FROM runs WHERE finished_at IS NOT NULL"
+    " GROUP BY 1, 2 ORDER BY 1, 2"
+)
 _DEMOTED = (
     "SELECT source, is_demoted FROM forecast_standings s WHERE session_date ="
     " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source)"
@@ -143,6 +147,11 @@ class Figures:
     def runs_by_state(self) -> Mapping[str, int]:
         """Count all runs by how they ended."""
         return self._counts("SELECT state, count(*) FROM runs GROUP BY 1")
+
+    def run_ends(self) -> Mapping[tuple[str, str], dt.datetime]:
+        """Return when a run of each kind last ended in each state."""
+        rows = self._rows(_RUN_ENDS)
+        return {(row["kind"], row["state"]): dt.datetime.fromisoformat(row["at"]) for row in rows}
 
     def _counts(self, sql: str, *parameters: Any) -> Mapping[str, int]:
         return {str(row[0]): int(row[1]) for row in self._rows(sql, parameters)}

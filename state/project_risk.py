@@ -15,9 +15,11 @@ def high_water_mark_moved(connection: sqlite3.Connection, event: Event) -> None:
 
 def cash_flowed(connection: sqlite3.Connection, event: Event) -> None:
     """Money came or went."""
+    # Older logs have the event's own time alone.
+    booked_at = event.payload.get("at", event.at)
     connection.execute(
         "INSERT INTO cash_flows (activity_id, amount, booked_at) VALUES (?, ?, ?)",
-        (event.payload["activity_id"], event.payload["amount"], event.at),
+        (event.payload["activity_id"], event.payload["amount"], booked_at),
     )
     if event.payload["high_water_mark"] is not None:
         connection.execute(

@@ -39,11 +39,13 @@ _POSITIONS = (
 # What was ordered outside may be executed sessions later: then the New York day counts, which
 # is that of five hours before, whatever the season, as long as anything trades.
 _FILLS = (
-    "SELECT f.* FROM fills f"
+    "SELECT * FROM (SELECT f.* FROM fills f"
     " LEFT JOIN orders o ON o.client_order_id = f.client_order_id AND NOT o.is_external"
     " WHERE f.reversed_seq IS NULL AND (?1 IS NULL"
-    " OR coalesce(o.session_date, date(f.at, '-5 hours')) = ?1) ORDER BY f.at, f.seq"
+    " OR coalesce(o.session_date, date(f.at, '-5 hours')) = ?1)"
+    " ORDER BY f.at DESC, f.seq DESC LIMIT ?2) ORDER BY at, seq"
 )
+_ALL = -1
 # A restart before the orders leave decides anew, in another run: what it replaced is not told.
 _OF_SESSION = (
     "SELECT t.* FROM {table} t WHERE t.run_id = (SELECT run_id FROM decisions"
@@ -110,9 +112,9 @@ class Reader:
         )
         return [order_row(row) for row in rows]
 
-    def fills(self, session_date: dt.date | None = None) -> list[Row]:
-        """Return executions, oldest first."""
-        return [fill_row(row) for row in self._rows(_FILLS, (_date(session_date),))]
+    def fills(self, session_date: dt.date | None = None, *, newest: int = _ALL) -> list[Row]:
+        """Return executions, oldest first; at most so many of the newest."""
+        return [fill_row(row) for row in self._rows(_FILLS, (_date(session_date), newest))]
 
     def positions(self) -> list[Row]:
         """Return the holdings of the ledger, at the last known marks."""
@@ -176,6 +178,15 @@ class Reader:
     def incidents(self, limit: int = 100) -> list[Row]:
         """Return the newest incidents first."""
         rows = self._rows("SELECT * FROM incidents ORDER BY id DESC LIMIT ?", (limit,))
+        return [whole(row) for row in rows]
+
+    def incidents_between(self, start: str, end: str, limit: int) -> list[Row]:
+        """Return the newest incidents between two stored moments, both included, oldest first."""
+        rows = self._rows(
+            "SELECT * FROM (SELECT * FROM incidents WHERE at BETWEEN ? AND ? ORDER BY id DESC"
+            " LIMIT ?) ORDER BY id",
+            (start, end, limit),
+        )
         return [whole(row) for row in rows]
 
     def excluded(self, session_date: dt.date) -> list[Row]:

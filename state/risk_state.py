@@ -9,8 +9,10 @@ from domain.money import ZERO, decimal, text
 from domain.trading_state import TradingState
 from state.cash_flows import flows_since_start
 from state.cost_basis import exact_sum
-from state.rows import optional_decimal, stamp
+from state.rows import moment, optional_decimal, stamp
 from state.store import Store
+
+_TICK = dt.timedelta(microseconds=1)
 
 
 class RiskState:
@@ -45,7 +47,7 @@ class RiskState:
         raises = may_begin if mark is None else may_raise_mark and equity > mark
         if not begins and not raises:
             return
-        moment = stamp(at)
+        written = stamp(at)
         with self._store.transaction():
             if begins:
                 self._store.append_within(
@@ -53,12 +55,12 @@ class RiskState:
                     {
                         "session_date": session_date.isoformat(),
                         "equity": text(equity),
-                        "at": moment,
+                        "at": written,
                     },
                 )
             if raises:
                 self._store.append_within(
-                    "risk.high_water_mark_moved", {"high_water_mark": text(equity), "at": moment}
+                    "risk.high_water_mark_moved", {"high_water_mark": text(equity), "at": written}
                 )
 
     def record_cash_flow(self, amount: Decimal, activity_id: str) -> bool:
@@ -80,9 +82,18 @@ class RiskState:
                     "activity_id": activity_id,
                     "amount": text(amount),
                     "high_water_mark": text(moved) if moved is not None else None,
+                    "at": self._flow_moment(),
                 },
             )
         return True
+
+    def _flow_moment(self) -> str:
+        """Return now, or later: what is booked now is in no first equity that was seen before."""
+        now = self._store.clock.now()
+        newest = self._store.rows("SELECT max(started_at) AS at FROM sessions")[0]["at"]
+        started = moment(newest)
+        # A clock that was set back would tell otherwise.
+        return stamp(now if started is None else max(now, started + _TICK))
 
     def flow_count(self) -> int:
         """Return how many cash flows have moved the mark so far."""

@@ -110,7 +110,8 @@ class Breaker:
         if permit.generation != self._generation:
             return
         self._failures += 1
-        self._reason = reason
+        # It may quote a vendor's JSON, which has halves of emoji that no database takes.
+        self._reason = reason.encode(errors="replace").decode()
         if permit.is_probe or self._failures >= self._settings.failures_to_open:
             self._open()
 

@@ -171,7 +171,10 @@ class SdkCaller:
         """Return the seconds before the next attempt, or None when it cannot help."""
         backoff = _BACKOFF_SECONDS * 2**attempt
         if isinstance(exc, TransportError):
-            return backoff if exc.kind in _MAY_PASS else None
+            # A name server or a first packet may be late once; a server that took the request
+            # and said nothing would be as silent again.
+            is_unsent = exc.kind is FailureKind.TIMEOUT and not exc.was_sent
+            return backoff if is_unsent or exc.kind in _MAY_PASS else None
         if exc.status == _TOO_MANY_REQUESTS:
             now = self._clock.now()
             told = retry_after_seconds(exc.headers.get("retry-after"), now=now)

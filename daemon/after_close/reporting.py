@@ -1,6 +1,7 @@
 """Make the reports from the state, write them, and remember whether they balanced."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -10,6 +11,7 @@ import structlog
 
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
 from daemon.schedule import RunKind
+from daemon.session.broker_calendar import closed_days
 from domain.clock import Clock
 from domain.errors import DataError
 from domain.market import Session
@@ -86,7 +88,7 @@ class Reporter:
         if before is None:
             return
         try:
-            report = self._registered(before)
+            report = self._registered(self._read(before))
         except DataError as exc:
             self._log.warning("report.impossible", session=before.date.isoformat(), why=str(exc))
         else:
@@ -106,7 +108,7 @@ class Reporter:
         return self._calendar.session_on(waiting.session_date) if waiting is not None else None
 
     async def _made(self, session: Session) -> EndOfDayReport:
-        report = self._registered(session)
+        report = await self._read_aside(session)
         # Drawing takes a second or two: in a thread, so that nothing waits for it.
         await asyncio.to_thread(write, self._store.directory, report)
         return report
@@ -157,7 +159,7 @@ class Reporter:
         before = Reports(self._store).latest(session.date)
         if before is None:
             return
-        report = self._registered(session)
+        report = await self._read_aside(session)
         if self._is_written(session):
             return
         await asyncio.to_thread(write, self._store.directory, report)
@@ -182,25 +184,25 @@ class Reporter:
             made.append(report)
         return made
 
-    def _registered(self, session: Session) -> EndOfDayReport:
-        reports = Reports(self._store)
+    async def _read_aside(self, session: Session) -> EndOfDayReport:
+        """Read in a thread too: the readings of years take a second."""
+        return self._registered(await asyncio.to_thread(self._read, session))
+
+    def _read(self, session: Session) -> EndOfDayReport:
+        state, date = self._store.directory, session.date
         following = next_session(self._calendar, session)
-        last = reports.latest(session.date)
-        revision = last.revision if last is not None else 1
-        report = self._read(session.date, following, revision)
-        settled = reports.record(
-            session.date,
+        used = yardsticks_of(state, date, self._yardsticks)
+        return read_report(state, date, following, UNREPORTED, yardsticks=used)
+
+    def _registered(self, report: EndOfDayReport) -> EndOfDayReport:
+        revision = Reports(self._store).record(
+            report.session_date,
             is_reconciled=report.is_reconciled,
             residual=report.bridge.residual,
             digest=digest(report),
             at=self._clock.now(),
         )
-        return report if settled == revision else self._read(session.date, following, settled)
-
-    def _read(self, date: dt.date, following: Tomorrow, revision: int) -> EndOfDayReport:
-        state = self._store.directory
-        used = yardsticks_of(state, date, self._yardsticks)
-        return read_report(state, date, following, revision, yardsticks=used)
+        return dataclasses.replace(report, revision=revision)
 
 
 def digest(report: EndOfDayReport) -> str:
@@ -219,7 +221,14 @@ def read_report(
 ) -> EndOfDayReport:
     """Build the report of a session from a state directory."""
     with Reader(state) as reader:
-        return build(reader, date, next_session=following, revision=revision, yardsticks=yardsticks)
+        return build(
+            reader,
+            date,
+            next_session=following,
+            revision=revision,
+            yardsticks=yardsticks,
+            closed=closed_days(reader),
+        )
 
 
 def read_roll_up(
@@ -248,6 +257,7 @@ def read_roll_up(
                 next_session=next_session(calendar, session),
                 revision=issued.get(session.date.isoformat(), UNREPORTED),
                 yardsticks=yardsticks_of(state, session.date, yardsticks),
+                closed=closed_days(reader),
             )
             for session in _told(sessions, day, issued, _read_in(reader))
         ]

@@ -77,8 +77,10 @@ class ErrorWatch:
     def record(self, *, is_error: bool) -> None:
         """Count one operation."""
         now = self._clock.monotonic()
+        before = self._window.tally(now)
         reason = self._window.record(now, is_error=is_error)
-        self.error_ratio = self._window.tally(now).error_pct / 100
+        # Not of the window as it is now: what was too much has just left it.
+        self.error_ratio = (before.errors + is_error) / (before.operations + 1)
         if reason:
             self._reason = reason
             self._wake.set()

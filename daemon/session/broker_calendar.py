@@ -20,24 +20,29 @@ from state.facts import Facts
 from state.reader import Reader
 
 SESSIONS_COMPARED = 10
-FACT: Final = "closed_days"
 
+_FACT: Final = "closed_days"
 _LONGEST_CLOSURE = dt.timedelta(days=30)
 
 
 def traded_sessions(planned: SessionCalendar, facts: Facts, clock: Clock) -> TradedSessions:
     """Return our calendar without the days that are remembered as closed."""
-    return TradedSessions(planned, clock=clock, closed=_days(facts.get(FACT)))
+    return TradedSessions(planned, clock=clock, closed=_days(facts.get(_FACT)))
 
 
 def sessions_beside(planned: SessionCalendar, state: Path, clock: Clock) -> TradedSessions:
     """Return the same for a command, which reads a state directory and may find none."""
     try:
         with Reader(state) as reader:
-            told = reader.fact(FACT)
+            closed = closed_days(reader)
     except StateError:
-        told = None
-    return TradedSessions(planned, clock=clock, closed=_days(told))
+        closed = []
+    return TradedSessions(planned, clock=clock, closed=closed)
+
+
+def closed_days(reader: Reader) -> list[dt.date]:
+    """Return the days that are remembered as closed."""
+    return _days(reader.fact(_FACT))
 
 
 def _days(told: str | None) -> list[dt.date]:
@@ -91,5 +96,5 @@ class BrokerCalendar:
             return
         days = " ".join(day.isoformat() for day in sorted(closed))
         self._log.warning("calendar.closed_days", days=days)
-        self._facts.put(**{FACT: days})
+        self._facts.put(**{_FACT: days})
         self._calendar.closed = closed

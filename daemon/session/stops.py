@@ -52,6 +52,7 @@ class Stops:
         self._log = structlog.get_logger("stops")
         self._assets: dict[Symbol, Asset] = {}
         self._told: set[tuple[dt.date, Symbol, str, str]] = set()
+        self._in_doubt: frozenset[Symbol] = frozenset()
 
     async def look(self, session: Session, judged: Judged) -> None:
         """Close what reached its stop; without an account or prices nothing is sold."""
@@ -61,7 +62,11 @@ class Stops:
         if min(self._limits.stop_loss_pct, self._limits.trailing_stop_pct) >= NO_STOP:
             return
         try:
-            held = await self._held() if judged.held is None else self._agreed(judged.held)
+            theirs = judged.held
+            if theirs is None:
+                theirs = await self._desk.broker.positions()
+            self._tell_in_doubt(theirs, session)
+            held = self._agreed(theirs)
             tracks = self._follow(held, session)
             view = _view(session, judged.account, held, now)
             reached = stops_reached(Book(view=view, limits=self._limits), tracks)
@@ -80,7 +85,7 @@ class Stops:
     def _agreed(self, theirs: Sequence[Position]) -> dict[Symbol, Position]:
         """What both books hold alike: the rest is in dispute and not ours to sell unasked."""
         ours = self._desk.ledger.positions()
-        doubts = self._board.doubts() if self._board is not None else {}
+        doubts = self._doubts()
         unbooked = {record.symbol for record in self._desk.journal.incomplete()}
         return {
             position.symbol: self._priced(position)
@@ -90,6 +95,10 @@ class Stops:
             and position.symbol not in doubts
             and position.symbol not in unbooked
         }
+
+    def _doubts(self) -> Mapping[Symbol, str]:
+        """What the market as heard has against a sale."""
+        return self._board.doubts() if self._board is not None else {}
 
     def _priced(self, position: Position) -> Position:
         """The market as heard is younger than the price that the broker keeps."""
@@ -210,6 +219,15 @@ class Stops:
         request, why = result.request, ", ".join(result.reasons)
         text = f"{request.symbol}: {request.reason}; {what}, denied by {why}"
         self._tell("stop.denied", text, request.symbol, session, about=why)
+
+    def _tell_in_doubt(self, theirs: Sequence[Position], session: Session) -> None:
+        """What is in doubt from one look to the next has no stop; what passes is no news."""
+        ours, doubts = self._desk.ledger.positions(), self._doubts()
+        held = {position.symbol for position in theirs if position.symbol in ours}
+        for symbol in sorted(held & self._in_doubt & doubts.keys()):
+            text = f"{symbol}: {doubts[symbol]}; no stop sells it meanwhile, watch it yourself"
+            self._tell("stop.doubtful", text, symbol, session, about=doubts[symbol])
+        self._in_doubt = frozenset(held & doubts.keys())
 
     def _tell_unwatched(
         self, what: str, figure: Decimal | None, symbol: Symbol, session: Session

@@ -12,6 +12,9 @@ from sentiment.base import NewsSource
 from sentiment.news import NoNews, SampleNews
 from sentiment.newsdesk import NewsDesk
 
+# Of the desk's deadline: what was heard live must still be told before it gives up.
+_ARCHIVE_SHARE = 0.9
+
 
 @contextlib.asynccontextmanager
 async def open_news(
@@ -70,6 +73,10 @@ async def _alpaca(config: Config, clock: Clock, time_scale: float) -> AsyncItera
         stream = AlpacaNewsStream(
             settings, archive, key_id=key_id, secret_key=secret_key, clock=clock
         )
-        live = LiveNews(archive)
+        live = LiveNews(
+            archive,
+            deadline_seconds=_ARCHIVE_SHARE * config.news.deadline_seconds,
+            time_scale=time_scale,
+        )
         async with live.listening(stream, map(Symbol, config.universe.symbols)):
             yield live

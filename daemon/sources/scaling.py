@@ -66,11 +66,16 @@ class ScalerParts:
 
 
 class GpuScaler:
-    """Watches the calendar and tells the other side what changed; ``told`` is what it knows."""
+    """Watches the calendar and tells the other side what changed.
+
+    ``told`` is what it surely knows, None where that is not known.
+    """
 
     def __init__(self, parts: ScalerParts) -> None:
         self._parts = parts
         self.told: Need | None = None
+        # What was asked without an answer may run, and costs as if it did.
+        self._may_run = 0
         self._booked_until = parts.clock.now()
         self._log = structlog.get_logger("scaling")
 
@@ -133,18 +138,19 @@ class GpuScaler:
             "reason": need.reason,
             "at": self._parts.clock.now().isoformat(),
         }
-        problem = await self._post(json.dumps(document).encode())
+        problem = await self._post(need, json.dumps(document).encode())
         if problem:
+            self.told = None
             self._parts.note(
                 "gpu.unscaled",
                 f"{need.replicas} replicas were asked for ({need.reason}): {problem}",
             )
             return False
         self._log.info("gpu.scaled", replicas=need.replicas, reason=need.reason)
-        self.told = need
+        self.told, self._may_run = need, need.replicas
         return True
 
-    async def _post(self, body: bytes) -> str:
+    async def _post(self, need: Need, body: bytes) -> str:
         loop = asyncio.get_running_loop()
         # Another process answers in real time, whatever the clock here.
         longest = self._parts.settings.timeout_seconds + 1
@@ -153,21 +159,21 @@ class GpuScaler:
             with held:
                 reply = await self._parts.client.request("POST", self._parts.path, body=body)
         except TransportError as exc:
+            if exc.was_sent:
+                self._may_run = max(self._may_run, need.replicas)
             return str(exc)
         return "" if reply.status in _OK else f"status {reply.status}"
 
     def _book(self) -> None:
-        """Book what ran since the last look."""
-        now, told = self._parts.clock.now(), self.told
-        since, self._booked_until = self._booked_until, now
-        if told is None or told.replicas == 0 or now <= since:
-            return
-        hours = Decimal(repr((now - since).total_seconds())) / 3600
+        """Book what ran since the last look, or since the last that could be booked."""
+        now, since = self._parts.clock.now(), self._booked_until
         rate = Decimal(repr(self._parts.settings.usd_per_replica_hour))
-        if rate > 0:
-            amount = (rate * told.replicas * hours).quantize(Decimal("0.0001"))
-            detail = f"{told.replicas} replicas for {60 * hours:.1f} minutes"
+        if self._may_run and rate > 0 and now > since:
+            hours = Decimal(repr((now - since).total_seconds())) / 3600
+            amount = (rate * self._may_run * hours).quantize(Decimal("0.0001"))
+            detail = f"{self._may_run} replicas for {60 * hours:.1f} minutes"
             self._parts.costs.book(GPU, amount, now, detail)
+        self._booked_until = now
 
 
 @contextlib.asynccontextmanager
@@ -230,7 +236,8 @@ def _client(config: Config, time_scale: float) -> tuple[BoundedClient, str]:
         ),
         {"Authorization": Secret(f"Bearer {token.reveal()}")},
     )
-    return client, parts.path or "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return client, f"{parts.path or '/'}{query}"
 
 
 def forecast_volatility(config: Config) -> float | None:

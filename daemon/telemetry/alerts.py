@@ -6,19 +6,19 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from daemon.telemetry.hub import Hub, Notice
+from daemon.telemetry.alert_target import AlertTarget
+from daemon.telemetry.hub import Hub, Notice, without_figures
 from domain.clock import Clock
 from domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from daemon.telemetry.metrics import Meters
 
-# The same kind about the same symbol is told again only after this.
+# The same about the same symbol is told again only after this.
 QUIET = dt.timedelta(minutes=15)
-_MOST_WAITING = 50
-_SEND_SECONDS = 30.0
+# A second run that fails is news; a kind that comes in ever other words must not flood.
+_MOST_OF_A_KIND = 5
+_MOST_KEYS = 500
 # These are told each time: a second kill is not the first one's echo.
 _ALWAYS = frozenset({"kill.engaged", "kill.unfinished", "trading_state.changed"})
 
@@ -40,77 +40,57 @@ class AlertSender:
         Raises:
             ConfigError: Apprise is not installed, or does not know a target.
         """
-        self._apprise = open_targets(urls)
-        self._clock = clock
-        self._scale = time_scale
         self._meters = meters
-        self._queue: asyncio.Queue[Notice] = asyncio.Queue(_MOST_WAITING)
-        self._told: OrderedDict[tuple[str, str | None], dt.datetime] = OrderedDict()
-        self._held_back = 0
-        self._log = structlog.get_logger("alerts")
+        self._targets = [
+            AlertTarget(one, clock=clock, time_scale=time_scale, count=self._count)
+            for one in open_targets(urls)
+        ]
+        self._told: OrderedDict[tuple[str, str | None], list[tuple[dt.datetime, str]]] = (
+            OrderedDict()
+        )
         hub.listen(self.hear)
 
     def hear(self, notice: Notice) -> None:
-        """Queue an urgent notice; never waits."""
+        """Queue an urgent notice for every target; never waits."""
         if not notice.is_urgent:
             return
-        if notice.kind not in _ALWAYS and self._is_echo(notice):
-            self._held_back += 1
+        is_echo = notice.kind not in _ALWAYS and self._is_echo(notice)
+        if is_echo:
             self._count("held_back")
-            return
-        try:
-            self._queue.put_nowait(notice)
-        except asyncio.QueueFull:
-            self._count("dropped")
+        for target in self._targets:
+            target.hold_back() if is_echo else target.put(notice)
 
     async def run(self) -> None:
-        """Send what is queued until cancelled; what waits together goes as one message."""
-        while True:
-            notices = [await self._queue.get()]
-            while not self._queue.empty():
-                notices.append(self._queue.get_nowait())
-            await self._send(notices)
+        """Send what is queued until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for target in self._targets:
+                group.create_task(target.run())
+
+    async def farewell(self) -> None:
+        """Send what still waits; for the end, after ``run``."""
+        await asyncio.gather(*(target.farewell() for target in self._targets))
 
     def _is_echo(self, notice: Notice) -> bool:
-        key = (notice.kind, notice.symbol)
-        last = self._told.get(key)
-        if last is not None and notice.at - last < QUIET:
+        key, gist = (notice.kind, notice.symbol), without_figures(notice.text)
+        # Told in what is the future now, by a clock that was put back since: that is no echo.
+        recent = [
+            one for one in self._told.get(key, []) if dt.timedelta() <= notice.at - one[0] < QUIET
+        ]
+        if len(recent) >= _MOST_OF_A_KIND or any(gist == told for _, told in recent):
             return True
-        self._told[key] = notice.at
+        self._told[key] = [*recent, (notice.at, gist)]
         self._told.move_to_end(key)
-        while len(self._told) > _MOST_WAITING * 10:
+        while len(self._told) > _MOST_KEYS:
             self._told.popitem(last=False)
         return False
-
-    async def _send(self, notices: Sequence[Notice]) -> None:
-        title, body = compose(notices, held_back=self._held_back)
-        self._held_back = 0
-        try:
-            async with asyncio.timeout(_SEND_SECONDS * self._scale):
-                is_sent = await asyncio.to_thread(self._apprise.notify, title=title, body=body)
-        except TimeoutError:
-            is_sent = False
-        if not is_sent:
-            self._log.error("alert.unsent", title=title)
-        self._count("sent" if is_sent else "failed")
 
     def _count(self, outcome: str) -> None:
         if self._meters is not None:
             self._meters.notifications.labels(outcome).inc()
 
 
-def compose(notices: Sequence[Notice], *, held_back: int) -> tuple[str, str]:
-    """Return title and body of one message."""
-    first = notices[0]
-    more = f" and {len(notices) - 1} more" if len(notices) > 1 else ""
-    lines = [f"{one.at:%Y-%m-%d %H:%M:%S} UTC  {one.kind}: {one.text}" for one in notices]
-    if held_back:
-        lines.append(f"({held_back} repeats were held back)")
-    return f"openbell: {first.kind}{more}", "\n".join(lines)
-
-
-def open_targets(urls: Sequence[str]) -> Any:
-    """Open the targets of the configuration.
+def open_targets(urls: Sequence[str]) -> Sequence[Any]:
+    """Open the targets of the configuration, each by itself.
 
     Raises:
         ConfigError: Apprise is not installed, or does not know one.
@@ -121,9 +101,11 @@ def open_targets(urls: Sequence[str]) -> Any:
         raise ConfigError(
             "alerts.urls: Apprise is not installed; run `pip install openbell[alerts]`"
         ) from None
-    targets = apprise.Apprise()
+    targets = []
     for number, url in enumerate(urls, start=1):
+        target = apprise.Apprise()
         # The url itself may hold a secret: it is named by its place.
-        if not targets.add(url):
+        if not target.add(url):
             raise ConfigError(f"alerts.urls: target {number} is not in a form Apprise knows")
+        targets.append(target)
     return targets

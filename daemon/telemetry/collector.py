@@ -1,6 +1,7 @@
 """Gauges that are read from the state at the moment of a scrape."""
 
 import datetime as dt
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ class StateCollector(Collector):
         self._clock = clock
         self._vitals = vitals
         self._meters = meters
-        self._acknowledged: tuple[str, set[str]] = ("", set())
+        self._observing = threading.Lock()
+        session = self._session()
         with Figures(self._directory) as figures:
             # What happened before this process is not its latency.
             self._fill_sequence = figures.newest_fill()
+            self._acknowledged = session, set(figures.acknowledgements(session))
 
     def describe(self) -> Iterable[Family]:
         """Name nothing in advance: the registry must not scrape to register."""
@@ -58,9 +61,9 @@ class StateCollector(Collector):
 
     def observe_executions(self) -> None:
         """Feed latencies and slippage of what happened since the last call."""
-        with Reader(self._directory) as reader:
-            session = str(reader.status()["session"]["date"] or "")
-        with Figures(self._directory) as figures:
+        session = self._session()
+        # Each scrape has a thread of its own, and two of them must not count the same twice.
+        with self._observing, Figures(self._directory) as figures:
             self._observe_answers(figures, session)
             for executed in figures.executed_after(self._fill_sequence):
                 self._fill_sequence = max(self._fill_sequence, executed.sequence)
@@ -68,6 +71,10 @@ class StateCollector(Collector):
                     self._meters.order_fill.observe(max(0.0, executed.latency_seconds))
                 if executed.slippage_bps is not None:
                     self._meters.slippage.observe(executed.slippage_bps)
+
+    def _session(self) -> str:
+        with Reader(self._directory) as reader:
+            return str(reader.status()["session"]["date"] or "")
 
     def _observe_answers(self, figures: Figures, session: str) -> None:
         if self._acknowledged[0] != session:
@@ -151,11 +158,23 @@ class StateCollector(Collector):
                 "state",
                 {state: runs.get(state, 0) for state in _ENDED_RUNS},
             )
+            yield self._run_ends(figures)
         yield from _known(
             ("open_orders", "Orders that may be working.", status["open_orders"]),
             ("unknown_orders", "Orders without a clear answer.", status["unknown_orders"]),
             ("locked_symbols", "Symbols that may only be exited.", len(status["locked_symbols"])),
         )
+
+    def _run_ends(self, figures: Figures) -> Family:
+        # A counter that rises before the first scrape, or while the host slept, alerts nobody.
+        family = GaugeMetricFamily(
+            "openbell_run_ended_timestamp_seconds",
+            "When a run of this phase last ended so.",
+            labels=("kind", "state"),
+        )
+        for (kind, state), at in figures.run_ends().items():
+            family.add_metric((kind, state), at.timestamp())
+        return family
 
     def _signals(self, figures: Figures) -> Family:
         family = GaugeMetricFamily(

@@ -1,7 +1,7 @@
 """Reports to people: a summary through the alert targets, with the page attached."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -17,10 +17,17 @@ _SEND_SECONDS = 30.0
 
 
 class ReportDelivery:
-    """Sends what the end of the day wrote; a target that is away costs nothing but a line."""
+    """Sends what the end of the day wrote; what did not arrive is an alert, which waits."""
 
-    def __init__(self, config: Config, *, time_scale: float) -> None:
+    def __init__(
+        self, config: Config, *, time_scale: float, alert: Callable[[str, str], None]
+    ) -> None:
         """Open the targets.
+
+        Args:
+            config: names them.
+            time_scale: simulated seconds in a real one.
+            alert: tells of a report that did not reach every target.
 
         Raises:
             ConfigError: Apprise is not installed, or does not know a target.
@@ -30,6 +37,7 @@ class ReportDelivery:
         self._targets = open_targets(config.alerts.urls)
         self._state = state_directory(config)
         self._scale = time_scale
+        self._alert = alert
         self._log = structlog.get_logger("alerts")
 
     async def __call__(self, made: Sequence[EndOfDayReport | RollUp]) -> None:
@@ -38,17 +46,25 @@ class ReportDelivery:
             title, body = summary(report)
             page = report_directory(self._state, report) / "report.html"
             is_sent = await self._send(title, body, page)
-            self._log.info("report.delivered" if is_sent else "report.undelivered", title=title)
+            if is_sent:
+                self._log.info("report.delivered", title=title)
+            else:
+                self._alert("report.undelivered", f"{title}: not every target took it")
 
     async def _send(self, title: str, body: str, page: Path) -> bool:
         try:
             async with asyncio.timeout(_SEND_SECONDS * self._scale):
-                sent = await asyncio.to_thread(
-                    self._targets.notify, title=title, body=body, attach=[str(page)]
+                sent = await asyncio.gather(
+                    *(
+                        asyncio.to_thread(one.notify, title=title, body=body, attach=[str(page)])
+                        for one in self._targets
+                    ),
+                    # The report is made: a fault of a target's library is no failure of the run.
+                    return_exceptions=True,
                 )
         except TimeoutError:
             return False
-        return bool(sent)
+        return all(one and not isinstance(one, BaseException) for one in sent)
 
 
 def summary(report: EndOfDayReport | RollUp) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from daemon.health.service import Notifier
-from daemon.telemetry.hub import Hub
+from daemon.telemetry.hub import Hub, without_figures
 from daemon.telemetry.vitals import Vitals
 from domain.errors import StateError
 from domain.trading_state import TradingState
@@ -84,16 +84,19 @@ class Heartbeat:
 
     def _tell(self) -> None:
         problems = self._vitals.problems(time_scale=self._scale)
-        if problems and problems != self._told:
+        # Once: a second later it is the same fault, a second older.
+        told = tuple(without_figures(problem) for problem in problems)
+        if problems and told != self._told:
             self._hub.alert("watchdog.stalled", "; ".join(problems))
-        self._told = problems
+        self._told = told
         is_ready = self._vitals.is_ready and not self._vitals.is_stopping
         self._notifier.beat(is_alive=not problems, is_ready=is_ready, status=self._status())
         if self._meters is not None:
             self._meters.beat_at.set(self._desk.clock.now().timestamp())
             self._meters.healthy.set(not problems)
             is_trading = is_ready and self._state is not TradingState.HALTED
-            self._meters.ready.set(is_trading and not problems)
+            is_compared = self._vitals.is_compared(time_scale=self._scale)
+            self._meters.ready.set(is_trading and is_compared and not problems)
 
     def _status(self) -> str:
         upcoming = self._vitals.next_run

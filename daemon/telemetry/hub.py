@@ -6,6 +6,7 @@ A listener that fails is logged and skipped: telling about trading must never di
 import asyncio
 import contextlib
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ URGENT = frozenset(
         "calendar.disagrees",
         "clock.skewed",
         "command.rejected",
+        "daemon.failed",
         "daemon.restarting",
         "egress.broken",
         "budget.exhausted",
@@ -47,6 +49,7 @@ URGENT = frozenset(
         "orders.refused",
         "position.short",
         "reconcile.failed",
+        "report.undelivered",
         "run.failed",
         "run.missed",
         "stop.denied",
@@ -59,6 +62,8 @@ URGENT = frozenset(
         "watchdog.stalled",
     }
 )
+
+_FIGURES = re.compile(r"\d[\d.,:]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +118,8 @@ class Hub:
             yield event
         finally:
             self._wakers.discard(event)
+
+
+def without_figures(text: str) -> str:
+    """Return what a text says apart from how long and how many: the same of it is no news."""
+    return _FIGURES.sub("#", text)

@@ -4,6 +4,7 @@ The account number leaves as its last four characters; headlines, reasons of for
 and the limits of a plan stay here.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -65,11 +66,13 @@ class TelemetryReader:
         """Return the document of every topic."""
         with Reader(self._directory) as reader:
             status = reader.status()
+            # Of one session: this is read on the loop, at every change, after years too.
             date = status["session"]["date"]
+            session = dt.date.fromisoformat(date) if date else None
             rows = {
                 "signals": reader.signals(),
-                "orders": [row for row in reader.orders() if row["session_date"] == date],
-                "fills": reader.fills()[-_MOST_ROWS:],
+                "orders": reader.orders(session) if session else [],
+                "fills": reader.fills(session, newest=_MOST_ROWS) if session else [],
                 "positions": reader.positions(),
                 "runs": reader.runs(20),
             }

@@ -41,6 +41,8 @@ class Nonces:
         try:
             self._write()
         except OSError as exc:
+            # Not obeyed: sent again it must hear the same, not that it was obeyed before.
+            del self._used[nonce]
             raise StorageError(
                 f"{self._path} could not be written ({exc.strerror}); use openbell kill"
             ) from exc

@@ -20,7 +20,7 @@ from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
-from domain.errors import ConfigError, first_cause
+from domain.errors import ConfigError, OpenbellError, first_cause
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
@@ -152,7 +152,10 @@ class Telling:
                 services.append(bridge.run)
                 stack.push_async_callback(bridge.farewell)
             if self._config.alerts.urls:
-                services.append(self._alerts().run)
+                sender = self._alerts()
+                services.append(sender.run)
+                # What ended the daemon may be what waits to be told.
+                stack.push_async_callback(sender.farewell)
             if self._config.alerts.heartbeat_url and not is_stepping():
                 switch = self._dead_mans_switch()
                 stack.push_async_callback(switch.aclose)
@@ -160,11 +163,18 @@ class Telling:
             await stack.enter_async_context(self._in_background(services))
             try:
                 yield
-            except Exception:
+            except Exception as exc:
                 # What refused the daemon must not cut off a kill that is under way.
                 await controls.settled()
+                self._tell_end(exc)
                 raise
             await controls.settled()
+
+    def _tell_end(self, exc: Exception) -> None:
+        """A daemon that is not begun again can tell nobody later."""
+        cause = first_cause(exc)
+        why = str(cause) if isinstance(cause, OpenbellError) else repr(cause)
+        self.hub.alert("daemon.failed", f"the daemon ends: {why}")
 
     @contextlib.asynccontextmanager
     async def _in_background(self, services: list[Service]) -> AsyncIterator[None]:

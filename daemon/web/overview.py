@@ -76,6 +76,7 @@ class Overview:
                 source: {"matured": n, "right": hits, "baseline_right": base}
                 for source, (n, hits, base) in accuracy.items()
             },
+            "is_compared": not self._unreconciled(status),
             "problems": list(self.problems(status)),
         }
 

@@ -168,8 +168,8 @@ async def test_the_key_travels_where_the_vendor_wants_it(stack: AsyncExitStack) 
 
 
 LIMIT = (
-    "We have detected your API key as KEY and our standard API rate limit is 25 requests per"
-    " day. Please subscribe to any of the premium plans."
+    "We have detected your API key as vantage-key and our standard API rate limit is 25 requests"
+    " per day. Please subscribe to any of the premium plans."
 )
 INVALID = (
     "the parameter apikey is invalid or missing. Please claim your free API key on"
@@ -241,7 +241,17 @@ async def test_a_window_of_yahoo_keeps_out_on_every_day_of_it(is_dressed: bool) 
     assert [event.date.day for event in found] == [30, 31, 1, 2]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"quoteSummary": {"result": []}}', summary("x")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"quoteSummary": {"result": []}}',
+        b'{"quoteSummary": {"result": [null]}}',
+        b'{"quoteSummary": {"result": [{"calendarEvents": [7]}]}}',
+        summary("x"),
+    ],
+)
 async def test_a_calendar_of_yahoo_that_cannot_be_read_is_no_calendar(body: bytes) -> None:
     async def get(path: str, params: Mapping[str, str]) -> tuple[int, bytes]:
         return 200, body

@@ -1,6 +1,7 @@
 """The units as they are shipped, under a real systemd of our own: root and namespaces needed."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -128,6 +129,14 @@ def test_a_configuration_that_is_refused_is_not_tried_again(boot: Boot) -> None:
     assert systemd.show(UNIT, "ExecMainStatus") == "78"
     assert systemd.show(UNIT, "NRestarts") == "0"
     assert "did you mean `max_drawdown_pct`?" in systemd.log
+
+
+def test_a_training_may_give_way_to_the_daemon_inside_the_sandbox(boot: Boot) -> None:
+    code = "import os; os.setpriority(os.PRIO_PROCESS, 0, 10)"
+    command = f"ExecStart={sys.executable} -c '{code}'"
+    systemd = boot(drop_in=f"Type=oneshot\nExecStart=\n{command}\nRestart=no\n")
+
+    assert systemd.run("systemctl", "start", UNIT, check=False).returncode == 0, systemd.log
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from tests.support.schedule_scene import WallClock
 from tests.support.virtual_time import virtual
 
 AAPL = Symbol("AAPL")
+_WEEK = 7 * 86_400.0
 
 
 @virtual
@@ -403,3 +404,46 @@ async def test_f01_what_was_dated_while_our_clock_was_ahead_is_read_once_it_is_r
     await scene.reconciler.run("periodic")
 
     scene.assert_books_equal()
+
+
+@virtual
+async def test_f08_what_happened_in_an_absence_of_weeks_is_booked_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    _, order = await live_order(scene)
+    scene.stop()
+    scene.broker.fill(order, 10)
+    await scene.clock.sleep(3 * _WEEK)
+
+    scene.start()
+    report = await scene.reconciler.run("start", is_deep=True)
+
+    assert report.is_equal
+    assert report.locked == ()
+    scene.assert_books_equal()
+
+
+@virtual
+async def test_f08_what_was_paid_while_the_host_slept_for_weeks_is_booked_when_it_wakes(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.reconciler.run("start")
+    # Dated before the last comparison, and posted after it.
+    scene.broker.cash += Decimal("0.72")
+    scene.broker.other_activities.append(
+        Activity(
+            activity_id="div-1",
+            kind=ActivityKind.DIVIDEND,
+            at=scene.clock.now() - dt.timedelta(hours=9),
+            net_amount=Decimal("0.72"),
+            symbol=AAPL,
+        )
+    )
+    await scene.clock.sleep(3 * _WEEK)
+
+    report = await scene.reconciler.run("end of day", is_deep=True)
+
+    assert report.cash_residual == 0

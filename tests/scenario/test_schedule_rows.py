@@ -65,6 +65,14 @@ async def test_a_day_has_every_run_once_at_its_moment(tmp_path: Path) -> None:
     assert set(days.states().values()) == {"DONE"}
 
 
+@pytest.mark.parametrize("minutes", [0, 30, 240, 390])
+@pytest.mark.parametrize("date", ["2026-11-25", "2026-11-27"], ids=["full_day", "half_day"])
+def test_an_alarm_that_rings_a_moment_late_misses_no_run(date: str, minutes: int) -> None:
+    plan = day_plan(session_on(date), Schedule(entry_cutoff_minutes_after_open=minutes))
+
+    assert [due.kind for due in plan if due.latest < due.at + dt.timedelta(seconds=5)] == []
+
+
 @virtual
 async def test_f01_a_clock_that_jumps_ahead_skips_what_it_passed_and_says_so(
     tmp_path: Path,

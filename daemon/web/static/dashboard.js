@@ -3,11 +3,19 @@
 
 const $ = (id) => document.getElementById(id);
 const STALE_MS = 20000;
+const RETRY_MS = 5000;
+// A person who pressed a button must hear something, also when nobody answers.
+const ANSWER_MS = 10000;
 let overview = null;
-let sequence = -1;
+let shownState = "";
+let shownCurve = "";
 let received = 0;
 let isFetching = false;
 let isWanted = false;
+let isStale = false;
+let opened = Date.now();
+let unreadable = "";
+let unread = [];
 
 // Elements are built, never parsed: nothing that came from outside can become markup.
 function node(tag, text, cls) {
@@ -65,23 +73,49 @@ function showHead() {
   put("mode", o.mode_name);
   $("mode").className = `badge ${o.mode_name.toLowerCase()}`;
   put("account", o.account_tail ? `account …${o.account_tail}` : "");
-  document.title = `${o.trading_state} ${number(o.equity, 0)} · openbell`;
-  put("state", o.paused && o.trading_state === "REDUCING" ? "PAUSED" : o.trading_state, { ACTIVE: "good", REDUCING: "warned", HALTED: "ill" }[o.trading_state]);
-  put("state-why", o.paused ? `entries paused: ${o.paused}` : o.trading_state_reason || "entries and exits allowed");
+  const trading = tradingState();
+  document.title = `${trading.name} ${number(o.equity, 0)} · openbell`;
+  put("state", trading.name, trading.tone);
+  put("state-why", trading.why);
   put("latch", o.kill.engaged ? "ENGAGED" : "armed", o.kill.engaged ? "ill" : "good");
   put("latch-why", o.kill.engaged ? `${o.kill.reason} (${day(o.kill.at)})` : "released only by a person at the machine");
   put("equity", `$${number(o.equity)}`);
   put("pnl", `today ${signed(o.daily_pnl)} (${signed(o.daily_pnl_pct)} %)`, tone(o.daily_pnl));
   const broken = o.locked_symbols.length || o.unknown_orders;
-  put("books", broken ? "in doubt" : "agree", broken ? "ill" : "good");
+  put("books", broken ? "in doubt" : o.is_compared ? "agree" : "not compared", broken ? "ill" : o.is_compared ? "good" : "warned");
   showSources();
   showMeters();
-  const banner = $("banner");
-  banner.hidden = !o.problems.length;
-  banner.textContent = o.problems.join(" · ");
-  banner.className = o.kill.engaged || o.trading_state === "HALTED" ? "banner ill" : "banner";
+  showBanner();
   for (const id of ["token", "reason", "pause", "kill"]) $(id).disabled = !o.control;
   if (!o.control) put("control-why", "Buttons are off: no OPENBELL_HTTP_TOKEN is set. `openbell kill` works at the machine.");
+}
+
+// What is remembered is of the last look; a pause and a doubt about the market hold at once.
+function tradingState() {
+  const o = overview;
+  const reason = o.trading_state_reason || "";
+  const differs = o.market_check && o.market_check !== "agrees" ? o.market_check : "";
+  const doubts = [[o.paused, `entries paused: ${o.paused}`], [differs, `entries blocked: ${differs}`]].filter(([what]) => what);
+  const state = o.trading_state === "ACTIVE" && doubts.length ? "REDUCING" : o.trading_state;
+  const why = [reason, ...doubts.filter(([what]) => !reason.includes(what)).map(([, text]) => text)];
+  return {
+    name: o.paused && state === "REDUCING" ? "PAUSED" : state,
+    tone: { ACTIVE: "good", REDUCING: "warned", HALTED: "ill" }[state] || "ill",
+    why: why.filter(Boolean).join("; ") || "entries and exits allowed",
+  };
+}
+
+function showBanner() {
+  const told = [];
+  if (isStale) told.push(received ? `no news from the daemon since ${new Date(received).toLocaleTimeString()}: all below is of then` : "the daemon does not answer");
+  if (unreadable) told.push(unreadable);
+  if (unread.length) told.push(`could not be read, and is as it was before: ${unread.join(", ")}`);
+  if (overview) told.push(...overview.problems);
+  const isStopped = overview && (overview.kill.engaged || overview.trading_state === "HALTED");
+  const banner = $("banner");
+  banner.hidden = !told.length;
+  banner.textContent = told.join(" · ");
+  banner.className = isStale || unreadable || unread.length || isStopped ? "banner ill" : "banner";
 }
 
 function hours(session) {
@@ -111,7 +145,7 @@ function showSources() {
 
 function meter(id, name, value, limit, unit) {
   const box = $(id);
-  const share = limit > 0 ? Math.max(0, value) / limit : 0;
+  const share = limit > 0 ? Math.max(0, value || 0) / limit : 0;
   const row = node("div", null, "row");
   row.append(node("span", name), node("span", `${number(value)} of ${number(limit, limit % 1 ? 1 : 0)} ${unit}`, "num"));
   const track = node("div", null, "track");
@@ -123,24 +157,31 @@ function meter(id, name, value, limit, unit) {
 
 function showMeters() {
   const o = overview;
-  meter("m-drawdown", "drawdown", o.drawdown_pct || 0, o.limits.max_drawdown_pct, "%");
-  meter("m-daily", "loss today", Math.max(0, -(o.daily_pnl_pct || 0)), o.limits.max_daily_loss_pct, "%");
+  // What is not known is told as such: 0 would be good news.
+  meter("m-drawdown", "drawdown", o.drawdown_pct, o.limits.max_drawdown_pct, "%");
+  meter("m-daily", "loss today", o.daily_pnl_pct === null ? null : Math.max(0, -o.daily_pnl_pct), o.limits.max_daily_loss_pct, "%");
   meter("m-gpu", "GPU today", Number(o.costs.gpu_day_usd), Number(o.costs.gpu_day_budget_usd), "USD");
   meter("m-month", "costs this month", Number(o.costs.month_usd), Number(o.costs.month_budget_usd), "USD");
 }
 
 function tick() {
+  if (document.visibilityState === "hidden") return;
+  const wasStale = isStale;
+  isStale = Date.now() - Math.max(received, opened) > STALE_MS;
+  $("link").className = received && !isStale ? "dot" : "dot off";
+  if (isStale !== wasStale) {
+    showBanner();
+    if (isStale) document.title = "no news · openbell";
+  }
   if (!overview) return;
   const now = daemonNow();
   put("clock", `${newYork.format(new Date(now))} NY`);
   const next = overview.next_run;
   const left = next ? (new Date(next.at) - now) / 1000 : 0;
-  put("countdown", next ? (left > 0 ? countdown(left) : "now") : "–");
+  put("countdown", next ? (left > 0 ? countdown(left) : left > -60 ? "now" : `since ${span(-left)}`) : "–");
   put("next", next ? `${next.kind}, ${day(next.at)}` : "nothing is planned");
   const at = overview.reconciled_at;
   put("books-why", at ? `compared ${span((now - new Date(at)) / 1000)} ago` : "never compared");
-  const isStale = Date.now() - received > STALE_MS;
-  $("link").className = isStale ? "dot off" : "dot";
   if (isStale) put("clock", `no news since ${new Date(received).toLocaleTimeString()}`);
 }
 
@@ -180,44 +221,49 @@ function symbolButton(symbol) {
 }
 
 async function read(path) {
-  const answer = await fetch(`/api/v1/${path}`, { headers: { Accept: "application/json" } });
+  const answer = await fetch(`/api/v1/${path}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(2 * ANSWER_MS) });
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
 
 const stateTone = (state) => ({ filled: "good", denied: "warned", rejected: "ill", unknown: "ill", DONE: "good", FAILED: "ill", SKIPPED: "warned" })[state] || "";
 
+// Each table by itself: one that cannot be read must keep no other from being shown.
 async function refresh() {
+  if (!overview) return;
   if (isFetching) { isWanted = true; return; }
   isFetching = true;
-  try {
-    const date = overview && overview.session.date ? `?date=${overview.session.date}` : "";
-    const [positions, orders, signals, forecasts, sentiment, runs, reports, periods, incidents, scores, curve] = await Promise.all(
-      ["positions", `orders${date}`, "signals", "forecasts", "sentiment", "runs", "reports", "periods", "incidents", "scores", "equity?points=400"].map(read));
-    showPositions(positions);
-    showOrders(orders);
-    showDecisions(signals, forecasts, sentiment);
-    showRuns(runs);
-    showReports(reports, periods);
-    showScores(scores);
-    showIncidents(incidents);
-    showCurve(curve);
-  } catch (error) {
-    console.warn(error.message);
-  } finally {
-    isFetching = false;
-    if (isWanted) { isWanted = false; setTimeout(refresh, 500); }
-  }
+  const date = overview.session.date ? `?date=${overview.session.date}` : "";
+  const curve = [overview.equity_at, overview.high_water_mark].join();
+  const parts = [
+    [showPositions, "positions"], [showOrders, `orders${date}`], [showDecisions, "signals", "forecasts", "sentiment"],
+    [showRuns, "runs"], [showReports, "reports", "periods"], [showScores, "scores"], [showIncidents, "incidents"],
+  ];
+  // The longest of them: it changes with the account only.
+  if (curve !== shownCurve) parts.push([(rows) => { showCurve(rows); shownCurve = curve; }, "equity?points=400"]);
+  const failed = [];
+  await Promise.all(parts.map(async ([show, ...paths]) => {
+    try {
+      show(...(await Promise.all(paths.map(read))));
+    } catch (error) {
+      console.warn(error.message);
+      failed.push(paths[0].split("?")[0]);
+    }
+  }));
+  unread = failed;
+  showBanner();
+  isFetching = false;
+  if (isWanted || failed.length) setTimeout(refresh, isWanted ? 500 : RETRY_MS);
+  isWanted = false;
 }
 
 function showPositions(rows) {
   const equity = Number(overview.equity) || 0;
   const values = rows.map((row) => Math.abs(Number(row.market_value)));
   const gross = values.reduce((sum, value) => sum + value, 0);
-  if (equity) {
-    meter("m-gross", "gross exposure", (100 * gross) / equity, overview.limits.max_gross_pct, "%");
-    meter("m-largest", "largest position", (100 * Math.max(0, ...values)) / equity, overview.limits.max_position_pct, "%");
-  }
+  const share = (value) => (equity > 0 ? (100 * value) / equity : null);
+  meter("m-gross", "gross exposure", share(gross), overview.limits.max_gross_pct, "%");
+  meter("m-largest", "largest position", share(Math.max(0, ...values)), overview.limits.max_position_pct, "%");
   put("n-positions", rows.length ? `${rows.length}, $${number(gross, 0)}` : "");
   table("positions", [
     { name: "symbol", get: (r) => symbolButton(r.symbol) },
@@ -251,6 +297,7 @@ function showDecisions(signals, forecasts, sentiment) {
   const mood = new Map(sentiment.map((row) => [row.symbol, row]));
   const rank = { BUY: 0, SELL: 1, HOLD: 2 };
   const rows = signals.slice().sort((a, b) => (rank[a.action] ?? 3) - (rank[b.action] ?? 3) || Math.abs(b.kelly_weight) - Math.abs(a.kelly_weight));
+  put("decisions-of", signals.length ? `of ${signals[0].run_id.slice(0, 10)}, choose a symbol for its story` : "");
   const of = (row, key) => (forecast.get(row.symbol) || {})[key];
   table("decisions", [
     { name: "symbol", get: (r) => symbolButton(r.symbol) },
@@ -430,43 +477,67 @@ function tell(body, story) {
 }
 
 async function control(verb) {
-  const said = $("control-said");
+  const say = (text, cls = "") => put("control-said", text, cls);
   const token = $("token").value;
-  if (!token) { said.textContent = "The token is needed."; return; }
+  if (!token) { say("The token is needed."); return; }
   if (verb === "kill" && !window.confirm("Stop trading and cancel every open order?")) return;
+  say("Asking the daemon …", "warned");
   try {
     const answer = await fetch(`/api/v1/${verb}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
       body: JSON.stringify({ reason: $("reason").value || "button" }),
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
-    const document_ = await answer.json();
-    said.textContent = answer.ok ? (verb === "kill" ? "Latched; open orders are being canceled." : "Entries are paused.") : document_.detail;
+    const told = await answer.json();
+    if (answer.ok) say(verb === "kill" ? "Latched; open orders are being canceled." : "Entries are paused.", "good");
+    else say(typeof told.detail === "string" ? told.detail : `refused: ${answer.status}`, "ill");
   } catch (error) {
-    said.textContent = `Not done: ${error.message}. Type openbell kill at the machine.`;
+    const why = error.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : error.message;
+    say(`Not confirmed: ${why}. Type openbell ${verb} at the machine.`, "ill");
   }
 }
 
+let source = null;
+
 function follow() {
-  const source = new EventSource("/api/v1/events");
+  source = new EventSource("/api/v1/events");
   source.addEventListener("overview", (message) => {
     overview = JSON.parse(message.data);
     received = Date.now();
-    showHead();
+    unreadable = "";
     tick();
-    if (overview.sequence !== sequence || overview.equity_at !== follow.equityAt) {
-      sequence = overview.sequence;
-      follow.equityAt = overview.equity_at;
+    showHead();
+    const state = [overview.sequence, overview.equity_at, overview.started_at, overview.session.date].join();
+    if (state !== shownState) {
+      shownState = state;
       refresh();
     }
   });
   source.addEventListener("notice", () => refresh());
   source.addEventListener("unreadable", (message) => {
-    const banner = $("banner");
-    banner.hidden = false;
-    banner.className = "banner ill";
-    banner.textContent = JSON.parse(message.data).detail;
+    unreadable = JSON.parse(message.data).detail;
+    showBanner();
   });
+  // After a refusal (too many pages, a daemon that starts) the browser would never try again.
+  source.addEventListener("error", (event) => {
+    if (event.target === source && source.readyState === EventSource.CLOSED) {
+      setTimeout(() => { if (source === event.target) follow(); }, RETRY_MS);
+    }
+  });
+}
+
+// A browser opens six connections to one address: pages that nobody looks at would keep the
+// buttons of the seventh from being heard.
+function followWhileSeen() {
+  if (document.visibilityState === "hidden") {
+    source?.close();
+    source = null;
+    document.title = "openbell";
+  } else if (!source) {
+    opened = Date.now();
+    follow();
+  }
 }
 
 function theme(name) {
@@ -489,4 +560,6 @@ document.addEventListener("DOMContentLoaded", () => {
   $("control").addEventListener("submit", (event) => event.preventDefault());
   setInterval(tick, 250);
   follow();
+  document.addEventListener("visibilitychange", followWhileSeen);
+  followWhileSeen();
 });

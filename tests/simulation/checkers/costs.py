@@ -1,4 +1,4 @@
-"""What is left after a split costs what the broker says: average entry price times shares."""
+"""What is held costs what the broker says: average entry price times shares."""
 
 import datetime as dt
 import sqlite3
@@ -34,20 +34,35 @@ def same_costs(truth: Truth, db: sqlite3.Connection) -> Violations:
 def stop_has_cause(
     truth: Truth, db: sqlite3.Connection, request: OrderRequest, limits: RiskLimits
 ) -> Violations:
-    """I09: no stop sells what did not fall, by what the shares cost that the split left."""
-    symbol, splits = request.symbol, _split(truth).get(request.symbol, [])
-    held = truth.positions.get(symbol, ZERO)
-    is_told = bool(splits) and not _doubt(truth, symbol, splits)
+    """I09: no stop sells what did not fall, by what the broker says that the shares cost."""
+    symbol = request.symbol
+    held, splits = truth.positions.get(symbol, ZERO), _split(truth).get(symbol, [])
     is_of_cost = request.reason.startswith("stop:") and request.side is Side.SELL and held > 0
-    if not (is_told and is_of_cost and _is_plain(truth, db, symbol)):
+    if not is_of_cost or _doubt(truth, symbol, splits) or not _is_plain(truth, db, symbol):
         return []
-    now = truth.now()
-    moments = (now, now - _ON_THE_WAY / 2, now - _ON_THE_WAY)
+    if _has_changed(db, request):
+        return []
     cost = truth.cost[symbol] / held
-    lost = max((cost - truth.market.price(symbol, at)) * 100 / cost for at in moments)
+    lost = max((cost - truth.market.price(symbol, at)) * 100 / cost for at in _seen(truth, request))
     if lost >= limits.stop_loss_pct - _MARGIN:
         return []
     return [("I09", f"{request.client_order_id} is a stop, and {symbol} lost {lost:.2f} %")]
+
+
+def _has_changed(db: sqlite3.Connection, request: OrderRequest) -> bool:
+    """Tell whether something was booked since the stop was decided."""
+    query = (
+        "SELECT 1 FROM ledger_entries JOIN orders USING (symbol)"
+        " WHERE client_order_id = ? AND booked_at > created_at"
+    )
+    return db.execute(query, (request.client_order_id,)).fetchone() is not None
+
+
+def _seen(truth: Truth, request: OrderRequest) -> tuple[dt.datetime, ...]:
+    """Return moments whose price the stop may have been decided by; it may be a resend."""
+    wires = (e[0] for e in truth.log if e[1] == "wire" and e[3] == request.client_order_id)
+    first = truth.now() - dt.timedelta(seconds=truth.loop.moment - next(wires))
+    return truth.now(), first, first - _ON_THE_WAY / 2, first - _ON_THE_WAY
 
 
 def _split(truth: Truth) -> Mapping[Symbol, list[tuple[Any, ...]]]:

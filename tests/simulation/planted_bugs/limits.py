@@ -155,6 +155,14 @@ BUGS = (
         ),
     ),
     bug(
+        "stops-sell-too-soon",
+        (
+            "risk/stops.py",
+            "    if lost >= book.limits.stop_loss_pct:\n",
+            "    if lost >= book.limits.stop_loss_pct / 2:\n",
+        ),
+    ),
+    bug(
         "best-price-forgotten-on-restart",
         (
             "daemon/session/stop_tracks.py",

@@ -59,6 +59,25 @@ async def test_h12_a_service_that_was_dead_is_not_called_after_a_restart(tmp_pat
     store.close()
 
 
+async def test_a_reason_that_no_encoding_has_is_remembered_all_the_same(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    store = Store.open(tmp_path, clock=clock)
+    first = remembered(store, clock)
+
+    async def fails_oddly() -> None:
+        # As JSON may say it: half an emoji.
+        raise ProviderUnavailable("busy \ud83d")
+
+    with pytest.raises(ProviderUnavailable):
+        await first.breaker.call(fails_oddly)
+    first.remember()
+
+    found = Breakers(store).get("service")
+    assert found is not None
+    assert found.reason == "busy ?"
+    store.close()
+
+
 def test_a_new_service_starts_closed_and_unwritten(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     store = Store.open(tmp_path, clock=clock)

@@ -98,6 +98,13 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[forecasts.remote]\nurl = "http://10.0.0.256"', "forecasts.remote.url = 'http://10.0.0"),
         ('[forecasts.remote]\nurl = "http://[::1"', "forecasts.remote.url = 'http://[::1'"),
         ('[sentiment.cloudflare]\nurl = "https:// x"', "sentiment.cloudflare.url = 'https:// x'"),
+        (
+            '[marketdata.alpaca]\ndata_url = "http://data.alpaca.markets"',
+            "'http://data.alpaca.markets': your keys travel there, so it must begin with https://",
+        ),
+        ('[marketdata.alpaca]\ndata_stream_url = "ws://stream.data.a.m"', "begin with wss://"),
+        ('[news]\nstream_url = "ws://stream.data.a.m"', "begin with wss://"),
+        ('[sentiment.cloudflare]\nurl = "http://127.0.0.1.a.b"', "begin with https://"),
         ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url = 'hc.io/x'"),
     ],
 )
@@ -185,6 +192,13 @@ def test_n03_a_file_that_is_not_toml_is_named_with_its_path(tmp_path: Path, cont
 def test_n03_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="openbell init"):
         load(tmp_path / "nowhere.toml", {})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:80", "localhost", "[::1]:8", "LOCALHOST"])
+def test_keys_may_travel_in_the_clear_on_this_machine(tmp_path: Path, host: str) -> None:
+    config = loaded(tmp_path, MINIMAL + f'[marketdata.alpaca]\ndata_url = "http://{host}"\n')
+
+    assert config.marketdata.alpaca.data_url == f"http://{host}"
 
 
 def test_an_address_that_is_empty_by_default_may_be_left_empty(tmp_path: Path) -> None:

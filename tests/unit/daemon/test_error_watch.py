@@ -93,6 +93,15 @@ async def test_errors_below_the_share_restart_nothing(tmp_path: Path) -> None:
 
 
 @replayed
+async def test_the_share_that_was_too_much_is_told_as_such_and_not_as_none(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+
+    await watched.fail(3)
+
+    assert watched.watch.error_ratio == 1
+
+
+@replayed
 async def test_refusals_are_answers(tmp_path: Path) -> None:
     watched = Watched(tmp_path)
     watched.scene.broker.submit_faults.extend([refused(OrderRejected("no"))] * 5)

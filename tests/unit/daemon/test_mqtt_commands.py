@@ -208,8 +208,12 @@ def test_a_nonce_that_cannot_be_remembered_is_not_obeyed(tmp_path: Path) -> None
     nonces = Nonces(tmp_path / "gone" / "nonces.json")
     (tmp_path / "gone").rmdir()
 
-    with pytest.raises(StorageError, match="use openbell kill"):
-        nonces.use("0123456789abcdef", NOW)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="use openbell kill"):
+            nonces.use("0123456789abcdef", NOW)
+
+    (tmp_path / "gone").mkdir()
+    assert nonces.use("0123456789abcdef", NOW) is True
 
 
 def message(topic: str, text: str = "") -> Message:

@@ -124,7 +124,7 @@ def test_a_disk_without_room_for_the_trial_is_told_before_anything_is_written(
 async def test_e15_old_records_and_backups_go_and_the_log_and_the_books_stay(
     store: Store,
 ) -> None:
-    old = START - dt.timedelta(days=40)
+    old = START - dt.timedelta(days=41)
     Incidents(store).record("old", "text", old)
     Incidents(store).record("new", "text", START)
     curve = EquityCurve(store)
@@ -134,7 +134,7 @@ async def test_e15_old_records_and_backups_go_and_the_log_and_the_books_stay(
         table: store.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"]  # noqa: S608
         for table in ("events", "orders", "fills", "ledger_entries", "runs")
     }
-    jobs = nightly(store, backups=2, curve_days=30, incident_days=30).jobs()
+    jobs = nightly(store, backups=2, curve_days=40, incident_days=30).jobs()
     for date in ("2022-12-12", "2022-12-13", "2022-12-14"):
         await jobs[RunKind.BACKUP](due(RunKind.BACKUP, date), "run")
 

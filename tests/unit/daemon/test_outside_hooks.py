@@ -13,8 +13,10 @@ import pytest
 from daemon.config import AlertsConfig, CostsConfig, ScalingConfig, Schedule, load
 from daemon.sources.budget import ForecastBudget
 from daemon.sources.scaling import GpuScaler, ScalerParts, forecast_volatility, gpu_scaling
+from daemon.telemetry import alerts
 from daemon.telemetry.dead_man import DeadMansSwitch
 from daemon.telemetry.delivery import ReportDelivery, summary
+from daemon.telemetry.hub import URGENT
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError, StorageError
@@ -25,8 +27,8 @@ from reports.write import write
 from state.costs import Costs
 from state.store import Store
 from tests.support.running import REPOSITORY
-from tests.support.scripted_server import ScriptedServer, answer
-from transport.http import BoundedClient, HttpSettings
+from tests.support.scripted_server import ScriptedServer, answer, hang
+from transport.http import BoundedClient, Deadlines, HttpSettings
 
 NIGHT = dt.datetime(2022, 11, 14, 6, 0, tzinfo=dt.UTC)
 WINDOW = dt.datetime(2022, 11, 14, 13, 20, tzinfo=dt.UTC)
@@ -36,7 +38,9 @@ CLOSE = dt.datetime(2022, 11, 14, 21, 0, tzinfo=dt.UTC)
 class Scene:
     """A scaler on a clock of its own, and the server that it tells."""
 
-    def __init__(self, server: ScriptedServer, directory: Path, **costs: Any) -> None:
+    def __init__(
+        self, server: ScriptedServer, directory: Path, seconds: float = 10.0, **costs: Any
+    ) -> None:
         self.server = server
         self.clock = ManualClock(NIGHT)
         self.store = Store.open(directory, clock=self.clock)
@@ -44,7 +48,8 @@ class Scene:
         self.volatility: float | None = None
         self.notes: list[tuple[str, str]] = []
         self.client = BoundedClient(
-            HttpSettings(base_url=server.url), {"Authorization": Secret("Bearer made-up")}
+            HttpSettings(base_url=server.url, deadlines=Deadlines(total_seconds=seconds)),
+            {"Authorization": Secret("Bearer made-up")},
         )
         self.scaler = GpuScaler(
             ScalerParts(
@@ -118,6 +123,9 @@ async def test_a_database_that_refuses_one_look_is_told_and_the_gpu_is_scaled_do
 
     assert scene.asked[:3] == [0, 1, 0]
     assert scene.notes[0] == ("gpu.unscaled", "what is needed was not looked up: no space")
+    # Nothing of the 7 hours and 40 minutes is forgotten.
+    end_of_day = CLOSE + dt.timedelta(minutes=1)
+    assert round(scene.costs.spent("gpu", NIGHT, end_of_day), 2) == Decimal("30.67")
     await scene.client.aclose()
 
 
@@ -166,6 +174,23 @@ async def test_a_refusal_is_told_and_asked_again(server: ScriptedServer, tmp_pat
     await scene.client.aclose()
 
 
+async def test_h08_what_was_asked_without_an_answer_may_run_so_it_is_booked_and_sent_to_sleep(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    server.on("POST", "/scale", answer(204), hang, answer(204))
+    scene = Scene(server, tmp_path, seconds=0.2)
+
+    await scene.look_at(NIGHT)
+    await scene.look_at(WINDOW)
+    assert "timeout failure after sending" in scene.notes[0][1]
+    await scene.look_at(CLOSE)
+
+    assert scene.asked == [0, 1, 0]
+    # 7 hours and 40 minutes of one replica at 4 USD.
+    assert scene.costs.spent("gpu", NIGHT, CLOSE + dt.timedelta(days=1)) == Decimal("30.6667")
+    await scene.client.aclose()
+
+
 async def test_when_the_daemon_ends_nothing_is_needed_any_more(
     server: ScriptedServer, tmp_path: Path
 ) -> None:
@@ -181,6 +206,30 @@ async def test_when_the_daemon_ends_nothing_is_needed_any_more(
 
     assert scene.asked == [1, 0]
     await scene.client.aclose()
+
+
+async def test_the_address_is_told_with_its_query(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", "/scale", answer(204))
+    url = f"{server.url}/scale?endpoint=gpu-7"
+    monkeypatch.setenv("OPENBELL__FORECASTS__REMOTE__SCALING__URL", url)
+    monkeypatch.setenv("OPENBELL_SCALE_TOKEN", "made-up")
+    clock = ManualClock(NIGHT)
+
+    async with gpu_scaling(
+        load(REPOSITORY / "config.toml"),
+        Store.open(tmp_path, clock=clock),
+        clock=clock,
+        calendar=NyseCalendar(),
+        time_scale=1,
+        note=lambda kind, text: None,
+    ):
+        async with asyncio.timeout(10):
+            while not server.seen:  # noqa: ASYNC110 - no event is set for tests
+                await asyncio.sleep(0.001)
+
+    assert server.seen[0].params == {"endpoint": "gpu-7"}
 
 
 @pytest.mark.parametrize(
@@ -283,13 +332,58 @@ async def test_a_report_goes_to_the_alert_targets_with_its_page(
     report = a_report()
     write(tmp_path, report, ["html"])
 
-    await ReportDelivery(load(REPOSITORY / "config.toml"), time_scale=1)([report])
+    told: list[str] = []
+    deliver = ReportDelivery(
+        load(REPOSITORY / "config.toml"), time_scale=1, alert=lambda kind, _: told.append(kind)
+    )
+    await deliver([report])
 
     (message,) = [seen.json() for seen in server.seen]
+    assert told == []
     assert message["title"] == "openbell: Thu 04 Jun 2026"
     assert message["message"].startswith("P&L +1.00 USD")
     page = base64.b64decode(message["attachments"][0]["base64"])
     assert b"<!doctype html>" in page
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+async def test_a_report_that_did_not_arrive_is_an_alert(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.on("POST", "/", answer(500))
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("OPENBELL__ALERTS__URLS", json.dumps([f"json://127.0.0.1:{server.port}/"]))
+    report = a_report()
+    write(tmp_path, report, ["html"])
+    told: list[tuple[str, str]] = []
+
+    await ReportDelivery(
+        load(REPOSITORY / "config.toml"),
+        time_scale=1,
+        alert=lambda kind, text: told.append((kind, text)),
+    )([report])
+
+    assert told == [("report.undelivered", "openbell: Thu 04 Jun 2026: not every target took it")]
+    assert told[0][0] in URGENT
+
+
+async def test_a_target_that_breaks_breaks_no_end_of_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def notify(self, **_: object) -> bool:
+            raise RuntimeError("a bug of the target's library")
+
+    monkeypatch.setattr(alerts, "open_targets", lambda _urls: [Broken()])
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path))
+    told: list[str] = []
+    deliver = ReportDelivery(
+        load(REPOSITORY / "config.toml"), time_scale=1, alert=lambda kind, _: told.append(kind)
+    )
+
+    await deliver([a_report()])
+
+    assert told == ["report.undelivered"]
 
 
 def test_a_summary_tells_the_day_in_a_few_lines() -> None:

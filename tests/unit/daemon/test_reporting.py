@@ -1,7 +1,9 @@
 """The reporter over several days: a late fee, a later revision, a week at its end."""
 
+import asyncio
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from daemon.after_close import reporting
 from daemon.after_close.report_dates import ending_with, next_session, yardsticks_of
-from daemon.after_close.reporting import Reporter, read_roll_up
+from daemon.after_close.reporting import Reporter, read_report, read_roll_up
 from daemon.schedule import RunKind
 from domain.account import Activity, ActivityKind, Position
 from domain.clock import ManualClock
@@ -20,7 +23,7 @@ from domain.market import Session
 from domain.orders import Fill, Side
 from marketdata.session_calendar import NyseCalendar
 from marketdata.traded_sessions import TradedSessions
-from reports.model import Yardsticks
+from reports.model import EndOfDayReport, Yardsticks
 from reports.render import render
 from state.equity import EquityCurve
 from state.facts import Facts
@@ -245,6 +248,61 @@ async def test_a_week_whose_last_day_was_closed_gets_its_report_with_the_next_se
     week = json.loads((live.directory / "reports" / "2026-W23" / "report.json").read_text())
     assert (week["last"], week["complete"], week["missing"]) == ("2026-06-04", True, [])
     assert live.delivered == ["2026-06-04", "2026-W23", "2026-06-08", "2026-06-08"]
+
+
+async def test_the_loop_goes_on_while_the_readings_of_years_are_read(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.read("10000", "10000")
+    longest = 0.0
+
+    def slow(*values: Any, **names: Any) -> EndOfDayReport:
+        time.sleep(1.5)
+        return read_report(*values, **names)
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.perf_counter() - began)
+
+    monkeypatch.setattr(reporting, "read_report", slow)
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0.05)
+    await live.write()
+    ticking.cancel()
+
+    assert longest < 1.5
+
+
+async def test_what_moved_on_a_closed_day_is_told_by_the_next_session(live: Live) -> None:
+    live.clock.advance(DAY)
+    live.read("10000", "10000")
+    await live.write()
+
+    # Thursday is closed without a word; it was read all day, and a dividend came.
+    live.clock.advance(DAY)
+    live.ledger.apply_activity(
+        Activity(
+            activity_id="a1",
+            kind=ActivityKind.DIVIDEND,
+            at=live.clock.now() - dt.timedelta(hours=9),
+            net_amount=Decimal(7),
+            symbol=Symbol("AAA"),
+        )
+    )
+    live.read("10007", "10007")
+    Facts(live.store).put(closed_days="2026-06-04")
+    live.sessions.closed = frozenset({dt.date(2026, 6, 4)})
+    live.clock.advance(DAY)
+    live.read("10007", "10007")
+
+    friday = await live.write()
+
+    assert (friday["equity_start"], friday["dividends"]) == ("10000", "7")
+    week = json.loads((live.directory / "reports" / "2026-W23" / "report.json").read_text())
+    assert (week["dividends"], week["reconciled"]) == ("7", True)
 
 
 def test_the_next_session_and_the_end_of_a_period_follow_the_calendar() -> None:

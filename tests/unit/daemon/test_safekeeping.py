@@ -64,6 +64,26 @@ def test_a_backup_comes_back_with_the_latch_engaged(home: Path, openbell: Openbe
     assert status["locked_symbols"] == []
 
 
+def test_a_restore_takes_the_last_backup_also_after_one_by_hand_on_the_same_day(
+    home: Path, openbell: Openbell
+) -> None:
+    folder = home / "var" / "backups"
+    folder.mkdir()
+    openbell(home, "backup", "--out", str(folder / "2026-11-20T140000.db"))
+    store = open_store(home / "var")
+    Ledger(store).lock(AAPL, "in the session")
+    store.close()
+    # The night's, which has the name of its day.
+    openbell(home, "backup", "--out", str(folder / "2026-11-20.db"))
+
+    done = openbell(home, "restore", "--reason", "drill")
+
+    assert "Restored var/backups/2026-11-20.db;" in done.stdout
+    store = open_store(home / "var")
+    assert AAPL in Ledger(store).locks()
+    store.close()
+
+
 def test_beside_a_running_daemon_a_backup_works_and_a_restore_is_refused(
     home: Path, openbell: Openbell
 ) -> None:

@@ -23,16 +23,48 @@ from daemon.config import load
 from daemon.health.service import Notifier
 from daemon.reload import keys_told, tightened
 from daemon.telemetry.hub import URGENT, Hub, Notice
+from daemon.telemetry.messages import TelemetryReader
 from daemon.telemetry.telling import Telling
 from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError
 from domain.ids import Symbol
+from state import reader
+from state.facts import Facts
+from state.journal import Journal
+from state.json_rows import order_row
 from tests.support.running import REPOSITORY
+from tests.support.state_builders import SESSION, approved, open_store
 from tests.support.virtual_time import loop_clock, virtual
 
 NOW = dt.datetime(2026, 11, 21, 14, 30, tzinfo=dt.UTC)
 CONFIG = load(REPOSITORY / "config.toml", {})
+
+
+# What leaves over MQTT
+
+
+def test_of_the_orders_of_years_only_those_of_the_session_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    journal = Journal(store)
+    for number in range(3):
+        date = SESSION - dt.timedelta(days=number)
+        journal.record_plan([approved(f"ob-{number}", session_date=date)], "run")
+    Facts(store).put(session_date=SESSION.isoformat())
+    store.close()
+    read: list[str] = []
+
+    def counted(row: Any) -> Any:
+        read.append(row["client_order_id"])
+        return order_row(row)
+
+    monkeypatch.setattr(reader, "order_row", counted)
+
+    told = TelemetryReader(tmp_path, account_tail="1234").everything()
+
+    assert [order["client_order_id"] for order in told["orders"]] == read == ["ob-0"]
 
 
 # Hub
@@ -358,6 +390,21 @@ async def test_repeats_are_held_back_and_counted_and_trifles_are_not_told(sink: 
     assert "99 repeats were held back" in seen[0]["message"]
     assert "trifle" not in str(seen)
     assert "MSFT differs" in str(seen[1:])
+
+
+@quiet_apprise
+async def test_a_clock_that_was_put_back_holds_no_alert_back(sink: Any) -> None:
+    url, seen = sink
+    clock = ManualClock(NOW)
+    hub = Hub(clock)
+    async with sending(url, hub):
+        hub.alert("run.failed", "eod: the disk is full")
+        await arrived(seen, 1)
+        clock.advance(dt.timedelta(hours=-1))
+        hub.alert("run.failed", "premarket: no bars")
+        await arrived(seen, 2)
+
+    assert "no bars" in seen[1]["message"]
 
 
 @quiet_apprise

@@ -145,7 +145,7 @@ def test_what_alerts_by_its_rise_is_there_before_it_rises(daemon: Running) -> No
     text = daemon.ask("/metrics")[1]
     rising = re.findall(r"increase\((openbell_\w+)(?:\{(.*?)\})?\[", RULES.read_text())
 
-    assert ("openbell_runs_total", 'state="FAILED"') in rising
+    assert ("openbell_notifications_total", 'outcome="failed"') in rising
     for name, label in rising:
         assert re.search(rf"^{name}(\{{.*{label}.*\}})? ", text, re.MULTILINE), (name, label)
 

@@ -58,5 +58,5 @@ def test_the_table_is_sorted_without_overlap() -> None:
 
 @pytest.mark.parametrize("day", ["2025-06-30", "2026-02-02", "2027-01-04"])
 def test_a_day_whose_rates_are_not_known_is_refused(day: str) -> None:
-    with pytest.raises(DataError, match=day):
+    with pytest.raises(DataError, match=f"{day}; a newer openbell"):
         day_fees(dt.date.fromisoformat(day), [])

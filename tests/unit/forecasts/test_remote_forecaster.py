@@ -144,6 +144,23 @@ async def test_tensors_travel_in_binary_where_the_server_knows_it(
     assert server.count("GET", "/v2") == 1
 
 
+async def test_a_server_that_no_longer_reads_binary_is_asked_anew_what_it_can(
+    server: ScriptedServer, remote: RemoteForecaster
+) -> None:
+    server.on("GET", "/v2", answer(200, {"extensions": ["binary_tensor_data"]}))
+    await remote.forecast(history_of(*SIX), AS_OF)
+    # Another server behind the same address: MLServer refuses a binary body.
+    server.on("GET", "/v2", answer(200, {"extensions": []}))
+    server.on("POST", INFER, answer(422, {"error": "not JSON"}), honest())
+
+    with pytest.raises(ProviderUnavailable, match="422"):
+        await remote.forecast(history_of(*SIX), AS_OF)
+    found = await remote.forecast(history_of(*SIX), AS_OF)
+
+    assert sorted(found) == list(SIX)
+    assert server.seen[-1].headers["content-type"] == "application/json"
+
+
 async def test_a_page_in_the_place_of_the_metadata_is_a_server_that_is_away(
     server: ScriptedServer, remote: RemoteForecaster
 ) -> None:
@@ -343,6 +360,27 @@ async def test_h08_a_call_is_booked_even_if_its_answer_is_lost(server: ScriptedS
     await forecaster.aclose()
 
     assert budget.booked == [6]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "infer", "calls"),
+    [(html(503), honest(), 0), (html(200), honest(), 0), (answer(200, {}), html(503), 1)],
+)
+async def test_h08_a_call_is_booked_where_it_leaves(
+    server: ScriptedServer, metadata: Step, infer: Step, calls: int
+) -> None:
+    budget = Budget(None)
+    client = BoundedClient(HttpSettings(base_url=server.url), {})
+    forecaster = RemoteForecaster(client, model="lstm", card=CARD, horizon=20, budget=budget)
+    server.on("GET", "/v2", metadata)
+    server.on("POST", INFER, infer)
+
+    with pytest.raises(ProviderUnavailable):
+        await forecaster.forecast(history_of(*SIX), AS_OF)
+    await forecaster.aclose()
+
+    assert server.count("POST", INFER) == calls
+    assert budget.booked == [6] * calls
 
 
 async def test_nothing_to_forecast_calls_nobody(

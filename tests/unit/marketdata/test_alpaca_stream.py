@@ -12,7 +12,7 @@ from domain.clock import UTC, SystemClock
 from domain.ids import Symbol
 from domain.secrets import Secret
 from marketdata.alpaca_stream import AlpacaTicks, TickSettings, tick_of
-from marketdata.ticks import MinuteBar, Quote, Tick, Trade, TradingStatus
+from marketdata.ticks import MinuteBar, Quote, Tick, Trade, TradeTakenBack, TradingStatus
 from tests.support.feed_server import KEY, SECRET, FeedServer, feed_server, say, until
 
 AAPL = Symbol("AAPL")
@@ -141,6 +141,17 @@ def test_a_trade_at_the_market_tells_its_price(conditions: list[str]) -> None:
 def test_an_average_price_is_told_from_a_bunched_trade_by_its_tape() -> None:
     assert not traded(["B"], "A")
     assert traded(["B"], "C")
+
+
+def test_a_trade_that_the_exchange_cancels_or_corrects_is_taken_back_by_its_number() -> None:
+    canceled = {"T": "x", "S": "AAPL", "i": 7, "x": "V", "p": 143.25, "s": 100, "a": "C", "t": AT}
+    corrected = {"T": "c", "S": "AAPL", "x": "V", "oi": 7, "op": 14.3, "ci": 8, "cp": 143, "t": AT}
+
+    for message in (canceled, corrected):
+        assert tick_of(message) == TradeTakenBack(symbol=AAPL, number=7)
+    trade = tick_of(TRADE | {"t": AT, "i": 7})
+    assert isinstance(trade, Trade)
+    assert trade.number == 7
 
 
 def test_a_price_of_zero_is_no_quote_on_that_side() -> None:

@@ -12,7 +12,7 @@ from domain.errors import ProviderUnavailable
 from domain.ids import Symbol
 from domain.market import Bar
 from marketdata.board import MarketBoard
-from marketdata.ticks import MinuteBar, Quote, Trade, TradingStatus
+from marketdata.ticks import MinuteBar, Quote, Trade, TradeTakenBack, TradingStatus
 from tests.support.bars import CALENDAR
 
 AA, BB = Symbol("AA"), Symbol("BB")
@@ -84,6 +84,17 @@ def test_it_shows_what_was_told_last() -> None:
     assert [bar.close for bar in shown.minute_bars(AA)] == [100, 101]
     assert shown.minute_bars(BB) == ()
     assert shown.doubts() == {}
+
+
+def test_the_price_of_a_trade_that_was_taken_back_is_none() -> None:
+    shown = board()
+    shown.take(Trade(symbol=AA, at=NOW, price=89.0, size=10, number=7))
+
+    shown.take(TradeTakenBack(symbol=AA, number=6))
+    assert shown.last_price(AA) == 89
+
+    shown.take(TradeTakenBack(symbol=AA, number=7))
+    assert shown.last_price(AA) is None
 
 
 def test_a_late_minute_takes_its_place_and_a_correction_replaces_it() -> None:

@@ -1,6 +1,7 @@
 """Against the chart endpoint in the form that yfinance 1.7.0 reads; Yahoo documents none."""
 
 import datetime as dt
+import string
 import sys
 import types
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from domain.ids import Symbol
 from marketdata.events import EventKind
 from marketdata.yahoo import YahooBars
 from tests.support.bars import CALENDAR, EVENING
-from tests.support.scripted_server import ScriptedServer, answer, html
+from tests.support.scripted_server import ScriptedServer, Step, answer, html
 from transport.http import BoundedClient, HttpSettings
 
 AAPL = Symbol("AAPL")
@@ -140,6 +141,8 @@ async def test_a_span_without_trading_has_no_columns(
         b'{"chart": {"result": [{"timestamp": [1]}], "error": null}}',
         b'{"chart": {"result": [{"timestamp": [1], "indicators": {"quote": [{}]}}]}}',
         b'{"chart": {"result": [{"timestamp": [NaN]}]}}',
+        b'{"chart": {"result": [{"timestamp": 1, "indicators": {"quote": [{}]}}]}}',
+        b'{"chart": {"result": [{"timestamp": [1], "indicators": {"quote": [{"open": 7}]}}]}}',
         one_line(moment="1670941800000"),
         one_line(close="9" * 400),
     ],
@@ -151,6 +154,23 @@ async def test_an_answer_of_another_shape_is_an_unavailable_source(
 
     with pytest.raises(ProviderUnavailable, match="yahoo"):
         await source.daily_bars([AAPL], START, END)
+
+
+@pytest.mark.parametrize("bad", [html(500), answer(200, one_line(moment="1670941800000"))])
+@pytest.mark.parametrize(("failing", "is_there"), [(1, True), (2, False)])
+async def test_one_symbol_in_twenty_that_fails_leaves_the_others(
+    server: ScriptedServer, source: YahooBars, bad: Step, failing: int, is_there: bool
+) -> None:
+    symbols = [Symbol(f"A{letter}") for letter in string.ascii_uppercase[:20]]
+    for number, symbol in enumerate(symbols):
+        act = bad if number < failing else answer(200, chart())
+        server.on("GET", f"/v8/finance/chart/{symbol}", act)
+
+    if is_there:
+        assert list(await source.daily_bars(symbols, START, END)) == symbols[1:]
+    else:
+        with pytest.raises(ProviderUnavailable, match="yahoo"):
+            await source.daily_bars(symbols, START, END)
 
 
 async def test_a_refusal_is_an_unavailable_source(

@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from marketdata.session_calendar import NyseCalendar, day_start
 from reports.build import build
 from reports.model import EndOfDayReport
 from state.equity import EquityCurve
+from state.incidents import Incidents
 from state.ledger import Ledger
 from state.reader import Reader
+from state.reports import Reports
 from state.retention import Retention, prune_records
 from state.risk_state import RiskState
 from state.runs import Runs
@@ -134,6 +137,32 @@ def test_a_worked_day_closes_with_every_part_named(books: Books) -> None:
     assert bridge.is_reconciled
 
 
+def test_a_report_reads_the_holdings_of_its_own_session_only(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in range(2, 40):
+        books.snapshot(BEFORE - dt.timedelta(days=days), "1000", "900", AAA=("1", "100"))
+    books.fill("AAA", Side.BUY, "1", "100", BEFORE - dt.timedelta(hours=1))
+    books.snapshot(BEFORE, "1000", "900", AAA=("1", "100"))
+    books.snapshot(AFTER, "1005", "900", AAA=("1", "105"))
+    read: list[str] = []
+    position_curve = Reader.position_curve
+
+    def counted(reader: Reader, *bounds: dt.datetime) -> list[dict[str, Any]]:
+        points = position_curve(reader, *bounds)
+        read.extend(str(point["at"]) for point in points)
+        return points
+
+    monkeypatch.setattr(Reader, "position_curve", counted)
+
+    report = books.report()
+
+    # The readings at both ends: years of the others would not fit into memory.
+    assert len(read) == 2
+    assert report.bridge.unrealized_pnl_change == 5
+    assert report.is_reconciled
+
+
 def test_deposits_dividends_and_interest_are_named_and_a_deposit_is_not_earned(
     books: Books,
 ) -> None:
@@ -233,6 +262,33 @@ def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
     report = books.report()
 
     assert [point.value for point in report.drawdown_curve] == [Decimal("0.04"), Decimal("0.03")]
+
+
+def test_a_report_tells_its_incidents_however_many_came_after(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.snapshot(BEFORE, "100000", "100000")
+    books.snapshot(AFTER, "100000", "100000")
+    monkeypatch.setattr("reports.build._LONGEST_LIST", 3)
+    Incidents(books.store).record("order.found", "it was sent once", NOON)
+    for number in range(1, 5):
+        Incidents(books.store).record("later", "another day", AFTER + dt.timedelta(days=number))
+
+    assert [row["kind"] for row in books.report().incidents] == ["order.found"]
+
+
+def test_a_session_whose_reading_before_is_gone_is_not_told_anew(books: Books) -> None:
+    # Begun with its own first reading it would lack what moved overnight, and balance.
+    books.snapshot(BEFORE, "100000", "100000")
+    Reports(books.store).record(
+        BEFORE.date(), is_reconciled=True, residual=Decimal(0), digest="a", at=BEFORE
+    )
+    books.snapshot(NOON, "101000", "101000")
+    books.snapshot(AFTER, "101000", "101000")
+    prune_records(books.store, Retention(curve_days=40), NOON + dt.timedelta(days=40))
+
+    with pytest.raises(DataError, match=r"no longer kept .* lies in reports/2026-06-04"):
+        books.report()
 
 
 def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:

@@ -127,6 +127,22 @@ async def test_nothing_from_the_moment_of_decision_or_later_is_given(
     assert [item.item_id for item in items] == ["alpaca-4", "alpaca-2"]
 
 
+async def test_a_text_that_was_written_after_the_moment_of_decision_is_not_given(
+    server: ScriptedServer, connect: Connect
+) -> None:
+    rows = [
+        article(7, headline="Apple halved after probe", updated_at="2022-12-14T15:00:00Z"),
+        article(8, updated_at="2022-12-14T13:00:00Z"),
+        article(9, updated_at="2022-12-14T12:59:59Z"),
+        article(6, updated_at=None),
+    ]
+    server.on("GET", NEWS, answer(200, page(rows)))
+
+    items = await connect().headlines([AAPL], START, END)
+
+    assert [item.item_id for item in items] == ["alpaca-6", "alpaca-9"]
+
+
 async def test_a_revised_article_counts_once_from_its_first_appearance(
     server: ScriptedServer, connect: Connect
 ) -> None:

@@ -388,6 +388,9 @@ async def test_s05_json_mode_that_fails_is_tried_once_more_with_another_seed(
 
 NOT_SCORES: list[Any] = [
     {"response": "the score is good"},
+    # Half an emoji, where the answer ended within it.
+    {"response": "up \ud83d"},
+    {"choices": [{"message": {"content": "\ud83d"}}]},
     {"response": '{"scores": ["high"]}'},
     {"response": '{"scores": [NaN]}'},
     {"response": '{"scores": [1e999]}'},

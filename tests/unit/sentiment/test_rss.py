@@ -8,10 +8,12 @@ import pytest
 from domain.clock import UTC
 from domain.errors import ConfigError, DataError, ProviderUnavailable
 from domain.ids import Symbol
+from sentiment.newsdesk import NewsDesk
 from sentiment.rss import RssNews, RssSettings, read_feed
 from tests.support.scripted_server import ScriptedServer, Step, answer, hang, html
 from transport.http import Deadlines
 
+KEY = "made-up-key"
 ACME, BETA = Symbol("ACME"), Symbol("BETA")
 END = dt.datetime(2022, 12, 14, 13, tzinfo=UTC)
 START = END - dt.timedelta(days=3)
@@ -47,7 +49,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 async def read(server: ScriptedServer, *symbols: Symbol, seconds: float = 5) -> list[str]:
     settings = RssSettings(
-        urls=(f"{server.url}/feed?s={{symbol}}",),
+        urls=(f"{server.url}/feed?auth={KEY}&s={{symbol}}",),
         deadlines=Deadlines(read_seconds=seconds, total_seconds=seconds),
     )
     source = RssNews(settings)
@@ -64,7 +66,7 @@ async def test_rss_entries_with_date_and_headline_are_read_oldest_first(
     server.on("GET", "/feed", xml(RSS))
 
     assert await read(server) == ["Acme <b>hires</b>|ACME", "Acme beats &amp; raises|ACME"]
-    assert server.seen[0].params == {"s": "ACME"}
+    assert server.seen[0].params == {"auth": KEY, "s": "ACME"}
 
 
 async def test_atom_entries_are_read_by_their_first_publication(server: ScriptedServer) -> None:
@@ -88,11 +90,39 @@ async def test_one_feed_that_fails_leaves_the_others(server: ScriptedServer) -> 
     assert len(await read(server, ACME, BETA)) == 1
 
 
+async def test_feeds_that_fail_beside_others_are_named(server: ScriptedServer) -> None:
+    server.on("GET", "/feed", html(503), html(503), xml(ATOM))
+    settings = RssSettings(urls=(f"{server.url}/feed?s={{symbol}}",), concurrency=1)
+    source = RssNews(settings)
+    desk = NewsDesk([source], deadline_seconds=5)
+
+    await desk.headlines([ACME, BETA, Symbol("CARL")], START, END)
+
+    (told,) = desk.shortfalls
+    assert told == "rss: 2 of 3 feeds failed, such as 127.0.0.1/feed for ACME: HTTP 503"
+    server.on("GET", "/feed", xml(ATOM))
+    await desk.headlines([ACME], START, END)
+    assert desk.shortfalls == ()
+    await source.aclose()
+
+
 async def test_all_feeds_failing_is_an_unavailable_source(server: ScriptedServer) -> None:
     server.on("GET", "/feed", html(503))
 
-    with pytest.raises(ProviderUnavailable, match="HTTP 503"):
+    with pytest.raises(ProviderUnavailable, match="/feed for ACME: HTTP 503"):
         await read(server, ACME, BETA)
+
+
+@pytest.mark.parametrize("act", [html(503), xml("<!DOCTYPE a>"), hang])
+async def test_a_key_in_the_address_of_a_feed_is_in_no_error(
+    server: ScriptedServer, act: Step
+) -> None:
+    server.on("GET", "/feed", act)
+
+    with pytest.raises(ProviderUnavailable) as raised:
+        await read(server, seconds=0.2)
+
+    assert KEY not in str(raised.value)
 
 
 async def test_a_silent_feed_is_cut_off(server: ScriptedServer) -> None:

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-from domain.ids import Symbol
+from domain.ids import BrokerOrderId, Symbol
 from domain.signals import Action
 from domain.trading_state import TradingState
 from state.decisions import Decisions
@@ -173,6 +173,20 @@ def test_fill_without_an_order_belongs_to_its_day(store: Store, directory: Path)
     with Reader(directory) as reader:
         assert len(reader.fills(SESSION)) == 1
         assert reader.fills(NEXT_DAY) == []
+
+
+def test_the_newest_fills_are_told_oldest_first(store: Store, directory: Path) -> None:
+    for number in range(1, 4):
+        fill = a_fill(f"x{number}")
+        at = fill.at + dt.timedelta(minutes=number)
+        order = BrokerOrderId(f"b{number}")
+        Ledger(store).apply_fill(
+            dataclasses.replace(fill, at=at, broker_order_id=order), origin="stream"
+        )
+
+    with Reader(directory) as reader:
+        assert [fill["execution_id"] for fill in reader.fills(newest=2)] == ["x2", "x3"]
+        assert len(reader.fills()) == 3
 
 
 def test_positions_are_valued_at_the_last_mark_or_at_cost(day: Reader, store: Store) -> None:

@@ -82,6 +82,17 @@ def test_k12_only_money_booked_after_the_first_equity_of_a_session_is_a_flow_of_
     assert risk.flows_since_start(SESSION) == -2000
 
 
+def test_a_flow_is_booked_after_the_first_equity_also_where_the_clock_was_set_back(
+    store: Store, clock: ManualClock
+) -> None:
+    # Found as seed 44000911 of the simulation: a withdrawal was a "daily loss" of 6.5 %.
+    risk = RiskState(store)
+    risk.record_equity(Decimal(100_000), clock.now(), session_date=SESSION)
+    clock.advance(-2 * HOUR)
+    risk.record_cash_flow(Decimal(-7500), "withdrawn")
+    assert risk.flows_since_start(SESSION) == -7500
+
+
 @pytest.mark.parametrize("equity", ["NaN", "Infinity", "0", "-1", "sNaN"])
 def test_k11_equity_that_is_no_equity_changes_nothing(store: Store, equity: str) -> None:
     risk = RiskState(store)

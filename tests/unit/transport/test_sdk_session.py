@@ -7,9 +7,10 @@ import pytest
 from domain.clock import SystemClock
 from domain.errors import ProviderUnavailable
 from tests.support.scripted_server import ScriptedServer, answer, hang, html, reset
-from transport.failures import TransportError
+from transport.failures import FailureKind, TransportError
 from transport.http import BoundedClient, Deadlines, HttpSettings
 from transport.sdk_session import HttpRefusal, SdkCaller, SdkSession
+from transport.sockets import WireError, connect
 
 
 class QuickClock(SystemClock):
@@ -138,6 +139,26 @@ async def test_a_rate_limit_is_obeyed(
 
     assert await caller.call(get("/x")) == {"a": 1}
     assert clock.naps == [17, 2]
+
+
+async def test_a_connection_that_takes_too_long_is_opened_again(
+    server: ScriptedServer,
+    caller: SdkCaller,
+    clock: QuickClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.on("GET", "/x", answer(200, {"a": 1}))
+    attempts = iter(range(9))
+
+    async def late_once(*where: Any, **how: Any) -> Any:
+        if next(attempts) == 0:
+            raise WireError(FailureKind.TIMEOUT, "no connection before the connect deadline")
+        return await connect(*where, **how)
+
+    monkeypatch.setattr("transport.exchanges.connect", late_once)
+
+    assert await caller.call(get("/x")) == {"a": 1}
+    assert clock.naps == [1]
 
 
 async def test_a_silent_server_is_not_asked_again(

@@ -1,0 +1,92 @@
+"""What a scrape reads from the state: nothing twice, and what happened between two scrapes."""
+
+import datetime as dt
+from pathlib import Path
+
+from daemon.config import load
+from daemon.telemetry.collector import StateCollector, exposition
+from daemon.telemetry.metrics import Meters
+from daemon.telemetry.vitals import Vitals
+from domain.clock import ManualClock
+from state.facts import Facts
+from state.journal import Journal
+from state.ledger import Ledger
+from state.runs import Runs, RunState
+from state.store import Store
+from tests.support.running import REPOSITORY
+from tests.support.state_builders import (
+    OB1,
+    SESSION,
+    START,
+    a_broker_order,
+    a_fill,
+    approved,
+    open_store,
+)
+
+
+class Scraped:
+    """One process that is scraped, on the books of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        config = load(REPOSITORY / "config.toml", {"OPENBELL__STATE__DIRECTORY": str(directory)})
+        self._meters = Meters(mode="paper")
+        self._collector = StateCollector(
+            config, clock=ManualClock(START), vitals=Vitals(), meters=self._meters
+        )
+        self._meters.registry.register(self._collector)
+
+    def scrape(self) -> str:
+        return exposition(self._meters, self._collector).decode()
+
+    def count(self, histogram: str) -> float | None:
+        self.scrape()
+        return self._meters.registry.get_sample_value(f"{histogram}_count")
+
+
+def begin_order(store: Store) -> None:
+    Facts(store).put(session_date=SESSION.isoformat())
+    Journal(store).record_plan([approved()], "run-1")
+    Journal(store).mark_sending(OB1)
+
+
+def execute_order(store: Store) -> None:
+    Journal(store).apply_order(a_broker_order())
+    Ledger(store).apply_fill(a_fill(), origin="stream")
+
+
+def test_an_answer_is_counted_once_by_the_process_that_had_it(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    begin_order(store)
+    first = Scraped(tmp_path)
+    execute_order(store)
+
+    counted = [first.count("openbell_order_ack_latency_seconds") for _ in range(2)]
+    filled = [first.count("openbell_order_fill_latency_seconds") for _ in range(2)]
+
+    assert counted == filled == [1, 1]
+
+
+def test_after_a_restart_the_answers_of_the_session_are_not_counted_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    begin_order(store)
+    execute_order(store)
+
+    restarted = Scraped(tmp_path)
+
+    assert restarted.count("openbell_order_ack_latency_seconds") == 0
+    assert restarted.count("openbell_order_fill_latency_seconds") == 0
+
+
+def test_a_run_that_failed_before_the_first_scrape_is_seen(tmp_path: Path) -> None:
+    runs = Runs(open_store(tmp_path))
+    run_id = runs.begin(SESSION, "submit", START)
+    assert run_id is not None
+    runs.finish(run_id, RunState.FAILED, "no equity", START + dt.timedelta(seconds=9))
+
+    text = Scraped(tmp_path).scrape()
+
+    at = (START + dt.timedelta(seconds=9)).timestamp()
+    name = 'openbell_run_ended_timestamp_seconds{kind="submit",state="FAILED"}'
+    (line,) = [line for line in text.splitlines() if line.startswith(name)]
+    assert float(line.split()[1]) == at

@@ -1,0 +1,31 @@
+import json
+import subprocess
+import sys
+
+from tests.support.running import REPOSITORY
+
+# A process of its own: logging is set up once in each.
+LOGS = """
+import structlog
+from daemon.log_setup import configure
+from domain.clock import SystemClock
+
+configure(level="info", form="json", clock=SystemClock(), secrets=["made-up"])
+structlog.get_logger("day").info(
+    "decision.made",
+    reason="key made-up",
+    problems=["events: key made-up"],
+    excluded={"AAPL": ("made-up", 1)},
+)
+"""
+
+
+def test_known_secrets_are_blotted_out_of_lists_and_mappings_too() -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", LOGS), cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+
+    told = json.loads(done.stderr)
+    assert told["reason"] == "key [secret]"
+    assert told["problems"] == ["events: key [secret]"]
+    assert told["excluded"] == {"AAPL": ["[secret]", 1]}
