@@ -279,6 +279,11 @@ class StateConfig:
 
     directory: str = setting("var")
 
+    def __post_init__(self) -> None:
+        """Refuse no name at all: it would be whatever folder a command is typed in."""
+        if not self.directory.strip():
+            raise ConfigError('state.directory = "": must name a directory')
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionConfig:

@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import difflib
 import math
+import re
 import tomllib
 import types
 import typing
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 from domain.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "OPENBELL__"
+# The names of secrets and of live mode have no two underscores anywhere.
+_ALMOST = re.compile("OPENBELL_[^_].*__")
 
 T = TypeVar("T")
 
@@ -82,9 +85,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def with_environment(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Lay ``OPENBELL__SECTION__KEY=value`` over the file; text stays text, the rest is TOML."""
+    """Lay ``OPENBELL__SECTION__KEY=value`` over the file; text stays text, the rest is TOML.
+
+    Raises:
+        ConfigError: a name is not in that form, and would count for nothing.
+    """
     merged = _copy(table)
     for name in sorted(environ):
+        if _ALMOST.match(name):
+            right = name.replace("_", "__", 1)
+            raise ConfigError(f"{name}: sets nothing; did you mean `{right}`?")
         if name.startswith(ENVIRONMENT_PREFIX):
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _put(merged, keys, _FromEnvironment(environ[name]), name)

@@ -163,7 +163,8 @@ async def _connected(
         level="warning",
         form="console",
         clock=clock,
-        secrets=credentials.known(),
+        # A kill is not held up by a token of a service that it does not ask.
+        secrets=credentials.readable() if is_urgent else credentials.known(),
     )
     # What a person stops with must not be stopped by the rules of what it stops.
     egress = None if is_urgent else egress_of(config, clock)

@@ -4,9 +4,10 @@ systemd puts them in ``$CREDENTIALS_DIRECTORY``; the environment is allowed in p
 only, because every child process and many tools can read it.
 """
 
+import contextlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,18 @@ ALPHAVANTAGE_KEY = "ALPHAVANTAGE_API_KEY"
 FINNHUB_KEY = "FINNHUB_API_KEY"
 MQTT_USER = "OPENBELL_MQTT_USER"
 MQTT_PASSWORD = "OPENBELL_MQTT_PASSWORD"  # noqa: S105
+
+_SECRETS = (
+    BROKER_KEY_ID,
+    BROKER_SECRET_KEY,
+    CLOUDFLARE_TOKEN,
+    FORECAST_TOKEN,
+    HTTP_TOKEN,
+    SCALE_TOKEN,
+    MQTT_PASSWORD,
+    ALPHAVANTAGE_KEY,
+    FINNHUB_KEY,
+)
 
 # The embedded broker checks keys like the real one; these open nothing else.
 _EMBEDDED = {BROKER_KEY_ID: "PKEMBEDDED", BROKER_SECRET_KEY: "embedded-broker-on-loopback"}
@@ -86,22 +99,30 @@ class Credentials:
         return path if path is not None and path.exists() else None
 
     def known(self) -> tuple[str, ...]:
-        """Return every secret's text, for the log to blot out."""
-        names = (
-            BROKER_KEY_ID,
-            BROKER_SECRET_KEY,
-            CLOUDFLARE_TOKEN,
-            FORECAST_TOKEN,
-            HTTP_TOKEN,
-            SCALE_TOKEN,
-            MQTT_PASSWORD,
-            ALPHAVANTAGE_KEY,
-            FINNHUB_KEY,
-        )
+        """Return every secret's text, for the log to blot out.
+
+        Raises:
+            ConfigError: as for ``find``.
+        """
+        return _texts(one.find(name) for one, name in self._places())
+
+    def readable(self) -> tuple[str, ...]:
+        """Return what can be read of ``known``: whoever stops everything needs no other key."""
+        found: list[Secret | None] = []
+        for one, name in self._places():
+            # What was not read here is in no line of this log either.
+            with contextlib.suppress(ConfigError, OSError):
+                found.append(one.find(name))
+        return _texts(found)
+
+    def _places(self) -> Iterator[tuple["Credentials", str]]:
         # The keys of an account also where the embedded broker stands: they open its data.
-        both = (self, replace(self, is_embedded=False))
-        found = {secret.reveal() for one in both for name in names if (secret := one.find(name))}
-        return tuple(sorted(found))
+        for one in (self, replace(self, is_embedded=False)):
+            yield from ((one, name) for name in _SECRETS)
+
+
+def _texts(found: Iterable[Secret | None]) -> tuple[str, ...]:
+    return tuple(sorted({secret.reveal() for secret in found if secret}))
 
 
 def _read_private(path: Path) -> str:
@@ -109,7 +130,8 @@ def _read_private(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
         raise ConfigError(
-            f"{path} cannot be read ({exc.strerror}); put the file itself there, mode 600"
+            f"{path} cannot be read ({exc.strerror}); put the file itself there, mode 600, of the"
+            " user that runs openbell"
         ) from exc
     with os.fdopen(descriptor, encoding="utf-8") as file:
         found = os.fstat(descriptor)
@@ -119,7 +141,10 @@ def _read_private(path: Path) -> str:
             raise ConfigError(
                 f"{path}: belongs to another user; give it to the one that runs openbell"
             )
-        return file.read().strip()
+        try:
+            return file.read().strip()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is no text; paste the key into it again") from None
 
 
 def _is_open_to_others(found: os.stat_result) -> bool:

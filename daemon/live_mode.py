@@ -48,6 +48,7 @@ def check_configuration(config: Config, environ: Mapping[str, str] = os.environ)
     if config.broker.kind != "alpaca":
         return
     _check_addresses(config.mode, config.broker.alpaca)
+    _check_clock(config)
     if config.mode == "live":
         _check_drop_in(environ)
         read_arming(config)
@@ -165,6 +166,15 @@ def _check_drop_in(environ: Mapping[str, str]) -> None:
         raise ConfigError(
             f'mode = "live": {DROP_IN}=1 is not set; put `Environment={DROP_IN}=1` into a drop-in'
             " of the service (systemctl edit openbell)"
+        )
+
+
+def _check_clock(config: Config) -> None:
+    """An account that lives by real time would get the orders of a recorded day, or of many."""
+    if config.clock.kind == "replay" and not is_loopback(_host(config.broker.alpaca.trading_url)):
+        raise ConfigError(
+            'clock.kind = "replay": only a broker on loopback goes by it; set clock.kind ='
+            ' "system" for an account at Alpaca'
         )
 
 

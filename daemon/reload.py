@@ -22,10 +22,12 @@ _STRICTER_UP = frozenset(
         "min_order_notional_usd",
         "cash_reserve_pct",
         "require_known_volume",
+        "earnings_sessions_ahead",
     }
 )
-# Neither direction is stricter: how the covariance is estimated.
-_NEUTRAL = frozenset({"covariance_sessions"})
+# Neither direction is stricter: how the covariance is estimated, and over how long errors are
+# counted, since a short window forgets them and a long one thins them out.
+_NEUTRAL = frozenset({"covariance_sessions", "order_error_window_seconds"})
 
 
 def tightened(running: Config, wanted: Config) -> tuple[Config, tuple[str, ...]]:

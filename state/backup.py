@@ -11,14 +11,16 @@ from pathlib import Path
 from domain.clock import Clock
 from domain.errors import StateError, StorageError
 from state.checks import check_database
-from state.database import connect_read_only, translated
+from state.database import connect_read_only, connect_unwritten, file_uri, translated
+from state.durable import sync_file
 from state.events import Head
 from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
 from state.latch import Latch
 from state.mark import Mark
 from state.migrations import LATEST, version
 
-_SIDE_FILES = ("-wal", "-shm")
+_WAL, _SHM = "-wal", "-shm"
+_SIDE_FILES = (_WAL, _SHM)
 
 
 def back_up(directory: Path, target: Path) -> Path:
@@ -50,7 +52,7 @@ def verify(path: Path) -> Head:
         StateError: it is damaged, or of another schema than this code's.
     """
     with translated(path):
-        connection = connect_read_only(path, is_immutable=True)
+        connection = connect_unwritten(path)
         try:
             found = version(connection)
             if not 0 < found <= LATEST:
@@ -66,8 +68,8 @@ def verify(path: Path) -> Head:
 def restore(backup: Path, directory: Path, *, clock: Clock, reason: str) -> None:
     """Put a verified backup in the place of the database; the latch is engaged first.
 
-    The database that was there stays beside it as ``openbell.db.replaced``.  Start the
-    daemon, let it reconcile, then resume.
+    The database that was there stays beside it as ``openbell.db.replaced``, and a later one
+    as ``openbell.db.replaced.2``.  Start the daemon, let it reconcile, then resume.
 
     Raises:
         StateError: the backup does not verify, or a daemon is running.
@@ -93,42 +95,22 @@ def accept_rollback(directory: Path, *, clock: Clock, reason: str) -> Head:
     the broker.
 
     Raises:
-        StateError: the log itself is damaged, or a daemon is running.
+        StateError: the log itself is damaged, there is none, or a daemon is running.
         StorageError: the disk refused.
     """
+    path = directory / DATABASE
+    if not path.is_file():
+        raise StateError(f"{path} does not exist: there is nothing to keep, restore a backup")
     lock = WriterLock(directory / LOCK)
     try:
         Latch(directory).engage(f"rollback accepted: {reason}", clock.now())
-        path = directory / DATABASE
-        with translated(path):
-            connection = sqlite3.connect(path)
-            try:
-                head = check_database(connection, path, None, is_thorough=True)
-            finally:
-                connection.close()
+        head = verify(path)
         _set_mark(directory / MARK, head)
     except OSError as exc:
         raise StorageError(f"{directory} cannot be written: {exc.strerror}") from exc
     finally:
         lock.release()
     return head
-
-
-def backups_in(folder: Path) -> list[Path]:
-    """Return the backups of a folder, oldest first: by when each was written.
-
-    A name tells a day: of one taken by hand before the close it would make the last of its day.
-    """
-    return sorted(folder.glob("*.db"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-
-
-def prune(folder: Path, *, keep: int) -> list[Path]:
-    """Remove all but the newest ``keep`` backups; return what was removed."""
-    backups = backups_in(folder)
-    surplus = backups[: max(0, len(backups) - keep)]
-    for path in surplus:
-        path.unlink()
-    return surplus
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -142,24 +124,48 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _put(backup: Path, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+    partial = _beside(path, ".partial")
+    _remove(partial)
     with translated(partial):
-        source = connect_read_only(backup, is_immutable=True)
-        target = sqlite3.connect(partial)
+        source = connect_unwritten(backup)
         try:
-            source.backup(target)
-            # A pristine file without a WAL of its own: the next opening turns WAL on again.
-            target.execute("PRAGMA journal_mode = DELETE")
+            # Not page by page: what retention emptied stays behind, so that a backup and its
+            # restore make the file as small as its rows are.
+            source.execute("VACUUM INTO ?", (file_uri(partial),))
         finally:
-            target.close()
             source.close()
     partial.chmod(0o600)
-    if path.exists():
-        path.replace(path.with_name(f"{path.name}.replaced"))
-    # The WAL of the old database must not be played into the new one.
-    for suffix in _SIDE_FILES:
-        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+    sync_file(partial)
+    _set_aside(path)
     partial.replace(path)
+
+
+def _set_aside(path: Path) -> None:
+    """Keep the old database whole: its newest rows may be in its WAL alone.
+
+    Nor may that WAL be played into the new one.  It goes first: should the machine die between
+    the two, the next restore brings the database after it.
+    """
+    aside, wal = _free_name(path), _beside(path, _WAL)
+    if wal.exists():
+        wal.replace(_beside(aside, _WAL))
+    _beside(path, _SHM).unlink(missing_ok=True)
+    if path.exists():
+        path.replace(aside)
+
+
+def _free_name(path: Path) -> Path:
+    """Return a name that nothing has: what an earlier restore set aside may be the better one."""
+    has_wal = _beside(path, _WAL).exists()
+    aside, number = path.with_name(f"{path.name}.replaced"), 1
+    while aside.exists() or (has_wal and _beside(aside, _WAL).exists()):
+        number += 1
+        aside = path.with_name(f"{path.name}.replaced.{number}")
+    return aside
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}{suffix}")
 
 
 def _set_mark(path: Path, head: Head) -> None:
@@ -170,6 +176,6 @@ def _set_mark(path: Path, head: Head) -> None:
 
 
 def _remove(path: Path) -> None:
-    for name in (path.name, *(f"{path.name}{suffix}" for suffix in _SIDE_FILES)):
+    for suffix in ("", *_SIDE_FILES):
         with contextlib.suppress(OSError):
-            path.with_name(name).unlink(missing_ok=True)
+            _beside(path, suffix).unlink(missing_ok=True)

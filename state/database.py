@@ -1,5 +1,6 @@
 """Opening the SQLite file, and its errors in our words."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -56,10 +57,23 @@ def connect_read_only(path: Path, *, is_immutable: bool = False) -> sqlite3.Conn
     """Open the database for reading only; immutable promises that nobody is writing."""
     flags = "mode=ro&immutable=1" if is_immutable else "mode=ro"
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(path))}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
+        f"{file_uri(path)}?{flags}", uri=True, timeout=BUSY_TIMEOUT_SECONDS
     )
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def connect_unwritten(path: Path) -> sqlite3.Connection:
+    """Open what nobody writes; a copy of a whole directory brings its WAL along, which counts."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.with_name(f"{path.name}-wal").stat().st_size:
+            return connect_read_only(path)
+    return connect_read_only(path, is_immutable=True)
+
+
+def file_uri(path: Path) -> str:
+    """Return a file's name as SQLite takes it, whatever bytes are in it."""
+    return f"file:{quote(os.fsencode(path))}"
 
 
 @contextmanager

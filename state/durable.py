@@ -38,7 +38,16 @@ def overwrite_durably(path: Path, content: bytes) -> None:
 
 def sync_directory(path: Path) -> None:
     """Return when the names in a directory are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the content of a file, whoever wrote it, is on the disk."""
+    _sync(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -41,17 +41,28 @@ def prepare_file(path: Path) -> None:
         StateError: it is a link, not a file, or others own it or may write to it.
         StorageError: it cannot be created.
     """
-    if path.is_symlink():
-        raise StateError(f"{path} is a symbolic link: put the file itself there")
-    if path.exists():
-        if not path.is_file():
-            raise StateError(f"{path} is not a file: move it away")
-        _refuse_open_to_others(path)
+    if is_ours(path):
         return
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE_FILE))
     except OSError as exc:
         raise StorageError(f"{path} cannot be created: {exc.strerror}") from exc
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether there is a file, and that it is ours alone to write.
+
+    Raises:
+        StateError: it is a link, not a file, or others own it or may write to it.
+    """
+    if path.is_symlink():
+        raise StateError(f"{path} is a symbolic link: put the file itself there")
+    if not path.exists():
+        return False
+    if not path.is_file():
+        raise StateError(f"{path} is not a file: move it away")
+    _refuse_open_to_others(path)
+    return True
 
 
 def _refuse_open_to_others(path: Path) -> None:

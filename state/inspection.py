@@ -6,9 +6,9 @@ from pathlib import Path
 from domain.errors import StateError
 from state.checks import check_database
 from state.database import connect_read_only, translated
-from state.files import DATABASE, MARK
-from state.mark import read_mark
+from state.files import DATABASE
 from state.migrations import LATEST, version
+from state.opening import check_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,16 +21,16 @@ class Inspection:
 
 
 def inspect(directory: Path) -> Inspection | None:
-    """Check pages, chain, mark and derived tables; None when there is no database yet.
+    """Check files, pages, chain, mark and derived tables; None when there is no database yet.
 
     Raises:
-        StateError: it is damaged, cannot be read, or has another schema.
+        StateError: it is damaged, lost, cannot be read, is not ours, or has another schema.
     """
     path = directory / DATABASE
+    # Read first: a running daemon moves the mark after its commits, never before.
+    mark = check_files(directory)
     if not path.exists():
         return None
-    # Read first: a running daemon moves the mark after its commits, never before.
-    mark = read_mark(directory / MARK)
     with translated(path):
         connection = connect_read_only(path)
         try:

@@ -9,9 +9,9 @@ from pathlib import Path
 from domain.clock import Clock
 from domain.errors import StateError, StorageError
 from state.events import GENESIS
-from state.files import DATABASE, MARK, prepare_file
+from state.files import DATABASE, LOCK, MARK, is_ours, prepare_file
 from state.latch import Latch
-from state.mark import Mark, read_mark
+from state.mark import Mark, MarkPoint, read_mark
 
 
 def prepare_files(directory: Path, clock: Clock) -> None:
@@ -21,25 +21,38 @@ def prepare_files(directory: Path, clock: Clock) -> None:
         StateError: one of them is missing beside the others, or others may write to it.
         StorageError: the disk refused.
     """
+    check_files(directory)
     path = directory / DATABASE
-    mark = read_mark(directory / MARK)
     latch = Latch(directory)
     if not path.exists():
-        if mark is not None and mark.sequence:
-            raise StateError(
-                f"{path} is missing although {directory / MARK} knows event {mark.sequence}:"
-                " restore a backup"
-            )
         if not latch.path.exists():
             latch.arm_new(clock.now())
         _begin_mark(directory / MARK)
-    elif mark is None:
+    prepare_file(path)
+    prepare_file(directory / MARK)
+
+
+def check_files(directory: Path) -> MarkPoint | None:
+    """Check that database and mark are there together and ours; return the mark.
+
+    Raises:
+        StateError: one of them is missing beside the other, or others may write to it.
+    """
+    path = directory / DATABASE
+    mark = read_mark(directory / MARK)
+    for name in (DATABASE, MARK, LOCK):
+        is_ours(directory / name)
+    if path.exists() and mark is None:
         raise StateError(
             f"{directory / MARK} is missing, so a rollback of {path} would go unseen: restore"
             " the whole state directory from a backup"
         )
-    prepare_file(path)
-    prepare_file(directory / MARK)
+    if not path.exists() and mark is not None and mark.sequence:
+        raise StateError(
+            f"{path} is missing although {directory / MARK} knows event {mark.sequence}:"
+            " restore a backup"
+        )
+    return mark
 
 
 def _begin_mark(path: Path) -> None:

@@ -45,7 +45,7 @@ def back_up_and_rehearse(directory: Path, target: Path, *, clock: Clock) -> Back
     """
     draft = target.with_name(f"{target.name}.untested")
     scratch = target.with_name(f"{target.name}.rehearsal")
-    _require_room(directory / DATABASE, target.parent)
+    _require_room(directory, target.parent)
     try:
         before = _counts(directory / DATABASE)
         back_up(directory, draft)
@@ -62,10 +62,16 @@ def back_up_and_rehearse(directory: Path, target: Path, *, clock: Clock) -> Back
     return Backup(path=target, head=made.head, rows=made.rows, size=target.stat().st_size)
 
 
-def _require_room(path: Path, folder: Path) -> None:
+def room_needed(directory: Path) -> int:
+    """Return how many bytes a backup of this directory needs while it is tested."""
     with contextlib.suppress(OSError):
-        needed = path.stat().st_size * _ROOM_FACTOR
-        free = shutil.disk_usage(folder).free
+        return (directory / DATABASE).stat().st_size * _ROOM_FACTOR
+    return 0
+
+
+def _require_room(directory: Path, folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        needed, free = room_needed(directory), shutil.disk_usage(folder).free
         if free < needed:
             raise StorageError(
                 f"{folder} has {free >> 20} MB free and a tested backup needs {needed >> 20}:"

@@ -1,10 +1,14 @@
 """Keeping the database small: old service records go, the event log and the books stay."""
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from state.rows import stamp
+from state.rows import known_moment, stamp
 from state.store import Store
+
+_SLICE = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +26,41 @@ def prune_records(store: Store, retention: Retention, now: dt.datetime) -> dict[
     """Delete what is older than its days; return how many rows of each table went.
 
     Raises:
-        StorageError: the disk refused; nothing was deleted.
+        StorageError: the disk refused; what went before stays deleted.
     """
-    # Imported here: it brings pandas, which nothing else in this room needs.
-    from sqlite_utils import Database  # noqa: PLC0415
+    deleted = Counter({table: 0 for table, _, _ in _cutoffs(retention, now)})
+    for table, count in pruning(store, retention, now):
+        deleted[table] += count
+    return dict(deleted)
 
-    cutoffs = (
+
+def pruning(store: Store, retention: Retention, now: dt.datetime) -> Iterator[tuple[str, int]]:
+    """Do the same in steps; yield table and rows of each.
+
+    A step is one day and one transaction: years at once, where somebody lowers the days, would
+    hold the event loop for longer than its watchdog waits.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    for table, column, cutoff in _cutoffs(retention, now):
+        while (oldest := _oldest(store, table, column)) is not None and oldest < cutoff:
+            end = min(cutoff, stamp(known_moment(oldest) + _SLICE))
+            with store.transaction() as connection:
+                # Forecasts, signals and sentiment go with their decision, by foreign key.
+                query = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - names from below
+                count = connection.execute(query, (end,)).rowcount
+            yield table, count
+
+
+def _oldest(store: Store, table: str, column: str) -> str | None:
+    query = f"SELECT min({column}) AS oldest FROM {table}"  # noqa: S608 - names from below
+    oldest: str | None = store.rows(query)[0]["oldest"]
+    return oldest
+
+
+def _cutoffs(retention: Retention, now: dt.datetime) -> tuple[tuple[str, str, str], ...]:
+    days = (
         ("equity", "at", retention.curve_days),
         ("position_points", "at", retention.curve_days),
         ("decisions", "as_of", retention.decision_days),
@@ -35,13 +68,6 @@ def prune_records(store: Store, retention: Retention, now: dt.datetime) -> dict[
         ("incidents", "at", retention.incident_days),
         ("costs", "at", retention.cost_days),
     )
-    deleted: dict[str, int] = {}
-    with store.transaction() as connection:
-        db = Database(connection, recursive_triggers=False)
-        for table, column, days in cutoffs:
-            cutoff = stamp(now - dt.timedelta(days=days))
-            before = db.table(table).count
-            # Forecasts, signals and sentiment go with their decision, by foreign key.
-            db.table(table).delete_where(f"{column} < ?", [cutoff])
-            deleted[table] = before - db.table(table).count
-    return deleted
+    return tuple(
+        (table, column, stamp(now - dt.timedelta(days=kept))) for table, column, kept in days
+    )

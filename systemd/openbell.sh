@@ -8,8 +8,18 @@ if [ "$(id -u)" != 0 ]; then
 fi
 set -- /opt/openbell/.venv/bin/openbell --config /etc/openbell/config.toml "$@"
 # Live mode's confirmation, and keys of the configuration: a kill must find the same broker.
-for setting in $(systemctl show -P Environment openbell); do
-    case $setting in OPENBELL_*) set -- "$setting" "$@" ;; esac
+ours() {
+    # systemd quotes for a shell what has blanks, quotes or brackets in it.
+    eval "set -- $1"
+    for setting; do
+        case $setting in OPENBELL_*) printf '%s\n' "$setting" ;; esac
+    done
+}
+set -f
+IFS='
+'
+for setting in $(ours "$(systemctl show -P Environment openbell)"); do
+    set -- "$setting" "$@"
 done
 cd /var/lib/openbell 2>/dev/null || cd /
 exec runuser -u openbell -- env \

@@ -8,8 +8,9 @@ from daemon.commands.output import console, print_json
 from daemon.config import load, state_directory
 from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
-from state.backup import accept_rollback, backups_in
+from state.backup import accept_rollback
 from state.backup import restore as put_back
+from state.backup_folder import last_event, newest
 from state.files import DATABASE
 from state.rehearsal import back_up_and_rehearse
 
@@ -61,12 +62,16 @@ def restore(
         if not used.is_file():
             raise BadArgument(f"{used} is no file; backups are in {backup_folder(directory)}")
         put_back(used, directory, clock=clock, reason=reason)
+    at, number = last_event(directory / DATABASE) or ("", 0)
     if options.json:
-        print_json({"database": str(used), "kill": {"engaged": True, "reason": reason}})
+        told = {"database": str(used), "last_event": number, "last_event_at": at}
+        print_json({**told, "kill": {"engaged": True, "reason": reason}})
         return
     for line in (
         f"{'Kept' if is_rollback_accepted else 'Restored'} {used}; the kill latch is engaged.",
-        "What happened since is known to the broker only.  Now:",
+        f"It ends with event {number}, of {at}.",
+        "What happened since is known to the broker only; limits on losses go by what was then.",
+        "Now:",
         "  openbell reconcile            compares, and books what is missing",
         "  openbell resume --reason TEXT --confirm LAST4",
     ):
@@ -74,7 +79,8 @@ def restore(
 
 
 def _newest(directory: Path) -> Path:
-    found = backups_in(backup_folder(directory))
-    if not found:
-        raise BadArgument(f"{backup_folder(directory)} holds no backup; name one")
-    return found[-1]
+    folder = backup_folder(directory)
+    found = newest(folder)
+    if found is None:
+        raise BadArgument(f"{folder} holds no backup; name one")
+    return found

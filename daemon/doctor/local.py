@@ -13,6 +13,7 @@ from daemon.doctor import sources
 from daemon.doctor.finding import Finding, failed, ok, refused, warning
 from daemon.doctor.packages import packages
 from daemon.doctor.training import training
+from daemon.doctor.understood import check_understood
 from daemon.live_mode import check_configuration
 from domain.errors import ConfigError, OpenbellError
 from domain.ids import Symbol
@@ -22,7 +23,7 @@ from risk.settings import RiskLimits
 from state.inspection import inspect
 from state.latch import Latch
 from state.pause import Pause
-from strategies.registry import build_allocations
+from state.rehearsal import room_needed
 
 _GIGABYTE = 1_000_000_000
 LEAST_FREE_BYTES = 200_000_000
@@ -46,6 +47,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
         ("recorded data", _recorded),
         ("earnings", sources.earnings),
         ("finbert", sources.finbert),
+        ("news", sources.news),
         ("packages", packages),
     )
     for name, check in checks:
@@ -57,7 +59,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
 
 def _configuration(config: Config, path: Path | None) -> Finding:
     try:
-        build_allocations(config.strategies, min_confidence=config.risk.min_confidence)
+        check_understood(config)
     except ConfigError as exc:
         return refused("config", str(exc))
     symbols = len(config.universe.symbols)
@@ -142,8 +144,12 @@ def _disk(config: Config) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text = f"{free / _GIGABYTE:.1f} GB are free under {place}"
     fix = f"free space on the disk of {place}"
+    needed = room_needed(state_directory(config))
     if free < LEAST_FREE_BYTES:
         yield failed("disk", text, fix=fix)
+    elif free < needed:
+        what = f"a tested backup of the database needs {needed / _GIGABYTE:.1f}"
+        yield warning("disk", f"{text}, and {what}", fix=fix)
     elif free < SCARCE_FREE_BYTES:
         yield warning("disk", text, fix=fix)
     else:

@@ -4,11 +4,13 @@ import asyncio
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from daemon.config import Config
 from daemon.doctor.finding import Finding, failed, ok
 from daemon.sources.earnings_feed import open_earnings
+from daemon.sources.news_feed import open_news
 from daemon.sources.scoring import finbert_of
 from domain.clock import SystemClock
 from domain.errors import DataError
@@ -47,6 +49,25 @@ def finbert(config: Config) -> Iterator[Finding]:
     if settings.model:
         finbert_of(settings)
         yield ok("finbert", f"{settings.model} has the SHA-256 that was named")
+
+
+def news(config: Config) -> Iterator[Finding]:
+    """See that who tells news can be asked.
+
+    Raises:
+        ConfigError: a key is missing, or a feed cannot be used.
+    """
+    if config.news.provider in ("none", "sample"):
+        return
+    asyncio.run(_open_news(config))
+    yield ok("news", f"{config.news.provider} can be asked")
+
+
+async def _open_news(config: Config) -> None:
+    # Without the stream, which would connect.
+    quiet = replace(config, news=replace(config.news, stream=False))
+    async with open_news(quiet, clock=SystemClock(), time_scale=1.0):
+        pass
 
 
 async def _open(config: Config) -> None:

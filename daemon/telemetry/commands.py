@@ -187,6 +187,16 @@ def _verb(text: str) -> Verb:
         raise CommandRefused(f"{text[:20]!r} is no verb: {', '.join(Verb)}") from None
 
 
+def check_keys(keys: Sequence[str]) -> None:
+    """Refuse keys that no signature could be checked with.
+
+    Raises:
+        ConfigError: one is no Ed25519 public key in base64.
+    """
+    for text in keys:
+        _public_key(text)
+
+
 def _public_key(text: str) -> Ed25519PublicKey:
     try:
         raw = base64.b64decode(text, validate=True)

@@ -169,3 +169,19 @@ def test_a_reason_that_is_not_utf_8_stops_neither_status_nor_run_nor_resume(
     daemon = world.daemon()
     assert daemon.wait_event("daemon.started")["latch_engaged"] is False
     assert daemon.terminate() == 0
+
+
+def test_k01_n06_a_key_of_another_service_that_may_not_be_read_stops_no_kill(
+    open_world: Open, tmp_path: Path
+) -> None:
+    world = open_world(**QUEUED)
+    with_working_orders(world)
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "FINNHUB_API_KEY").write_text("put there after the start")
+    (folder / "FINNHUB_API_KEY").chmod(0o644)
+
+    report, _ = kill(world, 0, CREDENTIALS_DIRECTORY=str(folder))
+
+    assert report["latched"] is True
+    assert world.working() == []

@@ -155,6 +155,16 @@ def test_the_environment_overrides_the_file_with_the_type_of_the_key(tmp_path: P
 
 def test_n02_a_misspelt_name_in_the_environment_is_refused_too(tmp_path: Path) -> None:
     assert "http.prot" in refusal(tmp_path, MINIMAL, OPENBELL__HTTP__PROT="1")
+    told = refusal(tmp_path, MINIMAL, OPENBELL_RISK__MAX_DAILY_LOSS_PCT="1")
+    assert told == (
+        "OPENBELL_RISK__MAX_DAILY_LOSS_PCT: sets nothing; did you mean"
+        " `OPENBELL__RISK__MAX_DAILY_LOSS_PCT`?"
+    )
+    assert loaded(tmp_path, MINIMAL, OPENBELL_LIVE="1", OPENBELL_HTTP_TOKEN="x").mode == "paper"
+
+
+def test_a_state_directory_without_a_name_is_refused(tmp_path: Path) -> None:
+    assert "state.directory" in refusal(tmp_path, MINIMAL, OPENBELL__STATE__DIRECTORY="")
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,13 @@ def test_a_mode_that_cannot_be_used_leaves_the_broker_known_and_nothing_verified
 
 @pytest.mark.parametrize(
     "state",
-    ["[state]\ndirectory = 7\n", '[state]\ndirectroy = "books"\n', '[stat]\ndirectory = "x"\n', ""],
+    [
+        "[state]\ndirectory = 7\n",
+        '[state]\ndirectory = ""\n',
+        '[state]\ndirectroy = "books"\n',
+        '[stat]\ndirectory = "x"\n',
+        "",
+    ],
 )
 def test_n02_a_state_directory_is_not_guessed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
@@ -235,6 +241,10 @@ def test_a_variable_that_does_not_fit_the_file_stops_no_kill(tmp_path: Path) -> 
     odd = found(tmp_path, SOUND, OPENBELL__MODE__SPEED="1", OPENBELL__CLOCK="system")
     assert odd.doubts == ()
     assert "OPENBELL__MODE__SPEED" in "\n".join(odd.ignored)
+
+    almost = found(tmp_path, SOUND, OPENBELL_RISK__MAX_DAILY_LOSS_PCT="1")
+    assert almost.doubts == ()
+    assert "did you mean" in almost.ignored[0]
 
     lost = found(tmp_path, SOUND, OPENBELL__BROKER="alpaca")
     assert not lost.is_broker_known

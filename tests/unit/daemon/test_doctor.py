@@ -5,21 +5,23 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from daemon.config import Config, ForecastsConfig, StateConfig, Universe
+from daemon.config import Config, ForecastsConfig, StateConfig, Universe, load
 from daemon.doctor import remote
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
 from daemon.doctor.remote import remote_findings
 from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
+from domain.errors import StateError
 from forecasts.model_store import ModelStore
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect
@@ -28,6 +30,7 @@ from state.latch_record import KillAction
 from state.pause import Pause
 from state.store import Store
 from tests.support.fake_broker import FakeBroker
+from tests.support.running import REPOSITORY
 from tests.support.scripted_server import ScriptedServer, answer
 from tests.unit.daemon.test_command_line import openbell
 
@@ -124,6 +127,28 @@ def test_e11_a_newer_schema_is_named(config: Config, home: Path) -> None:
     assert finding.fix == "install the newer one"
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda home: (home / "openbell.db").unlink(), "openbell.db is missing although"),
+        (lambda home: (home / "openbell.hwm").unlink(), "openbell.hwm is missing"),
+        (lambda home: (home / "openbell.db").chmod(0o622), "may be written by others"),
+        (lambda home: (home / "openbell.lock").chmod(0o666), "may be written by others"),
+    ],
+)
+def test_what_a_start_refuses_about_its_files_is_not_called_sound(
+    config: Config, home: Path, damage: Callable[[Path], object], told: str
+) -> None:
+    damage(home)
+
+    finding = found(config, "database")
+
+    assert (finding.status, finding.exit_code) == (Status.FAILED, 78)
+    assert told in f"{finding.text}: {finding.fix}"
+    with pytest.raises(StateError, match=re.escape(told)):
+        Store.open(home, clock=SystemClock())
+
+
 def test_no_database_is_no_fault(tmp_path: Path) -> None:
     assert inspect(tmp_path) is None
 
@@ -154,6 +179,20 @@ def test_e01_scarce_disk_space_is_named(config: Config, monkeypatch: pytest.Monk
 
     assert (finding.status, finding.exit_code) == (Status.FAILED, 1)
     assert finding.fix.startswith("free space")
+
+
+def test_a_disk_on_which_no_backup_could_be_tested_is_named(
+    config: Config, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    with (home / "openbell.db").open("r+b") as file:
+        file.truncate(2_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5_000_000_000))
+
+    finding = found(config, "disk")
+
+    assert finding.status is Status.WARNING
+    assert "a tested backup of the database needs 6.0" in finding.text
 
 
 def test_an_engaged_latch_names_the_way_back(config: Config, home: Path) -> None:
@@ -380,6 +419,36 @@ def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path
     assert done.returncode == 78
     assert "did you mean `max_drawdown_pct`?" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        (
+            "mqtt.command_public_keys",
+            {"MQTT__ENABLED": "true", "MQTT__COMMAND_PUBLIC_KEYS": '["a"]'},
+        ),
+        ("alerts.urls: target 1", {"ALERTS__URLS": '["nonsense://x"]'}),
+        ("fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
+        ("clock.start", {"CLOCK__START": "yesterday"}),
+        ("news.rss_urls", {"NEWS__PROVIDER": "rss", "NEWS__RSS_URLS": '["nope"]'}),
+    ],
+)
+# Apprise tries a module of the standard library that is going away, and does without it.
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+def test_what_refuses_a_start_is_not_called_ok(
+    tmp_path: Path, name: str, environ: dict[str, str]
+) -> None:
+    state = {"OPENBELL__STATE__DIRECTORY": str(tmp_path / "var")}
+    config = load(
+        REPOSITORY / "config.toml",
+        {**state, **{f"OPENBELL__{key}": value for key, value in environ.items()}},
+    )
+
+    told = [one for one in local_findings(config, None) if one.status is Status.FAILED]
+
+    assert [one.exit_code for one in told] == [78]
+    assert name in f"{told[0].text}: {told[0].fix}"
 
 
 def test_a_broker_that_is_away_ends_75_and_a_missing_key_78(tmp_path: Path) -> None:

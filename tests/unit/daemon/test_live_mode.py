@@ -10,9 +10,16 @@ import pytest
 
 import daemon.connection
 from daemon.books import open_books
-from daemon.config import AlpacaBrokerConfig, BrokerConfig, Config, StateConfig, Universe
+from daemon.config import (
+    AlpacaBrokerConfig,
+    BrokerConfig,
+    ClockConfig,
+    Config,
+    StateConfig,
+    Universe,
+)
 from daemon.connection import Connection, connect
-from daemon.credentials import BROKER_KEY_ID, Credentials
+from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, FINNHUB_KEY, Credentials
 from daemon.live_mode import arm, check_account, check_configuration, read_arming
 from domain.clock import SystemClock
 from domain.errors import BadArgument, ConfigError, StateError
@@ -102,6 +109,17 @@ def test_n04_n05_of_all_combinations_only_the_fully_confirmed_one_may_trade_live
     assert {address for address, *_ in may_trade_paper} == {"paper", "loopback"}
     # A live account behind the paper host can only be a mix-up.
     assert {number for address, *_, number in may_trade_paper if address == "paper"} == {PAPER}
+
+
+def test_a_replayed_clock_trades_with_a_broker_on_loopback_only(tmp_path: Path) -> None:
+    def replayed(urls: tuple[str, str]) -> Config:
+        return dataclasses.replace(
+            config_of(tmp_path, mode="paper", urls=urls), clock=ClockConfig(kind="replay")
+        )
+
+    with pytest.raises(ConfigError, match=r'clock\.kind = "replay": only a broker on loopback'):
+        check_configuration(replayed(PAPER_URLS), {})
+    check_configuration(replayed(LOOPBACK_URLS), {})
 
 
 async def test_n05_no_request_leaves_for_a_host_that_does_not_fit_the_mode(
@@ -287,6 +305,30 @@ def test_n06_a_secret_of_another_user_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="belongs to another user"):
         credentials(tmp_path, "live").require(BROKER_KEY_ID)
+
+
+def test_n06_a_secret_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / BROKER_KEY_ID).write_bytes(b"caf\xe9")
+    (tmp_path / BROKER_KEY_ID).chmod(0o400)
+
+    with pytest.raises(ConfigError, match="APCA_API_KEY_ID: is no text"):
+        credentials(tmp_path, "live").require(BROKER_KEY_ID)
+
+
+@pytest.mark.parametrize(("content", "mode"), [(b"token", 0o644), (b"caf\xe9", 0o600)])
+def test_a_kill_is_not_stopped_by_the_key_of_a_service_that_it_does_not_ask(
+    tmp_path: Path, content: bytes, mode: int
+) -> None:
+    for name in (BROKER_KEY_ID, BROKER_SECRET_KEY, FINNHUB_KEY):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(mode if name == FINNHUB_KEY else 0o600)
+    (tmp_path / BROKER_KEY_ID).write_text("AKFILE")
+    (tmp_path / BROKER_SECRET_KEY).write_text("SECRET")
+    found = credentials(tmp_path, "live", OPENBELL_HTTP_TOKEN="exported for curl")
+
+    with pytest.raises(ConfigError):
+        found.known()
+    assert found.readable() == ("AKFILE", "SECRET")
 
 
 # The command line.

@@ -1,5 +1,6 @@
 """The night's jobs on real files."""
 
+import asyncio
 import datetime as dt
 import sqlite3
 from decimal import Decimal
@@ -145,6 +146,32 @@ async def test_e15_old_records_and_backups_go_and_the_log_and_the_books_stay(
     assert [row["kind"] for row in store.rows("SELECT kind FROM incidents")] == ["new"]
     for table, count in before.items():
         assert store.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"] == count  # noqa: S608
+
+
+async def test_years_of_records_that_go_at_once_leave_the_event_loop_its_turns(
+    store: Store,
+) -> None:
+    curve = EquityCurve(store)
+    for days in range(31, 731):
+        at = START - dt.timedelta(days=days)
+        curve.record(at, session_date=at.date(), equity=Decimal(1), cash=Decimal(1), positions=())
+    turns = 0
+
+    async def beat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    heart = asyncio.create_task(beat())
+    told = await nightly(store, curve_days=30).jobs()[RunKind.RETENTION](
+        due(RunKind.RETENTION), "run"
+    )
+    heart.cancel()
+
+    assert told == "700 old rows and 0 old backups removed"
+    # A step is a day of records at the most.
+    assert turns >= 350
 
 
 async def test_a_backup_folder_that_cannot_be_made_fails_in_one_sentence(store: Store) -> None:

@@ -12,7 +12,12 @@ OWN_STATE = "OPENBELL__STATE__DIRECTORY=/var/lib/openbell"
 
 def run_by(tmp_path: Path, environment: str, *words: str) -> list[str]:
     """Return what the script hands to ``runuser``, with this environment of the service."""
-    stubs = {"id": "echo 0", "systemctl": f"echo '{environment}'", "runuser": 'printf "%s\\n" "$@"'}
+    (tmp_path / "environment").write_text(f"{environment}\n", encoding="utf-8")
+    stubs = {
+        "id": "echo 0",
+        "systemctl": f"cat {tmp_path}/environment",
+        "runuser": 'printf "%s\\n" "$@"',
+    }
     for name, text in stubs.items():
         stub = tmp_path / name
         stub.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
@@ -33,6 +38,16 @@ def run_by(tmp_path: Path, environment: str, *words: str) -> list[str]:
             f"{OWN_STATE} OPENBELL__BROKER__ALPACA__TRADING_URL=https://broker.example",
             ["OPENBELL__BROKER__ALPACA__TRADING_URL=https://broker.example"],
         ),
+        # As systemd 252 writes a value with a blank, a list, and what a shell would take apart.
+        (
+            f'{OWN_STATE} "OPENBELL__STATE__DIRECTORY=/srv/my books" OPENBELL_LIVE=1',
+            ["OPENBELL__STATE__DIRECTORY=/srv/my books", "OPENBELL_LIVE=1"],
+        ),
+        (
+            rf'"OPENBELL__UNIVERSE__SYMBOLS=[\"SPY\",\"QQQ\"]" {OWN_STATE}',
+            ['OPENBELL__UNIVERSE__SYMBOLS=["SPY","QQQ"]'],
+        ),
+        (r'''"OPENBELL__Q=it's \$5 \\ * \`id\`" ELSE="a b"''', [r"OPENBELL__Q=it's $5 \ * `id`"]),
     ],
 )
 def test_a_command_sees_what_a_drop_in_of_the_service_sets(

@@ -57,6 +57,8 @@ def test_a_backup_comes_back_with_the_latch_engaged(home: Path, openbell: Openbe
     assert made["rows"]["fills"] == 1
     assert done.returncode == 0, done.stderr
     assert "openbell resume" in done.stdout
+    # How old it is decides what a person looks at next.
+    assert "It ends with event 3, of 2022-12-14T13:00:00.000000+00:00." in done.stdout
     status = json.loads(openbell(home, "--json", "status").stdout)
     assert status["kill"]["reason"] == "restored from a backup: drill"
     assert status["locked_symbols"] == []

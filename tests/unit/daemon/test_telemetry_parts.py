@@ -199,12 +199,16 @@ def with_risk(**changes: Any) -> Any:
 
 
 def test_n08_a_reload_may_tighten_limits() -> None:
-    wanted = with_risk(max_drawdown_pct=Decimal(4), min_confidence=0.7)
+    wanted = with_risk(max_drawdown_pct=Decimal(4), min_confidence=0.7, earnings_sessions_ahead=3)
 
     config, changes = tightened(CONFIG, wanted)
 
     assert config.risk.max_drawdown_pct == 4
-    assert changes == ("min_confidence: 0.6 to 0.7", "max_drawdown_pct: 5.0 to 4")
+    assert changes == (
+        "min_confidence: 0.6 to 0.7",
+        "max_drawdown_pct: 5.0 to 4",
+        "earnings_sessions_ahead: 1 to 3",
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,6 +220,8 @@ def test_n08_a_reload_may_tighten_limits() -> None:
         {"allow_short": True},
         {"require_known_volume": False},
         {"covariance_sessions": 60},
+        {"earnings_sessions_ahead": 0},
+        {"order_error_window_seconds": 10},
     ],
 )
 def test_n08_a_reload_may_loosen_nothing(changes: dict[str, Any]) -> None:

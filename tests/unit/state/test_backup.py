@@ -1,6 +1,7 @@
 import datetime as dt
 import errno
 import os
+import shutil
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from domain.clock import ManualClock
 from domain.errors import StateError, StorageError
 from domain.ids import ClientOrderId
-from state.backup import accept_rollback, back_up, prune, restore, verify
+from state.backup import accept_rollback, back_up, restore, verify
+from state.backup_folder import newest, prune
 from state.costs import Costs
 from state.decisions import Decisions
 from state.equity import EquityCurve
@@ -63,6 +65,120 @@ def test_restore_brings_the_books_back_and_engages_the_latch(
     assert latch.reason == "restored from a backup: disk failed"
     again.close()
     assert (directory / f"{DATABASE}.replaced").exists()
+
+
+def left_by_a_crash(store: Store, directory: Path) -> Path:
+    """Copy a directory as a power cut leaves it: half of the rows are in the WAL only."""
+    Journal(store).record_plan([approved("ob-1")], "run")
+    store.checkpoint()
+    Ledger(store).apply_fill(a_fill(), origin="stream")
+    shutil.copytree(store.directory, directory)
+    return directory
+
+
+def test_what_a_restore_replaces_is_kept_whole_with_what_only_its_wal_holds(
+    store: Store, tmp_path: Path
+) -> None:
+    backup = back_up(store.directory, tmp_path / "backup.db")
+    crashed = left_by_a_crash(store, tmp_path / "crashed")
+
+    restore(backup, crashed, clock=CLOCK, reason="the wrong one")
+
+    assert verify(crashed / f"{DATABASE}.replaced").sequence == 3
+    restore(crashed / f"{DATABASE}.replaced", crashed, clock=CLOCK, reason="back again")
+    again = open_store(crashed)
+    assert Ledger(again).position(AAPL).quantity == 100
+    again.close()
+
+
+def test_a_second_restore_does_not_write_over_what_the_first_set_aside(
+    store: Store, tmp_path: Path
+) -> None:
+    first = back_up(store.directory, tmp_path / "first.db")
+    a_book(store)
+    second = back_up(store.directory, tmp_path / "second.db")
+    Ledger(store).lock(AAPL, "after both")
+    crashed = tmp_path / "crashed"
+    shutil.copytree(store.directory, crashed)
+
+    for backup in (first, second):
+        restore(backup, crashed, clock=CLOCK, reason="drill")
+
+    assert verify(crashed / f"{DATABASE}.replaced").sequence == 4
+    assert verify(crashed / f"{DATABASE}.replaced.2").sequence == 1
+
+
+def test_a_restore_that_a_crash_cut_off_keeps_the_database_with_its_wal(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(store.directory, tmp_path / "backup.db")
+    crashed = left_by_a_crash(store, tmp_path / "crashed")
+    replace = Path.replace
+
+    def die(self: Path, target: Path) -> Path:
+        if self.name == DATABASE:
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", die)
+        with pytest.raises(StorageError):
+            restore(backup, crashed, clock=CLOCK, reason="drill")
+    with pytest.raises(StateError, match="restore the newest backup"):
+        open_store(crashed)
+
+    restore(backup, crashed, clock=CLOCK, reason="drill")
+
+    assert len(list(crashed.glob(f"{DATABASE}.replaced*"))) == 2
+
+
+def test_a_copy_of_a_whole_directory_is_restored_with_its_wal(
+    store: Store, directory: Path, tmp_path: Path
+) -> None:
+    crashed = left_by_a_crash(store, tmp_path / "crashed")
+
+    restore(crashed / DATABASE, tmp_path / "new", clock=CLOCK, reason="a snapshot of the disk")
+
+    again = open_store(tmp_path / "new")
+    assert Ledger(again).position(AAPL).quantity == 100
+    again.close()
+
+
+def test_a_backup_and_its_restore_give_back_the_room_of_records_that_went(
+    directory: Path, tmp_path: Path
+) -> None:
+    store = open_store(directory)
+    a_book(store)
+    for number in range(300):
+        Incidents(store).record("x", "text " * 500, START - dt.timedelta(days=number))
+    prune_records(store, Retention(incident_days=30), START)
+    store.close()
+    before = (directory / DATABASE).stat().st_size
+    # A folder may have any name.
+    odd = tmp_path / os.fsdecode(b"caf\xe9 ?%20#")
+    odd.mkdir()
+
+    for target in (directory, odd / "state"):
+        backup = back_up(directory, odd / "backup.db")
+        restore(backup, target, clock=CLOCK, reason="it had grown")
+
+        assert (target / DATABASE).stat().st_size < before / 2
+        assert (target / DATABASE).stat().st_mode & 0o777 == 0o600
+        again = open_store(target)
+        assert Ledger(again).position(AAPL).quantity == 100
+        assert again.rows("PRAGMA journal_mode")[0][0] == "wal"
+        again.close()
+
+
+def test_where_there_is_no_database_no_rollback_is_accepted_and_none_is_made(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o700)
+
+    with pytest.raises(StateError, match="nothing to keep"):
+        accept_rollback(tmp_path, clock=CLOCK, reason="x")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_restore_onto_a_fresh_machine(directory: Path, tmp_path: Path) -> None:
@@ -204,6 +320,37 @@ def test_only_the_newest_backups_are_kept(store: Store, tmp_path: Path) -> None:
     assert [path.name for path in removed] == ["2022-12-01.db", "2022-12-02.db", "2022-12-03.db"]
     assert sorted(os.listdir(folder)) == ["2022-12-04.db", "2022-12-05.db"]
     assert prune(folder, keep=2) == []
+
+
+def test_the_newest_backup_is_the_one_that_goes_furthest_whatever_its_name(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    # By name the nightly copy of a session would come before one that was made in it.
+    names = ("before-upgrade.db", "2022-12-14T130000.db", "2022-12-14.db")
+    for name in names:
+        store.append("symbol.locked", {"symbol": "AAPL", "reason": name})
+        back_up(store.directory, folder / name)
+    (folder / "2022-12-14T130000.db").touch()
+
+    assert newest(folder) == folder / "2022-12-14.db"
+    assert [path.name for path in prune(folder, keep=1)] == ["2022-12-14T130000.db"]
+    assert sorted(os.listdir(folder)) == ["2022-12-14.db", "before-upgrade.db"]
+
+
+def test_a_backup_that_cannot_be_read_is_neither_passed_over_nor_removed(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    assert newest(folder) is None
+    back_up(store.directory, folder / "2022-12-13.db")
+    (folder / "2022-12-14.db").write_text("half a copy")
+
+    with pytest.raises(StateError, match=r"2022-12-14.db cannot be read, so the newest"):
+        newest(folder)
+    assert prune(folder, keep=1) == []
 
 
 def test_old_service_records_go_and_the_books_stay(store: Store) -> None:

@@ -1,0 +1,65 @@
+"""The folder of the backups: which is the newest, and which are old enough to go.
+
+What a backup holds tells its age.  Its name may be a person's, and of a session's nightly
+copy and one that was made by hand that day the name does not tell the later; the time of the
+file is that of its last copying.
+"""
+
+import re
+import sqlite3
+from pathlib import Path
+
+from domain.errors import StateError
+from state.database import connect_unwritten
+
+# Made by openbell: one a session, and what `openbell backup` names by the moment.
+_OURS = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{6})?\.db")
+_LAST_EVENT = "SELECT at, seq FROM events ORDER BY seq DESC LIMIT 1"
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the backup that goes furthest; None when there is none.
+
+    Raises:
+        StateError: the age of one is not known, and it may be the newest.
+    """
+    ages: dict[Path, tuple[str, int]] = {}
+    for path in sorted(folder.glob("*.db")):
+        found = last_event(path)
+        if found is None:
+            raise StateError(
+                f"{path} cannot be read, so the newest backup is not known: name the one to"
+                " restore, or move this file away"
+            )
+        ages[path] = found
+    return max(ages, key=lambda path: (ages[path], path.name), default=None)
+
+
+def prune(folder: Path, *, keep: int) -> list[Path]:
+    """Remove all but the newest ``keep`` backups; return what was removed.
+
+    Those that a person named, and files that cannot be read, are not touched.
+    """
+    ages = {
+        path: age
+        for path in folder.glob("*.db")
+        if _OURS.fullmatch(path.name) and (age := last_event(path)) is not None
+    }
+    by_age = sorted(ages, key=lambda path: (ages[path], path.name))
+    surplus = by_age[: max(0, len(by_age) - keep)]
+    for path in surplus:
+        path.unlink()
+    return surplus
+
+
+def last_event(path: Path) -> tuple[str, int] | None:
+    """Return moment and number of the last event; None where that cannot be read."""
+    try:
+        connection = connect_unwritten(path)
+        try:
+            row = connection.execute(_LAST_EVENT).fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return None
+    return (str(row["at"]), int(row["seq"])) if row is not None else None
