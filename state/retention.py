@@ -1,7 +1,6 @@
 """Keeping the database small: old service records go, the event log and the books stay."""
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,26 +21,16 @@ class Retention:
     cost_days: int = 730
 
 
-def prune_records(store: Store, retention: Retention, now: dt.datetime) -> dict[str, int]:
-    """Delete what is older than its days; return how many rows of each table went.
-
-    Raises:
-        StorageError: the disk refused; what went before stays deleted.
-    """
-    deleted = Counter({table: 0 for table, _, _ in _cutoffs(retention, now)})
-    for table, count in pruning(store, retention, now):
-        deleted[table] += count
-    return dict(deleted)
-
-
-def pruning(store: Store, retention: Retention, now: dt.datetime) -> Iterator[tuple[str, int]]:
-    """Do the same in steps; yield table and rows of each.
+def prune_records(
+    store: Store, retention: Retention, now: dt.datetime
+) -> Iterator[tuple[str, int]]:
+    """Delete what is older than its days, step by step; yield table and rows of each.
 
     A step is one day and one transaction: years at once, where somebody lowers the days, would
     hold the event loop for longer than its watchdog waits.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused; what went before stays deleted.
     """
     for table, column, cutoff in _cutoffs(retention, now):
         while (oldest := _oldest(store, table, column)) is not None and oldest < cutoff:

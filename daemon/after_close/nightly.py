@@ -14,7 +14,7 @@ from domain.clock import Clock
 from domain.errors import StorageError
 from state.backup_folder import prune
 from state.rehearsal import back_up_and_rehearse
-from state.retention import Retention, pruning
+from state.retention import Retention, prune_records
 from state.store import Store
 
 DIRECTORY = "backups"
@@ -63,7 +63,7 @@ class Nightly:
             cost_days=keep.cost_days,
         )
         rows = 0
-        for _, count in pruning(self._store, days, self._clock.now()):
+        for _, count in prune_records(self._store, days, self._clock.now()):
             rows += count
             # Whatever else is due, the watchdog's proof among it, comes between two steps.
             await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from domain.decisions import GateResult, LimitCheck
 from domain.ids import BrokerOrderId, ClientOrderId, ExecutionId, Symbol
 from domain.orders import BrokerOrder, Fill, OrderRequest, OrderState, OrderType, Side, TimeInForce
 from state.ledger import Ledger
+from state.retention import Retention, prune_records
 from state.store import Store
 
 START = dt.datetime(2022, 12, 14, 13, 0, tzinfo=dt.UTC)
@@ -22,6 +24,14 @@ OB1 = ClientOrderId("ob-1")
 
 def open_store(directory: Path, clock: ManualClock | None = None) -> Store:
     return Store.open(directory, clock=clock or ManualClock(START))
+
+
+def pruned(store: Store, retention: Retention, now: dt.datetime) -> Counter[str]:
+    """Prune; return how many rows of each table went."""
+    deleted: Counter[str] = Counter()
+    for table, count in prune_records(store, retention, now):
+        deleted[table] += count
+    return deleted
 
 
 def whole_table(table: str) -> str:

@@ -22,10 +22,11 @@ from state.incidents import Incidents
 from state.ledger import Ledger
 from state.reader import Reader
 from state.reports import Reports
-from state.retention import Retention, prune_records
+from state.retention import Retention
 from state.risk_state import RiskState
 from state.runs import Runs
 from state.store import Store
+from tests.support.state_builders import pruned
 
 DATE = dt.date(2026, 6, 4)
 BEFORE = dt.datetime(2026, 6, 3, 20, 5, tzinfo=dt.UTC)
@@ -254,7 +255,7 @@ def test_k12_the_highest_equity_is_not_forgotten_with_the_readings_that_saw_it(
     risk.record_equity(Decimal(150_000), long_ago, session_date=long_ago.date())
     books.activity(ActivityKind.TRANSFER, "-50000", at=day_start(BEFORE.date()))
     risk.record_cash_flow(Decimal(-50_000), "a1")
-    prune_records(books.store, Retention(curve_days=30), BEFORE)
+    pruned(books.store, Retention(curve_days=30), BEFORE)
     books.clock.advance(dt.timedelta(seconds=1))
     books.snapshot(books.clock.now(), "96000", "96000")
     books.snapshot(AFTER, "97000", "97000")
@@ -285,7 +286,7 @@ def test_a_session_whose_reading_before_is_gone_is_not_told_anew(books: Books) -
     )
     books.snapshot(NOON, "101000", "101000")
     books.snapshot(AFTER, "101000", "101000")
-    prune_records(books.store, Retention(curve_days=40), NOON + dt.timedelta(days=40))
+    pruned(books.store, Retention(curve_days=40), NOON + dt.timedelta(days=40))
 
     with pytest.raises(DataError, match=r"no longer kept .* lies in reports/2026-06-04"):
         books.report()

@@ -3,6 +3,7 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,10 +23,18 @@ from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
 from state.mark import Mark
-from state.retention import Retention, prune_records
+from state.retention import Retention
 from state.store import Store
 from tests.support.recorded_day import a_combined, a_signal, a_view
-from tests.support.state_builders import AAPL, SESSION, START, a_fill, approved, open_store
+from tests.support.state_builders import (
+    AAPL,
+    SESSION,
+    START,
+    a_fill,
+    approved,
+    open_store,
+    pruned,
+)
 
 CLOCK = ManualClock(START)
 
@@ -151,7 +160,7 @@ def test_a_backup_and_its_restore_give_back_the_room_of_records_that_went(
     a_book(store)
     for number in range(300):
         Incidents(store).record("x", "text " * 500, START - dt.timedelta(days=number))
-    prune_records(store, Retention(incident_days=30), START)
+    pruned(store, Retention(incident_days=30), START)
     store.close()
     before = (directory / DATABASE).stat().st_size
     # A folder may have any name.
@@ -363,16 +372,9 @@ def test_old_service_records_go_and_the_books_stay(store: Store) -> None:
         Incidents(store).record("x", "x", at)
     events = store.rows("SELECT count(*) FROM events")[0][0]
 
-    deleted = prune_records(store, Retention(), START + dt.timedelta(days=1000))
+    deleted = pruned(store, Retention(), START + dt.timedelta(days=1000))
 
-    assert deleted == {
-        "equity": 1,
-        "position_points": 0,
-        "decisions": 1,
-        "headlines": 0,
-        "incidents": 1,
-        "costs": 1,
-    }
+    assert deleted == Counter(equity=1, decisions=1, incidents=1, costs=1)
     assert store.rows("SELECT count(*) FROM forecasts")[0][0] == 0
     assert store.rows("SELECT count(*) FROM events")[0][0] == events
     assert Ledger(store).position(AAPL).quantity == 100

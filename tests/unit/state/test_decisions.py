@@ -8,10 +8,10 @@ import pytest
 from domain.market import Bar, HeadlineRecord
 from state.decisions import Decisions, view_hash
 from state.reader import Reader
-from state.retention import Retention, prune_records
+from state.retention import Retention
 from state.store import Store
 from tests.support.recorded_day import MSFT, a_combined, a_signal, a_view
-from tests.support.state_builders import AAPL, SESSION, START, whole_table
+from tests.support.state_builders import AAPL, SESSION, START, pruned, whole_table
 
 
 def test_decision_is_stored_with_everything_it_saw(store: Store) -> None:
@@ -140,7 +140,7 @@ def test_a_headline_was_seen_when_the_first_decision_saw_it(store: Store) -> Non
 def test_headlines_go_before_the_decisions_they_entered(store: Store) -> None:
     Decisions(store).record("one", a_view(), (), (), [a_headline()])
 
-    deleted = prune_records(store, Retention(headline_days=30), START + dt.timedelta(days=31))
+    deleted = pruned(store, Retention(headline_days=30), START + dt.timedelta(days=31))
 
     assert (deleted["headlines"], deleted["decisions"]) == (1, 0)
     assert store.rows(whole_table("headlines")) == []
