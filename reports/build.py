@@ -153,15 +153,18 @@ def _ends(
         known = sorted({str(row["session_date"]) for row in curve})
         there = f"sessions with books: {known[0]} to {known[-1]}" if known else "no session yet"
         raise DataError(f"{date}: nothing to report on; {there}")
-    before = [
-        row for row in curve if row["session_date"] < date and row["session_date"] not in untold
-    ]
-    if not before and any(row["session_date"] < date for row in reader.reports()):
+    earlier = [row for row in curve if row["session_date"] < date]
+    before = [row for row in earlier if row["session_date"] not in untold]
+    if before:
+        return before[-1], today[-1]
+    # The books began in this session, or on closed days before it.
+    begun = (earlier or today)[0]
+    if any(row["session_date"] < begun["session_date"] for row in reader.reports()):
         raise DataError(
             f"{date}: the readings before it are no longer kept (retention.curve_days); its report"
             f" as it was made lies in reports/{date}"
         )
-    return (before[-1] if before else today[0]), today[-1]
+    return begun, today[-1]
 
 
 def _at(points: Sequence[Row], at: str) -> dict[str, Row]:

@@ -1,6 +1,7 @@
 """The bridge from equity to equity closes to the cent, or says what it cannot explain."""
 
 import datetime as dt
+from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,10 @@ class Books:
             Activity(activity_id=f"a{self.count}", kind=kind, at=at, net_amount=Decimal(amount))
         )
 
-    def report(self, date: dt.date = DATE) -> EndOfDayReport:
+    def report(self, date: dt.date = DATE, *, closed: Collection[dt.date] = ()) -> EndOfDayReport:
         with Reader(self.directory) as reader:
             following = next_session(CALENDAR, session_on(date))
-            return build(reader, date, next_session=following, revision=1)
+            return build(reader, date, next_session=following, revision=1, closed=closed)
 
 
 @pytest.fixture
@@ -290,6 +291,23 @@ def test_a_session_whose_reading_before_is_gone_is_not_told_anew(books: Books) -
 
     with pytest.raises(DataError, match=r"no longer kept .* lies in reports/2026-06-04"):
         books.report()
+
+
+def test_books_that_began_on_a_closed_day_are_told_by_the_next_session_from_then_on(
+    books: Books,
+) -> None:
+    # Found as seed 45000007 of the simulation: its report was refused, day after day.
+    books.snapshot(BEFORE, "100000", "100000")
+    Reports(books.store).record(
+        BEFORE.date(), is_reconciled=True, residual=Decimal(0), digest="a", at=BEFORE
+    )
+    books.clock.advance(NOON - BEFORE)
+    books.activity(ActivityKind.INTEREST, "7")
+    books.snapshot(AFTER, "100007", "100007")
+
+    bridge = books.report(closed=[BEFORE.date()]).bridge
+
+    assert (bridge.equity_start, bridge.interest) == (Decimal(100_000), Decimal(7))
 
 
 def test_a_loss_beside_a_transfer_that_is_posted_late_is_still_a_drawdown(books: Books) -> None:
