@@ -3,6 +3,7 @@
 It knows nothing of the daemon's books, and none of its code is theirs.
 """
 
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -58,6 +59,11 @@ class Truth(Account):
     def of_client(self, client_id: str) -> list[Order]:
         """Return every order that has an id, oldest first."""
         return [order for order in self.orders.values() if order.client_id == client_id]
+
+    def first_written(self, client_id: str) -> dt.datetime:
+        """Return when an order was first written to the broker; a resend has the same terms."""
+        first = next(e[0] for e in self.log if e[1] == "wire" and e[3] == client_id)
+        return self.now() - dt.timedelta(seconds=self.loop.moment - first)
 
     def accept(
         self,

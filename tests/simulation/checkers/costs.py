@@ -60,8 +60,7 @@ def _has_changed(db: sqlite3.Connection, request: OrderRequest) -> bool:
 
 def _seen(truth: Truth, request: OrderRequest) -> tuple[dt.datetime, ...]:
     """Return moments whose price the stop may have been decided by; it may be a resend."""
-    wires = (e[0] for e in truth.log if e[1] == "wire" and e[3] == request.client_order_id)
-    first = truth.now() - dt.timedelta(seconds=truth.loop.moment - next(wires))
+    first = truth.first_written(request.client_order_id)
     return truth.now(), first, first - _ON_THE_WAY / 2, first - _ON_THE_WAY
 
 

@@ -94,9 +94,9 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
         found.append(("I10", f"{order_id} was decided on {request.decision_price}, not on {close}"))
     is_entry = request.leg == "entry"
     collar = limits.price_collar_pct if is_entry else limits.exit_collar_pct
-    # What is sold during the session goes by the price of that minute.
-    now = truth.now()
-    recent = [truth.market.price(request.symbol, now - one) for one in _RECENTLY]
+    # What is sold during the session goes by the price of that minute, its resend too.
+    first = truth.first_written(order_id)
+    recent = [truth.market.price(request.symbol, first - one) for one in _RECENTLY]
     near = [close] if is_entry else [close, *recent]
     adverse = min((limit - price) * request.side.sign * 100 / price for price in near)
     if not adverse <= collar + Decimal("0.001"):
