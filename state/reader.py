@@ -93,9 +93,22 @@ class Reader:
         """Close the connection."""
         self._connection.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Hold one moment: several queries of one document see no commit between them."""
+        if self._connection.in_transaction:
+            yield
+            return
+        with translated(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
+
     def status(self) -> Row:
         """Return the ``status`` document."""
-        with self._snapshot():
+        with self.snapshot():
             return status(self._rows, self._latch.read())
 
     def fact(self, name: str) -> str | None:
@@ -126,7 +139,7 @@ class Reader:
 
     def scores(self) -> Row:
         """Return how good the matured forecasts were, and where each source stands."""
-        with self._snapshot():
+        with self.snapshot():
             return track_rows.scores(self._rows)
 
     def score_history(self) -> list[Row]:
@@ -172,7 +185,7 @@ class Reader:
 
     def decision(self, symbol: str, session_date: dt.date | None = None) -> Row | None:
         """Return everything ``explain`` retells; None when the symbol was not in the decision."""
-        with self._snapshot():
+        with self.snapshot():
             return explanation(self._rows, symbol, _date(session_date))
 
     def incidents(self, limit: int = 100) -> list[Row]:
@@ -255,16 +268,6 @@ class Reader:
             " WHERE session_date = r.session_date) ORDER BY session_date DESC"
         )
         return [{**whole(row), "is_reconciled": bool(row["is_reconciled"])} for row in rows]
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        # Several queries of one document must not see the daemon's commits between them.
-        with translated(self._path):
-            self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.rollback()
 
     def _of_session(self, table: str, session_date: dt.date | None) -> list[sqlite3.Row]:
         return self._rows(_OF_SESSION.format(table=table), (_date(session_date),))

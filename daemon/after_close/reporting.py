@@ -220,7 +220,7 @@ def read_report(
     yardsticks: Yardsticks | None = None,
 ) -> EndOfDayReport:
     """Build the report of a session from a state directory."""
-    with Reader(state) as reader:
+    with Reader(state) as reader, reader.snapshot():
         return build(
             reader,
             date,
@@ -248,7 +248,7 @@ def read_roll_up(
     """
     name, first, last = period_of(kind, day)
     sessions = calendar.sessions(first, last)
-    with Reader(state) as reader:
+    with Reader(state) as reader, reader.snapshot():
         issued = {row["session_date"]: row["revision"] for row in reader.reports()}
         days = [
             build(

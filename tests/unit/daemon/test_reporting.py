@@ -27,7 +27,9 @@ from reports.model import EndOfDayReport, Yardsticks
 from reports.render import render
 from state.equity import EquityCurve
 from state.facts import Facts
+from state.incidents import Incidents
 from state.ledger import Ledger
+from state.reader import Reader
 from state.reports import Reports
 from state.runs import Runs, RunState
 from state.store import Store
@@ -274,6 +276,24 @@ async def test_the_loop_goes_on_while_the_readings_of_years_are_read(
     ticking.cancel()
 
     assert longest < 1.5
+
+
+async def test_a_report_tells_one_moment_though_the_daemon_goes_on_while_it_is_read(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.read("10000", "10000")
+    loop, entries = asyncio.get_running_loop(), Reader.entries
+
+    async def happen() -> None:
+        Incidents(live.store).record("order.found", "in between", live.clock.now())
+
+    def while_something_happens(reader: Reader) -> Any:
+        asyncio.run_coroutine_threadsafe(happen(), loop).result(10)
+        return entries(reader)
+
+    monkeypatch.setattr(Reader, "entries", while_something_happens)
+
+    assert (await live.write())["incidents"] == []
 
 
 async def test_what_moved_on_a_closed_day_is_told_by_the_next_session(live: Live) -> None:
