@@ -176,14 +176,15 @@ def _check_address(text: str, schemes: tuple[str, ...], where: str) -> None:
 def _check_encrypted(text: str, scheme: str, where: str) -> None:
     """Refuse to send keys in the clear, past this machine."""
     parts = urlsplit(text)
-    if parts.scheme != scheme and not _is_loopback(parts.hostname or ""):
+    if parts.scheme != scheme and not is_loopback(parts.hostname or ""):
         raise ConfigError(
             f"{where} = {text!r}: your keys travel there, so it must begin with {scheme}:// or be"
             " on loopback"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine and nothing else."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

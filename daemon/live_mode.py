@@ -6,7 +6,6 @@ be the one that the broker reports.  Keys, host and account must fit the mode; a
 else is refused before a request that writes.  The kill switch asks nothing of this.
 """
 
-import ipaddress
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
+from daemon.config_loader import is_loopback
 from domain.clock import Clock
 from domain.errors import BadArgument, ConfigError, StorageError
 from state.files import prepare_directory
@@ -197,16 +197,6 @@ def _address_problem(mode: str, url: str, secure: str) -> str | None:
     if host == PAPER_HOST and scheme == secure and _is_plain(url):
         return None
     return f'mode = "paper" needs {secure}://{PAPER_HOST}, or a server on loopback'
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine and nothing else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host(url: str) -> str:

@@ -250,6 +250,7 @@ def read_roll_up(
     sessions = calendar.sessions(first, last)
     with Reader(state) as reader, reader.snapshot():
         issued = {row["session_date"]: row["revision"] for row in reader.reports()}
+        closed = closed_days(reader)
         days = [
             build(
                 reader,
@@ -257,7 +258,7 @@ def read_roll_up(
                 next_session=next_session(calendar, session),
                 revision=issued.get(session.date.isoformat(), UNREPORTED),
                 yardsticks=yardsticks_of(state, session.date, yardsticks),
-                closed=closed_days(reader),
+                closed=closed,
             )
             for session in _told(sessions, day, issued, _read_in(reader))
         ]
