@@ -70,8 +70,7 @@ class BrokerView:
         recent = await broker.orders_since(since)
         breaks = self._merge_orders([*recent, *working])
         breaks += await self._read_missing(working, recent)
-        activities = await broker.activities(since)
-        booked, unbooked = self._book(activities)
+        booked, unbooked = await self.book_activities(since)
         account = usable(await broker.account())
         held, unread = await self._positions()
         theirs = by_symbol(held)
@@ -85,6 +84,17 @@ class BrokerView:
             open_orders=len(working),
             activities_booked=booked,
         )
+
+    async def book_activities(self, since: dt.datetime) -> tuple[int, list[Break]]:
+        """Book what the broker lists from ``since`` on and the books do not have yet.
+
+        Returns:
+            How many were booked, and a break for each that could not be.
+
+        Raises:
+            BrokerUnavailable, AuthRefused: they could not be read whole.
+        """
+        return self._book(await self._desk.broker.activities(since))
 
     async def _positions(self) -> tuple[tuple[Position, ...], frozenset[Symbol]]:
         """Read what is held and merge what was told meanwhile: a bust, perhaps, of what is read."""

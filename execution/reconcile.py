@@ -6,10 +6,11 @@ when a person adopts the broker's holding by a named entry.
 """
 
 import asyncio
+import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 
+from domain.account import Account
 from domain.errors import AuthRefused, BrokerUnavailable, StateError
 from domain.ids import Symbol
 from domain.money import ZERO
@@ -114,16 +115,17 @@ class Reconciler:
             raise StateError("shares or orders differ as well; cash is adopted when they agree")
         if not report.cash_residual:
             return report
-        added = await self._take_cash(reason)
+        as_of, account = await self._cash_to_adopt()
+        added = self._desk.ledger.adopt_cash(account.cash, reason, as_of=as_of)
         self._desk.note("cash.adopted", f"{added} USD adopted: {reason}")
         return await self.run("adopt")
 
     async def _run(self, reason: str, *, is_deep: bool) -> ReconcileReport:
         started = self._desk.clock.now()
         reading, is_deep = await self._agreeing(started, is_deep=is_deep)
-        breaks = reading.breaks
         if self._compared_at() is None:
-            breaks = await self._open_books(breaks)
+            reading = await self._open_books(reading)
+        breaks = reading.breaks
         self._lock(reading, breaks)
         locked = self._desk.ledger.locks()
         if is_deep:
@@ -193,18 +195,22 @@ class Reconciler:
         self._looked_back_at = now
         return True
 
-    async def _open_books(self, breaks: tuple[Break, ...]) -> tuple[Break, ...]:
+    async def _open_books(self, reading: Reading) -> Reading:
         """Take the opening cash into new books; holdings are a person's to adopt."""
-        await self._take_cash("opening balance")
-        return tuple(found for found in breaks if found.kind is not BreakKind.CASH)
+        as_of, account = await self._cash_to_adopt()
+        self._desk.ledger.adopt_cash(account.cash, "opening balance", as_of=as_of)
+        left = tuple(found for found in reading.breaks if found.kind is not BreakKind.CASH)
+        return dataclasses.replace(reading, account=account, breaks=left)
 
-    async def _take_cash(self, reason: str) -> Decimal:
+    async def _cash_to_adopt(self) -> tuple[dt.datetime, Account]:
+        """Read the cash twice, and between that book what is in it and was not told before."""
         as_of = (await self._desk.broker.clock()).now
         account = usable(await self._desk.broker.account())
+        await self._view.book_activities(self._since(self._desk.clock.now(), is_deep=False))
         if (await self._desk.broker.account()).cash != account.cash:
             # Everything is counted from it: one figure that is wrong would stay for ever.
             raise BrokerUnavailable("two readings of the cash differ; try again in a minute")
-        return self._desk.ledger.adopt_cash(account.cash, reason, as_of=as_of)
+        return as_of, account
 
     def _lock(self, reading: Reading, breaks: Sequence[Break]) -> None:
         self._desk.disputed.clear()
