@@ -57,45 +57,52 @@ def assess(
         limits: the bounds.
 
     Returns:
-        ACTIVE, or REDUCING with reasons; the latch is asked for only on known figures.
+        ACTIVE, or REDUCING with reasons.  Each limit asks for the latch where the figures that
+        it needs are known: a drawdown is one also before the session's start is.
     """
     unknown = _unknown(equity, equity_age_seconds, high_water_mark, session_start, flows, limits)
-    if unknown or equity is None or high_water_mark is None or session_start is None:
-        return RiskAssessment(
-            trading_state=TradingState.REDUCING,
-            should_engage_latch=False,
-            reasons=unknown,
-            daily_pnl=None,
-            daily_loss_pct=None,
-            drawdown_pct=None,
-        )
-    loss = daily_loss_pct(equity, session_start, flows)
-    fall = drawdown_pct(equity, high_water_mark)
+    fresh = _known(equity) if _is_fresh(equity_age_seconds, limits) else None
+    mark, start = _known(high_water_mark), _known(session_start)
+    fall = pnl = loss = None
+    if fresh is not None and mark is not None:
+        fall = drawdown_pct(fresh, mark)
+    if fresh is not None and start is not None and flows.is_finite():
+        pnl = daily_pnl(fresh, start, flows)
+        loss = daily_loss_pct(fresh, start, flows)
     latching = _latching(loss, fall, limits)
-    is_reducing = not loss < limits.reduce_at_daily_loss_pct
-    reasons = latching or (
-        (f"daily loss {loss:.2f} % reached {text(limits.reduce_at_daily_loss_pct)} %",)
-        if is_reducing
-        else ()
-    )
-    state = TradingState.REDUCING if is_reducing else TradingState.ACTIVE
+    reasons = latching or unknown or _reducing(loss, limits)
+    state = TradingState.REDUCING if reasons else TradingState.ACTIVE
     return RiskAssessment(
         trading_state=TradingState.HALTED if latching else state,
         should_engage_latch=bool(latching),
         reasons=reasons,
-        daily_pnl=daily_pnl(equity, session_start, flows),
+        daily_pnl=pnl,
         daily_loss_pct=loss,
         drawdown_pct=fall,
     )
 
 
-def _latching(loss: Decimal, fall: Decimal, limits: RiskLimits) -> tuple[str, ...]:
+def _latching(loss: Decimal | None, fall: Decimal | None, limits: RiskLimits) -> tuple[str, ...]:
     reasons = []
-    if not fall < limits.max_drawdown_pct:
+    if fall is not None and not fall < limits.max_drawdown_pct:
         reasons.append(f"drawdown {fall:.2f} % reached {text(limits.max_drawdown_pct)} %")
-    if not loss < limits.max_daily_loss_pct:
+    if loss is not None and not loss < limits.max_daily_loss_pct:
         reasons.append(f"daily loss {loss:.2f} % reached {text(limits.max_daily_loss_pct)} %")
     return tuple(reasons)
+
+
+def _reducing(loss: Decimal | None, limits: RiskLimits) -> tuple[str, ...]:
+    if loss is None or loss < limits.reduce_at_daily_loss_pct:
+        return ()
+    return (f"daily loss {loss:.2f} % reached {text(limits.reduce_at_daily_loss_pct)} %",)
+
+
+def _known(value: Decimal | None) -> Decimal | None:
+    return value if is_known(value) else None
+
+
+def _is_fresh(age_seconds: float | None, limits: RiskLimits) -> bool:
+    return age_seconds is not None and 0 <= age_seconds <= limits.equity_stale_after_seconds
 
 
 def _unknown(
@@ -109,7 +116,7 @@ def _unknown(
     reasons = []
     if not is_known(equity):
         reasons.append("equity is unknown")
-    if age_seconds is None or not 0 <= age_seconds <= limits.equity_stale_after_seconds:
+    if not _is_fresh(age_seconds, limits):
         reasons.append("equity is stale")
     if not is_known(high_water_mark):
         reasons.append("high-water mark is unknown")

@@ -126,10 +126,6 @@ def test_a_deposit_does_not_hide_a_loss() -> None:
         {"equity": Decimal(1), "equity_age_seconds": None},
         {"equity": Decimal(1), "equity_age_seconds": 301.0},
         {"equity": Decimal(1), "equity_age_seconds": float("nan")},
-        {"equity": Decimal(1), "high_water_mark": None},
-        {"equity": Decimal(1), "session_start": None},
-        {"equity": Decimal(1), "session_start": Decimal("NaN")},
-        {"equity": Decimal(1), "flows": Decimal("NaN")},
     ],
 )
 def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) -> None:
@@ -140,3 +136,40 @@ def test_unknown_figures_block_entries_and_never_latch(unknown: dict[str, Any]) 
     assert result.reasons
     assert result.drawdown_pct is None
     assert result.daily_loss_pct is None
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"session_start": None},
+        {"session_start": Decimal("NaN")},
+        {"flows": Decimal("NaN")},
+        {"flows": Decimal("-Infinity")},
+    ],
+)
+def test_a_drawdown_halts_also_where_the_loss_of_the_day_is_unknown(
+    unknown: dict[str, Any],
+) -> None:
+    # Found as seed 50000046: a session without a first equity had no drawdown either.
+    reached = judged(**unknown, equity=Decimal(95_000))
+    below = judged(**unknown, equity=Decimal(95_001))
+
+    assert reached.should_engage_latch
+    assert reached.reasons == ("drawdown 5.00 % reached 5 %",)
+    assert reached.daily_loss_pct is None
+    assert not below.should_engage_latch
+    assert below.trading_state is TradingState.REDUCING
+    assert any("unknown" in reason for reason in below.reasons)
+
+
+@pytest.mark.parametrize("unknown", [None, Decimal("NaN"), Decimal(0)])
+def test_a_loss_of_the_day_halts_also_where_the_high_water_mark_is_unknown(
+    unknown: Decimal | None,
+) -> None:
+    reached = judged(high_water_mark=unknown, equity=Decimal(98_000))
+    below = judged(high_water_mark=unknown, equity=Decimal(98_001))
+
+    assert reached.should_engage_latch
+    assert reached.drawdown_pct is None
+    assert not below.should_engage_latch
+    assert below.reasons == ("high-water mark is unknown",)
