@@ -16,6 +16,7 @@ from typing import Any
 
 from daemon.config import Config, find_path, load, state_directory
 from daemon.config_loader import ENVIRONMENT_PREFIX, build, read_toml, with_environment
+from daemon.damaged_toml import legible
 from domain.errors import ConfigError
 from state.files import DATABASE
 
@@ -82,6 +83,11 @@ class _Found:
         # The address and the keys tell an account without the mode.
         return next(bearing, None if key == _MODE else self.file_problem)
 
+    def problems(self) -> list[str]:
+        """Return all that is wrong, the file first."""
+        whole = [self.file_problem] if self.file_problem is not None else []
+        return whole + [one.problem for one in self.dropped]
+
     def _is_kept(self, key: str) -> bool:
         table: Any = self.kept
         for name in key.split("."):
@@ -102,7 +108,7 @@ def read_for_kill(path: Path | None = None, environ: Mapping[str, str] = os.envi
 
 def _salvaged(path: Path | None, environ: Mapping[str, str]) -> _Found:
     dropped: list[_Dropped] = []
-    table, file_problem = _read(path)
+    table, file_problem = _read(find_path(path))
     table = _overlaid(table, environ, dropped)
     unneeded = {field.name for field in dataclasses.fields(Config)}.difference(_NEEDED)
     wanted = {key: raw for key, raw in table.items() if key not in unneeded}
@@ -117,13 +123,17 @@ def _salvaged(path: Path | None, environ: Mapping[str, str]) -> _Found:
     return _Found(kept, dropped, file_problem)
 
 
-def _read(path: Path | None) -> tuple[dict[str, Any], str | None]:
+def _read(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return what is legible, and what is wrong with the file; it bears on what is not there."""
     try:
-        return read_toml(find_path(path)), None
+        return read_toml(path), None
     except ConfigError as exc:
-        return {}, str(exc)
+        problem = str(exc)
     except _UNUSABLE as exc:
-        return {}, f"the configuration cannot be read ({exc})"
+        problem = f"the configuration cannot be read ({exc})"
+    with contextlib.suppress(*_UNUSABLE):
+        return legible(path.read_bytes()), problem
+    return {}, problem
 
 
 def _overlaid(
@@ -185,9 +195,9 @@ def _judged(found: _Found) -> KillConfig:
         is_broker_known=not broker,
         doubts=tuple(f"{why}: {so}" for why, so in reasons if why),
         ignored=tuple(
-            f"{one.problem}: ignored"
-            for one in found.dropped
-            if one.problem not in {broker, mode, no_place}
+            f"{problem}: ignored"
+            for problem in found.problems()
+            if problem not in {broker, mode, no_place}
         ),
     )
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config_for_kill import KillConfig, read_for_kill
+from daemon.damaged_toml import legible
 from state.files import DATABASE
 
 LIVE = 'mode = "live"\n'
@@ -248,3 +249,76 @@ def test_a_variable_that_does_not_fit_the_file_stops_no_kill(tmp_path: Path) -> 
 
     lost = found(tmp_path, SOUND, OPENBELL__BROKER="alpaca")
     assert not lost.is_broker_known
+
+
+EDITED = LIVE + UNIVERSE + "[risk]\nmax_order_notional_usd = 5000\n" + STATE + BROKER + ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("right", "slip"),
+    [
+        ("max_order_notional_usd = 5000", "max_order_notional_usd = 5_000 USD"),
+        ("max_order_notional_usd = 5000", "max_order_notional_usd ="),
+        ("max_order_notional_usd = 5000", 'max_order_notional_usd = "5000'),
+        ('symbols = ["AAPL"]', 'symbols = ["AAPL" "MSFT"]'),
+        ('symbols = ["AAPL"]', 'symbols = [\n  "AAPL"\n  "MSFT",\n]'),
+        ("[risk]", "# caf\udce9\n[risk]"),
+    ],
+)
+def test_n03_a_slip_in_a_line_that_a_kill_does_not_go_by_stops_no_kill(
+    tmp_path: Path, right: str, slip: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(EDITED.replace(right, slip).encode("utf-8", errors="surrogateescape"))
+
+    kept = read_for_kill(path, {})
+
+    assert kept.doubts == ()
+    assert kept.is_broker_known
+    assert kept.directory == Path("books")
+    assert kept.config.broker.alpaca.trading_url == "https://api.alpaca.markets"
+    assert [told for told in kept.ignored if str(path) in told]
+
+
+@pytest.mark.parametrize(
+    ("right", "slip"),
+    [
+        ('kind = "alpaca"', 'kind = "alpaca'),
+        ('kind = "alpaca"', 'kind "alpaca"'),
+        ('kind = "alpaca"', 'allow_short = false kind = "alpaca"'),
+        ('kind = "alpaca"', 'kind = "embedded"\nkind = "alpaca"'),
+        ('kind = "alpaca"', 'kind = "alpaca"  # caf\udce9'),
+        ("[broker]", "[broker"),
+        ("[broker]", '[broker\nkind = "embedded"\n[broker]'),
+        ('symbols = ["AAPL"]', 'symbols = ["AAPL"'),
+        ('mode = "live"', 'mode = "live'),
+        ('mode = "live"', 'name = """'),
+    ],
+)
+def test_n03_a_slip_that_may_hide_the_broker_leaves_it_unknown(
+    tmp_path: Path, right: str, slip: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(EDITED.replace(right, slip).encode("utf-8", errors="surrogateescape"))
+
+    kept = read_for_kill(path, {})
+
+    assert not kept.is_broker_known
+    assert kept.doubts
+
+
+@given(st.integers(0, len(EDITED) - 1), st.text("[]=\"'#\nax1 ", max_size=3))
+def test_n03_no_slip_makes_another_broker_of_the_one_that_is_named(at: int, slip: str) -> None:
+    text = EDITED[:at] + slip + EDITED[at + 1 :]
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        table = legible(text.encode())
+    else:
+        return
+    broker = table.get("broker", {})
+
+    assert table.get("mode") in {None, "live"}
+    assert broker.get("kind") in {None, "alpaca"}
+    assert broker.get("alpaca", {}).get("trading_url") in {None, "https://api.alpaca.markets"}
+    assert table.get("state", {}).get("directory") in {None, "books"}
