@@ -41,14 +41,14 @@ _NOT_LATCHED = f"the state directory is not known, so no running daemon was latc
 class KillConfig:
     """What is known: ``directory`` is None where no place for the latch is.
 
-    ``doubts`` keep a kill from being verified, ``ignored`` only deserve to be told.
+    ``doubts`` keep a kill from being verified, ``notes`` only deserve to be told.
     """
 
     config: Config
     directory: Path | None
     is_broker_known: bool = True
     doubts: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,31 @@ def read_for_kill(path: Path | None = None, environ: Mapping[str, str] = os.envi
     """Read what the kill switch needs; whatever is wrong with the rest stops nobody."""
     try:
         config = load(path, environ)
-        return KillConfig(config=config, directory=state_directory(config))
+        found = KillConfig(config=config, directory=state_directory(config))
     except _UNUSABLE:
-        return _judged(_salvaged(path, environ))
+        found = _judged(_salvaged(path, environ))
+    return _located(found, find_path(path).parent)
+
+
+def _located(found: KillConfig, beside: Path) -> KillConfig:
+    """Look for the books beside the configuration too: a kill may be typed in any folder."""
+    here = found.directory
+    if here is None or here.is_absolute() or _has_books(here):
+        return found
+    there = beside.resolve() / here
+    if not _has_books(there):
+        note = f"{here.resolve()} holds no books: a daemon of another folder is not latched by this"
+        return dataclasses.replace(found, notes=(*found.notes, note))
+    state = dataclasses.replace(found.config.state, directory=str(there))
+    note = f"no books in {here.resolve()}: latched in {there}, beside the configuration"
+    config = dataclasses.replace(found.config, state=state)
+    return dataclasses.replace(found, config=config, directory=there, notes=(*found.notes, note))
+
+
+def _has_books(directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return (directory / DATABASE).exists()
+    return False
 
 
 def _salvaged(path: Path | None, environ: Mapping[str, str]) -> _Found:
@@ -194,7 +216,7 @@ def _judged(found: _Found) -> KillConfig:
         directory=directory,
         is_broker_known=not broker,
         doubts=tuple(f"{why}: {so}" for why, so in reasons if why),
-        ignored=tuple(
+        notes=tuple(
             f"{problem}: ignored"
             for problem in found.problems()
             if problem not in {broker, mode, no_place}
@@ -219,7 +241,6 @@ def _place(config: Config, doubt: str | None) -> tuple[Path | None, str | None, 
     if not doubt:
         return directory, None, ""
     # The default; it may be any folder, but books in it are a daemon's.
-    with contextlib.suppress(OSError):
-        if (directory / DATABASE).exists():
-            return directory, doubt, f"latched in {directory.resolve()}, {_MAYBE_OTHERS}"
+    if _has_books(directory):
+        return directory, doubt, f"latched in {directory.resolve()}, {_MAYBE_OTHERS}"
     return None, doubt, _NOT_LATCHED

@@ -40,7 +40,7 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
     if found.directory is not None:
         # Before the broker is even looked for: from here on no order leaves.
         _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
-    for line in found.ignored:
+    for line in found.notes:
         SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)
     try:

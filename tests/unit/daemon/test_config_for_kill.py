@@ -18,7 +18,7 @@ LIVE = 'mode = "live"\n'
 UNIVERSE = '[universe]\nsymbols = ["AAPL"]\n'
 BROKER = '[broker]\nkind = "alpaca"\n'
 ADDRESS = '[broker.alpaca]\ntrading_url = "https://api.alpaca.markets"\n'
-STATE = '[state]\ndirectory = "books"\n'
+STATE = '[state]\ndirectory = "/srv/books"\n'
 SOUND = LIVE + UNIVERSE + STATE + BROKER + ADDRESS
 
 
@@ -31,8 +31,8 @@ def found(tmp_path: Path, text: str, **environ: str) -> KillConfig:
 def test_of_a_sound_configuration_nothing_is_doubted(tmp_path: Path) -> None:
     sound = found(tmp_path, SOUND)
 
-    assert (sound.doubts, sound.ignored, sound.is_broker_known) == ((), (), True)
-    assert sound.directory == Path("books")
+    assert (sound.doubts, sound.notes, sound.is_broker_known) == ((), (), True)
+    assert sound.directory == Path("/srv/books")
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_n02_what_a_kill_does_not_need_is_left_out_alone_and_told(
 
     assert kept.doubts == ()
     assert kept.is_broker_known
-    assert told in "\n".join(kept.ignored)
-    assert bool(kept.ignored) is bool(told)
+    assert told in "\n".join(kept.notes)
+    assert bool(kept.notes) is bool(told)
     config = kept.config
     assert (config.mode, config.broker.kind) == ("live", "alpaca")
     assert config.broker.alpaca.trading_url == "https://api.alpaca.markets"
-    assert kept.directory == Path("books")
+    assert kept.directory == Path("/srv/books")
 
 
 @pytest.mark.parametrize("universe", ["[universe]\n", '[universe]\nsymbls = ["AAPL"]\n', ""])
@@ -68,7 +68,7 @@ def test_n02_a_kill_needs_no_symbols(tmp_path: Path, universe: str) -> None:
 
     assert (kept.doubts, kept.is_broker_known) == ((), True)
     assert kept.config.mode == "live"
-    assert kept.directory == Path("books")
+    assert kept.directory == Path("/srv/books")
 
 
 JUNK = st.one_of(
@@ -120,9 +120,9 @@ def test_n02_an_unknown_key_beside_it_loses_neither_directory_nor_environment(
 ) -> None:
     text = SOUND + '[state.more]\ndirectroy = "x"\n'
 
-    assert found(tmp_path, text).directory == Path("books")
+    assert found(tmp_path, text).directory == Path("/srv/books")
     override = {"OPENBELL__STATE__DIRECTORY": "elsewhere"}
-    kept = found(tmp_path, text.replace('directory = "books"', "keep = 3"), **override)
+    kept = found(tmp_path, text.replace('directory = "/srv/books"', "keep = 3"), **override)
     assert kept.directory == Path("elsewhere")
     assert kept.doubts == ()
 
@@ -148,7 +148,7 @@ def test_n02_a_broker_that_was_written_and_cannot_be_used_is_not_replaced_by_the
     kept = found(tmp_path, text)
 
     assert not kept.is_broker_known
-    assert kept.directory == Path("books")
+    assert kept.directory == Path("/srv/books")
     (doubt,) = kept.doubts
     assert named in doubt
     assert "the broker is not known" in doubt
@@ -195,7 +195,7 @@ def test_the_books_in_the_default_directory_are_latched_where_none_is_known(
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / DATABASE).touch()
 
-    kept = found(tmp_path, SOUND.replace('"books"', "7"))
+    kept = found(tmp_path, SOUND.replace('"/srv/books"', "7"))
 
     assert kept.directory == Path("var")
     assert f"latched in {tmp_path}/var" in kept.doubts[0]
@@ -241,11 +241,11 @@ def test_n03_without_any_file_the_environment_may_name_the_broker(tmp_path: Path
 def test_a_variable_that_does_not_fit_the_file_stops_no_kill(tmp_path: Path) -> None:
     odd = found(tmp_path, SOUND, OPENBELL__MODE__SPEED="1", OPENBELL__CLOCK="system")
     assert odd.doubts == ()
-    assert "OPENBELL__MODE__SPEED" in "\n".join(odd.ignored)
+    assert "OPENBELL__MODE__SPEED" in "\n".join(odd.notes)
 
     almost = found(tmp_path, SOUND, OPENBELL_RISK__MAX_DAILY_LOSS_PCT="1")
     assert almost.doubts == ()
-    assert "did you mean" in almost.ignored[0]
+    assert "did you mean" in almost.notes[0]
 
     lost = found(tmp_path, SOUND, OPENBELL__BROKER="alpaca")
     assert not lost.is_broker_known
@@ -275,9 +275,9 @@ def test_n03_a_slip_in_a_line_that_a_kill_does_not_go_by_stops_no_kill(
 
     assert kept.doubts == ()
     assert kept.is_broker_known
-    assert kept.directory == Path("books")
+    assert kept.directory == Path("/srv/books")
     assert kept.config.broker.alpaca.trading_url == "https://api.alpaca.markets"
-    assert [told for told in kept.ignored if str(path) in told]
+    assert [told for told in kept.notes if str(path) in told]
 
 
 @pytest.mark.parametrize(
@@ -321,4 +321,4 @@ def test_n03_no_slip_makes_another_broker_of_the_one_that_is_named(at: int, slip
     assert table.get("mode") in {None, "live"}
     assert broker.get("kind") in {None, "alpaca"}
     assert broker.get("alpaca", {}).get("trading_url") in {None, "https://api.alpaca.markets"}
-    assert table.get("state", {}).get("directory") in {None, "books"}
+    assert table.get("state", {}).get("directory") in {None, "/srv/books"}
