@@ -19,6 +19,7 @@ from domain.secrets import Secret
 
 Counted = Callable[[int], None]
 
+_HTTP = 80
 MOST_BODY_BYTES = 4096
 SHORTEST_TOKEN = 20
 _PAGE_POLICY = (
@@ -77,7 +78,11 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, port: int, counted: Counted) -> None:
         self._app = app
-        self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        names = {"127.0.0.1", "localhost", "[::1]"}
+        self._hosts = {f"{name}:{port}" for name in names}
+        if port == _HTTP:
+            # A browser leaves the default out.
+            self._hosts |= names
         self._counted = counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
