@@ -89,7 +89,8 @@ class Judge:
     def at_wire(self, process: Process, request: OrderRequest) -> None:
         """Judge an order at the instant at which it is written."""
         truth, world, blame = self._truth, self._world, self._world.blame
-        truth.write("wire", process.name, request.client_order_id, str(request.quantity))
+        terms = (str(request.quantity), str(request.limit_price))
+        truth.write("wire", process.name, request.client_order_id, *terms)
         world.outcome.orders += 1
         blame(orders.not_again(truth, process.name, request))
         if request.leg == "flatten":

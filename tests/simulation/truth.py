@@ -60,9 +60,14 @@ class Truth(Account):
         """Return every order that has an id, oldest first."""
         return [order for order in self.orders.values() if order.client_id == client_id]
 
-    def first_written(self, client_id: str) -> dt.datetime:
-        """Return when an order was first written to the broker; a resend has the same terms."""
-        first = next(e[0] for e in self.log if e[1] == "wire" and e[3] == client_id)
+    def first_written(self, client_id: str, limit: Decimal | None) -> dt.datetime:
+        """Return when an order was first written to the broker with these terms.
+
+        A resend has the same; what the broker refused and a later life decided anew has the id
+        with others (found as seed 51000885).
+        """
+        terms = (client_id, str(limit))
+        first = next(e[0] for e in self.log if e[1] == "wire" and (e[3], e[5]) == terms)
         return self.now() - dt.timedelta(seconds=self.loop.moment - first)
 
     def accept(

@@ -60,7 +60,7 @@ def _has_changed(db: sqlite3.Connection, request: OrderRequest) -> bool:
 
 def _seen(truth: Truth, request: OrderRequest) -> tuple[dt.datetime, ...]:
     """Return moments whose price the stop may have been decided by; it may be a resend."""
-    first = truth.first_written(request.client_order_id)
+    first = truth.first_written(request.client_order_id, request.limit_price)
     return truth.now(), first, first - _ON_THE_WAY / 2, first - _ON_THE_WAY
 
 

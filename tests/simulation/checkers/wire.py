@@ -95,7 +95,7 @@ def sane_order(truth: Truth, request: OrderRequest, limits: Any) -> Violations:
     is_entry = request.leg == "entry"
     collar = limits.price_collar_pct if is_entry else limits.exit_collar_pct
     # What is sold during the session goes by the price of that minute, its resend too.
-    first = truth.first_written(order_id)
+    first = truth.first_written(order_id, limit)
     recent = [truth.market.price(request.symbol, first - one) for one in _RECENTLY]
     near = [close] if is_entry else [close, *recent]
     adverse = min((limit - price) * request.side.sign * 100 / price for price in near)

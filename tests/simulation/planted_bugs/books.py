@@ -74,8 +74,8 @@ BUGS = (
         "no-backfill",
         (
             _VIEW,
-            "        activities = await broker.activities(since)\n",
-            "        activities = await broker.activities(self._desk.clock.now())\n",
+            "        booked, unbooked = await self.book_activities(since)\n",
+            "        booked, unbooked = await self.book_activities(self._desk.clock.now())\n",
         ),
     ),
     bug(
@@ -152,8 +152,8 @@ BUGS = (
         ),
         (
             _VIEW,
-            "        activities = await broker.activities(since)\n",
-            "        activities = []\n",
+            "        booked, unbooked = await self.book_activities(since)\n",
+            "        booked, unbooked = 0, []\n",
         ),
     ),
     bug(
