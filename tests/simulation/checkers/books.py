@@ -150,12 +150,15 @@ def too_large_is_locked(truth: Truth, db: sqlite3.Connection, limits: Any) -> Vi
     last = {one.symbol: one for one in truth.executions if one.symbol not in amended}
     # A limit is judged when shares come; equity that falls later makes nothing too large.
     best = max([truth.equity(), *(Decimal(e[2]) for e in truth.log if e[1] == "equity")])
+    # More shares since, at another price: found as seed 51000901.
+    split_at = {e[3]: e[0] for e in truth.log if e[1] == "split"}
     return [
         ("I08", f"{symbol} is beyond its limit since a trade by hand, and not locked")
         for symbol in sorted(_costs_too_much(db, limits, times=_SURELY) - locked)
         if symbol in last
         and last[symbol].client_id.startswith("hand-")
         and last[symbol].side is Side.BUY
+        and split_at.get(symbol, 0.0) < truth.clock.loop_time(last[symbol].at)
         and truth.positions[symbol] * last[symbol].price
         > best * limits.max_position_pct / 100 * _SURELY
     ]
