@@ -29,6 +29,7 @@ class TrackKeeper:
         self._standings = Standings(store)
         self._clock = clock
         self._base_rate = base_rate
+        self._answers: dict[ForecastSource, str] = {}
         self._log = structlog.get_logger("forecasts")
 
     def received(
@@ -42,6 +43,8 @@ class TrackKeeper:
         Raises:
             StorageError: the disk refused; what is not locked is not traded on.
         """
+        for forecast in found.values():
+            self._answers[source] = forecast.model
         closes = {
             symbol: history[symbol][-1].close
             for symbol, forecast in found.items()
@@ -63,6 +66,12 @@ class TrackKeeper:
         )
 
     def demotion(self, source: ForecastSource) -> str | None:
-        """Tell why the answers of a source are not used, or None."""
+        """Tell why the answers of a source are not used, or None.
+
+        What an earlier model of it did is not held against the one that answers now.
+        """
         standing = self._standings.newest().get(source)
-        return standing.reason if standing is not None and standing.is_demoted else None
+        if standing is None or not standing.is_demoted:
+            return None
+        is_its_own = self._answers.get(source, standing.model) == standing.model
+        return standing.reason if is_its_own else None

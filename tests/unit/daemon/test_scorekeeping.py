@@ -16,6 +16,7 @@ from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar, Session
 from marketdata.session_calendar import NyseCalendar
+from state.figures import Figures
 from state.reader import Reader
 from state.standings import Standings
 from state.store import Store
@@ -104,6 +105,11 @@ class Scene:
         for number in numbers:
             self.forecast(number, chance, model=model)
             await self.close(number)
+
+    def shown(self) -> tuple[list[str], dict[str, int]]:
+        """Return the demoted sources as the status and as the metrics tell them."""
+        with Reader(self.store.directory) as reader, Figures(self.store.directory) as figures:
+            return list(reader.status()["demoted_sources"]), dict(figures.demoted())
 
     def matured(self, number: int) -> list[tuple[str, str]]:
         with Reader(self.store.directory) as reader:
@@ -246,6 +252,20 @@ async def test_a_demotion_outlives_the_process_and_ends_with_another_model(
     assert again.keeper.demotion(ForecastSource.REMOTE) is None
     assert Standings(again.store).newest()[ForecastSource.REMOTE].model == "lstm/2"
     again.store.close()
+
+
+async def test_what_a_demoted_model_did_is_not_held_against_the_one_that_was_put_in_its_place(
+    scene: Scene,
+) -> None:
+    await scene.live(range(10, 40), 0.1)
+    scene.forecast(40, 0.6)
+    assert scene.keeper.demotion(ForecastSource.REMOTE) is not None
+    assert scene.shown() == (["remote"], {"remote": 1})
+
+    scene.forecast(41, 0.6, model="lstm/2")
+
+    assert scene.keeper.demotion(ForecastSource.REMOTE) is None
+    assert scene.shown() == ([], {"remote": 0})
 
 
 async def test_an_honest_model_that_says_what_the_baseline_says_is_kept(scene: Scene) -> None:
