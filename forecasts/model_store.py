@@ -6,11 +6,12 @@ here executes a model file, and nothing that can carry code (pickle and its rela
 accepted by any path.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,17 @@ class StoredModel:
     onnx: bytes
 
 
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Tell in one sentence what this user may not read; not each check of a path does."""
+    try:
+        yield
+    except OSError as exc:
+        raise StateError(
+            f"{exc.filename} cannot be read ({exc.strerror}); give it to openbell's user"
+        ) from exc
+
+
 class ModelStore:
     """Models under some roots, which together hold the versions of a model.
 
@@ -69,6 +81,7 @@ class ModelStore:
 
         Raises:
             ConfigError: no such model.
+            StateError: it may not be read.
         """
         return bool(self._in_charge(name))
 
@@ -77,7 +90,7 @@ class ModelStore:
 
         Raises:
             ConfigError: no such model.
-            StateError: none of its versions is in use, or the pointer is damaged.
+            StateError: none of its versions is in use, or the pointer is damaged or not readable.
         """
         homes = self._in_charge(name)
         if not homes:
@@ -177,6 +190,7 @@ class ModelStore:
         except StateError:
             return None
 
+    @_readable()
     def _directory(self, name: str, version: str | None) -> Path:
         chosen = self.current(name) if version is None else version
         if _VERSION.fullmatch(chosen) is None:
@@ -186,6 +200,7 @@ class ModelStore:
                 return home / chosen
         raise ConfigError(f"model {name} has no version {chosen}; see `openbell models`")
 
+    @_readable()
     def _in_charge(self, name: str) -> tuple[Path, ...]:
         """Return the home whose pointer decides, and those that it may point into.
 
@@ -196,6 +211,7 @@ class ModelStore:
         first = next((n for n, home in enumerate(homes) if (home / CURRENT_FILE).exists()), None)
         return homes[first:] if first is not None else ()
 
+    @_readable()
     def _homes(self, name: str) -> tuple[Path, ...]:
         if _NAME.fullmatch(name) is None:
             raise ConfigError(f"{name!r} is not the name of a model; see `openbell models`")
@@ -246,6 +262,7 @@ def publish(
     return final
 
 
+@_readable()
 def _verified_bytes(directory: Path, card: ModelCard) -> bytes:
     path = directory / MODEL_FILE
     advice = f"run `openbell train {card.name}` or reinstall"
@@ -289,6 +306,7 @@ def _promote(name: str) -> str:
     return f"run `openbell models promote {name} VERSION`"
 
 
+@_readable()
 def _refuse_unsafe_types(directory: Path) -> None:
     for path in sorted(directory.iterdir()):
         if path.suffix not in _ALLOWED_SUFFIXES or path.is_symlink() or not path.is_file():

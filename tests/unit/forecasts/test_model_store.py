@@ -11,6 +11,7 @@ from domain.errors import ConfigError, StateError
 from forecasts.card import read_card
 from forecasts.features import FeatureSet
 from forecasts.model_store import SHIPPED, ModelStore, publish
+from tests.support.closed_folder import closed_folder
 
 
 @pytest.fixture
@@ -257,3 +258,14 @@ def test_a_model_of_which_no_version_is_in_use_is_a_sentence(tmp_path: Path) -> 
         ModelStore([tmp_path]).load("lstm")
     assert ModelStore([tmp_path]).names() == ("lstm",)
     assert ModelStore([tmp_path]).load("lstm", "1").card == stored.card
+
+
+@pytest.mark.parametrize("place", [".", "lstm", "lstm/1"])
+def test_models_that_belong_to_another_user_are_a_sentence(root: Path, place: str) -> None:
+    with (
+        closed_folder(root / place),
+        pytest.raises(
+            StateError, match=r"cannot be read \(Permission denied\); give it to openbell's user"
+        ),
+    ):
+        ModelStore([root, SHIPPED]).load("lstm")
