@@ -66,9 +66,10 @@ class ModelStore:
     def names(self) -> tuple[str, ...]:
         """Return every model that has a version."""
         cards = [path for root in self._roots for path in root.glob(f"*/*/{CARD_FILE}")]
-        # A draft that a crash left behind is no version.
+        # A draft that a crash left behind is no version, a copy that somebody put away no model.
         whole = [path.parent for path in cards if _VERSION.fullmatch(path.parent.name)]
-        return tuple(sorted({directory.parent.name for directory in whole}))
+        names = {directory.parent.name for directory in whole}
+        return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions of a model, oldest first."""

@@ -309,3 +309,10 @@ def test_what_cannot_be_trained_or_served_is_one_sentence(
 def test_options_out_of_range_are_a_usage_error(arguments: list[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()):
         assert cli._run(["serve-models", *arguments]) == 64
+
+
+def test_a_folder_that_is_no_model_is_none(home: Path) -> None:
+    shutil.copytree(home / "var" / "models" / "lstm", home / "var" / "models" / "lstm_old")
+
+    assert [row["name"] for row in document(home)] == ["lstm"]
+    assert registry(home).names() == ("lstm",)
