@@ -165,6 +165,19 @@ class ModelStore:
             return ()
         return tuple(line for line in lines if _VERSION.fullmatch(line))
 
+    def before(self, name: str) -> StoredModel:
+        """Return the version that was in use before the one that is.
+
+        Raises:
+            ConfigError: no such model or version.
+            StateError: there was none before it, or it is damaged.
+        """
+        in_use = self.current(name)
+        known = self._until(in_use, self.history(name))
+        if not known:
+            raise StateError(f"model {name}/{in_use} has none before it; {_promote(name)}")
+        return self.load(name, known[-1])
+
     def roll_back(self, name: str) -> str:
         """Put the version in use that was before the one that is; return it.
 
@@ -172,18 +185,20 @@ class ModelStore:
             ConfigError: no such model or version.
             StateError: there was none before it, or it is damaged.
         """
-        in_use, before = self.current(name), list(self.history(name))
-        # A crash inside a promotion may have noted the one that is still in use.
-        while before and before[-1] == in_use:
-            before.pop()
-        if not before:
-            raise StateError(f"model {name}/{in_use} has none before it; {_promote(name)}")
-        version = before.pop()
-        self.load(name, version)
+        version = self.before(name).card.version
+        before = self._until(self.current(name), self.history(name))[:-1]
         home = self._roots[0] / name
         _replace(home / CURRENT_FILE, [version])
         _replace(home / HISTORY_FILE, before)
         return version
+
+    @staticmethod
+    def _until(in_use: str, history: Sequence[str]) -> list[str]:
+        # A crash inside a promotion may have noted the one that is still in use.
+        known = list(history)
+        while known and known[-1] == in_use:
+            known.pop()
+        return known
 
     def _in_use(self, name: str) -> str | None:
         try:
