@@ -22,6 +22,7 @@ from domain.decisions import CombinedSignal
 from domain.errors import SizingError
 from domain.ids import Symbol
 from domain.money import ZERO, whole_shares
+from domain.numbers import told_apart
 from domain.orders import Side
 from domain.signals import Action
 from risk import reservations as worst
@@ -173,11 +174,8 @@ def _held_target(book: Book, signal: CombinedSignal) -> Target:
     leans_with_it = (signal.expected_return > 0) == (held > 0)
     likely = signal.confidence if leans_with_it else 1 - signal.confidence
     if not likely >= book.limits.exit_confidence:
-        return _exit(
-            signal.symbol,
-            f"its direction is only {likely:.2f} likely, exit below "
-            f"{book.limits.exit_confidence:.2f}",
-        )
+        known, bound = told_apart(likely, book.limits.exit_confidence)
+        return _exit(signal.symbol, f"its direction is only {known} likely, exit below {bound}")
     return _keep(signal.symbol, held, f"its direction is {likely:.2f} likely: position kept")
 
 
