@@ -16,7 +16,8 @@ from forecasts.card import ModelCard
 from forecasts.comparison import COLUMNS, Row, promotion, verdict
 from forecasts.comparison import compare as compared
 from forecasts.local import LocalForecaster
-from forecasts.model_store import ModelStore, StoredModel
+from forecasts.model_files import StoredModel
+from forecasts.model_store import ModelStore
 from forecasts.packaging import PackageFormat, package
 
 _LISTED = {
@@ -127,8 +128,9 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
         OpenbellError: the rule is against it.
     """
     store = _store(options)
-    _refuse_unusable(options, store.load(name, version))
-    candidate, before = store.load(name, version).card, _current(store, name)
+    stored = store.candidate(name, version)
+    _refuse_unusable(options, stored)
+    candidate, before = stored.card, _current(store, name)
     is_newer = before is not None and int(version) > int(before)
     decision = promotion(candidate, store.card(name, before)) if is_newer else None
     if decision is not None and not decision.is_allowed and not is_forced:

@@ -9,7 +9,8 @@ from daemon.sources.current_model import CurrentModel
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.local import LocalForecaster
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
 from tests.support.closed_folder import closed_folder
 from tests.support.forecast_scene import AS_OF, made_up_bars
 

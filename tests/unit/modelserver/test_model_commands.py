@@ -15,7 +15,8 @@ from daemon import cli
 from daemon.command_line import hoist
 from domain.ids import Symbol
 from forecasts.card import ModelCard
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
 from marketdata.store import BarStore, Provenance
 from tests.support.forecast_scene import made_up_bars
 from tests.support.model_server import CARD
