@@ -6,6 +6,7 @@ accepted.
 
 import contextlib
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,11 @@ def publish(
         verified.append(WEIGHTS_FILE)
     sums = [f"{_sha256(draft / name)}  {name}\n" for name in verified]
     (draft / SUMS_FILE).write_text("".join(sums), encoding="ascii")
+    # After a power cut a pointer must not name files that never reached the disk.
+    for path in (*sorted(draft.iterdir()), draft):
+        _sync(path)
     draft.rename(final)
+    _sync(final.parent)
     return final
 
 
@@ -151,3 +156,11 @@ def _refuse_unsafe_types(directory: Path) -> None:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -188,6 +189,20 @@ def test_a_draft_that_a_crash_left_behind_is_no_version_and_not_part_of_the_next
 
     assert ModelStore([root]).versions("gru") == ("1",)
     assert not (root / "gru" / "1" / "left.png").exists()
+
+
+def test_a_version_is_on_the_disk_before_a_pointer_can_name_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = ModelStore([root]).load("lstm")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+
+    directory = publish(root, dataclasses.replace(stored.card, version="2"), stored.onnx)
+
+    wanted = [*directory.iterdir(), directory, directory.parent]
+    assert sorted(synced) == sorted(path.stat().st_ino for path in wanted)
+    assert synced[-1] == directory.parent.stat().st_ino
 
 
 @pytest.mark.parametrize("noted", ["1\n1\n2\n", "1\nrubbish\n", "1\n"])
