@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,26 @@ async def test_a_candidate_that_is_not_better_stays_out_with_its_reasons(config:
 
     assert await scene.run() == f"lstm/2 does not replace lstm/1: {reasons[0]}"
     assert scene.notes == []
+
+
+@pytest.mark.parametrize("what", ["subprocess.Popen", "tempfile.TemporaryFile"])
+async def test_a_process_that_cannot_be_started_fails_the_run_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(what, refuse)
+
+    with pytest.raises(ProviderUnavailable, match="lstm could not be started: Cannot allocate"):
+        await Scene(config, answering()).run()
+
+
+async def test_an_answer_that_is_none_fails_the_run_alone(config: Config) -> None:
+    scene = Scene(config, "import sys; sys.stdin.read(); print('a warning of some library')")
+
+    with pytest.raises(ProviderUnavailable, match="lstm: its process answered something else"):
+        await scene.run()
 
 
 async def test_the_process_hears_what_to_train_and_no_secret(
