@@ -22,9 +22,9 @@ from typing import Any
 
 from daemon.after_close.nightly import NightJob
 from daemon.after_close.retraining_child import Request
+from daemon.after_close.training_data import FILES, bar_folder
 from daemon.config import Config, state_directory
 from daemon.schedule import DueRun, RunKind, training_ends_by
-from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
 from transport.replay_loop import ReplayLoop
@@ -114,7 +114,8 @@ class Retraining:
         is_recorded = config.marketdata.provider == "sample"
         return Request(
             models=str(directory / MODELS),
-            bars=None if is_recorded else str(directory / BAR_DIRECTORY),
+            bars=None if is_recorded else str(bar_folder(config)),
+            are_files=config.marketdata.provider == FILES,
             symbols=config.universe.symbols,
             model=self._settings.model,
             # The session itself is known, what follows it is not.

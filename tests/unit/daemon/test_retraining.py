@@ -167,6 +167,23 @@ async def test_the_process_hears_what_to_train_and_no_secret(
     assert told["nice"] >= 10
 
 
+async def test_the_process_reads_the_files_that_the_daemon_decides_from(
+    config: Config, tmp_path: Path
+) -> None:
+    files = dataclasses.replace(config.marketdata.csv, directory=str(tmp_path / "mine"))
+    market = dataclasses.replace(config.marketdata, provider="csv", csv=files)
+    config = dataclasses.replace(config, marketdata=market)
+    code = (
+        "import json, sys; told = json.load(sys.stdin);"
+        f"print(json.dumps({OUTCOME!r} | {{'is_promoted': False, 'is_better': False,"
+        "'reasons': [json.dumps(told)]}))"
+    )
+
+    told = json.loads((await Scene(config, code).run()).split(": ", 1)[1])
+
+    assert (told["bars"], told["are_files"]) == (str(tmp_path / "mine"), True)
+
+
 async def test_a_training_that_fails_says_its_last_words(config: Config) -> None:
     scene = Scene(config, "import sys; sys.exit('no bars are stored; run `openbell fetch`')")
 
