@@ -31,7 +31,8 @@ from domain.market import Bar
 from domain.secrets import Secret
 from forecasts import wire
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import ModelStore, StoredModel
+from forecasts.model_files import StoredModel
+from forecasts.model_store import ModelStore
 from forecasts.remote import RemoteForecaster
 from forecasts.screening import Batch, Origin, batch_of, forecasts_of
 from transport.http import BoundedClient, Deadlines, HttpSettings

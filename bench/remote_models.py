@@ -38,7 +38,8 @@ from domain.market import Bar
 from forecasts.card import Calibration
 from forecasts.features import FeatureSet
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import ModelStore, StoredModel, publish
+from forecasts.model_files import StoredModel, publish
+from forecasts.model_store import ModelStore
 from forecasts.screening import bars_needed
 from forecasts.training.config import ENSEMBLE, TrainingConfig
 from forecasts.training.export import to_onnx

@@ -15,7 +15,7 @@ from domain.market import Bar
 from forecasts.card import ModelCard
 from forecasts.features import computable
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import StoredModel
+from forecasts.model_files import StoredModel
 from forecasts.screening import Origin, bars_needed, batch_of, forecasts_of, refuse_in_sample
 
 

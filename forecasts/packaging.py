@@ -6,7 +6,7 @@ from pathlib import Path
 
 from domain.errors import ConfigError
 from forecasts.card import ModelCard
-from forecasts.model_store import CARD_FILE, MODEL_FILE, StoredModel
+from forecasts.model_files import CARD_FILE, MODEL_FILE, StoredModel
 
 # As many symbols as a configuration may hold, in one request.
 _LARGEST_BATCH = 1024

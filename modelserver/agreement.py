@@ -9,7 +9,7 @@ import numpy as np
 from domain.errors import ProviderUnavailable, StateError
 from forecasts.bar_features import SCALE_FEATURE
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import StoredModel
+from forecasts.model_files import StoredModel
 from modelserver.lane import Engine
 
 # Log returns: far below anything that decides, far above the rounding of a float32.

@@ -13,7 +13,8 @@ import structlog
 from domain.errors import ConfigError, StateError
 from forecasts.card import ModelCard
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import ModelStore, StoredModel
+from forecasts.model_files import StoredModel
+from forecasts.model_store import ModelStore
 from modelserver.agreement import check_agreement
 from modelserver.lane import Engine, Lane
 from modelserver.metrics import ServerMetrics

@@ -22,6 +22,7 @@ from domain.decisions import CombinedSignal
 from domain.errors import SizingError
 from domain.ids import Symbol
 from domain.money import ZERO, whole_shares
+from domain.numbers import told_apart
 from domain.orders import Side
 from domain.signals import Action
 from risk import reservations as worst
@@ -76,10 +77,18 @@ def _wished_sign(book: Book, signal: CombinedSignal) -> int:
     return 0
 
 
-def _is_tradable(book: Book, symbol: Symbol) -> bool:
-    # What the broker does not trade must not take room from what it does.
+def _obstacle(book: Book, symbol: Symbol, sign: int) -> str:
+    """Tell why the broker would not take it.
+
+    What it does not trade must not take room from what it does, and a short sale that it
+    refuses must not be the hedge for which something else is held larger.
+    """
     asset = book.view.assets.get(symbol)
-    return asset is not None and asset.is_tradable
+    if asset is None or not asset.is_tradable:
+        return "the broker does not trade it"
+    if sign < 0 and book.held(symbol) >= 0 and not asset.is_shortable:
+        return "the broker does not lend it"
+    return ""
 
 
 def _candidates(
@@ -92,8 +101,8 @@ def _candidates(
         sign = _wished_sign(book, signal)
         if sign == 0:
             continue
-        if not _is_tradable(book, symbol):
-            refused[symbol] = "no entry: the broker does not trade it"
+        if obstacle := _obstacle(book, symbol, sign):
+            refused[symbol] = f"no entry: {obstacle}"
             continue
         if book.price(symbol) is None or not is_known(book.view.account.equity):
             refused[symbol] = "no entry: price or equity is unknown"
@@ -173,11 +182,8 @@ def _held_target(book: Book, signal: CombinedSignal) -> Target:
     leans_with_it = (signal.expected_return > 0) == (held > 0)
     likely = signal.confidence if leans_with_it else 1 - signal.confidence
     if not likely >= book.limits.exit_confidence:
-        return _exit(
-            signal.symbol,
-            f"its direction is only {likely:.2f} likely, exit below "
-            f"{book.limits.exit_confidence:.2f}",
-        )
+        known, bound = told_apart(likely, book.limits.exit_confidence)
+        return _exit(signal.symbol, f"its direction is only {known} likely, exit below {bound}")
     return _keep(signal.symbol, held, f"its direction is {likely:.2f} likely: position kept")
 
 

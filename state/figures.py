@@ -52,7 +52,9 @@ _RUN_ENDS = (
     " GROUP BY 1, 2 ORDER BY 1, 2"
 )
 _DEMOTED = (
-    "SELECT source, is_demoted FROM forecast_standings s WHERE session_date ="
+    "SELECT source, is_demoted AND model = coalesce((SELECT model FROM locked_forecasts"
+    " WHERE source = s.source ORDER BY number DESC LIMIT 1), model)"
+    " FROM forecast_standings s WHERE session_date ="
     " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source)"
 )
 

@@ -22,6 +22,7 @@ from domain.errors import DataError
 from domain.ids import Symbol
 from domain.market import MarketView
 from domain.money import ZERO
+from domain.numbers import told_apart
 from domain.signals import Action, Signal
 from strategies.base import Strategy
 
@@ -195,4 +196,8 @@ def _reason(
     voices = "; ".join(f"{s.strategy} {s.action.value}: {s.reason}" for s in opinions)
     if acts:
         return voices
-    return f"confidence {confidence:.2f} is below {min_confidence:.2f}; {voices}"
+    if confidence >= min_confidence:
+        # Each has a threshold of its own, which may be above that of the book.
+        return f"no strategy acts, or they cancel out; {voices}"
+    known, wanted = told_apart(confidence, min_confidence)
+    return f"confidence {known} is below {wanted}; {voices}"

@@ -18,7 +18,8 @@ from strategies.wishes import simple_moments, wish
 NAME = "momentum"
 # Lowest and highest value allowed, both included.
 BOUNDS = {
-    "lookback_sessions": (40, 1000),
+    # A decision reads some 540 sessions: further back there would never be a signal.
+    "lookback_sessions": (40, 500),
     "skip_sessions": (0, 39),
     "horizon_sessions": (1, 120),
     "prior_daily_drift": (0.00001, 0.01),

@@ -4,7 +4,7 @@ import math
 
 from domain.errors import DataError
 from domain.ids import Symbol
-from domain.numbers import finite
+from domain.numbers import finite, told_apart
 from domain.signals import Action, Signal
 
 
@@ -40,8 +40,15 @@ def wish(
         expected_return=expected_return,
         volatility=volatility,
         horizon=horizon,
-        reason=basis if is_sure else f"{basis}; {confidence:.2f} is below {min_confidence:.2f}",
+        reason=basis if is_sure else f"{basis}; {_why_not(confidence, min_confidence)}",
     )
+
+
+def _why_not(confidence: float, min_confidence: float) -> str:
+    if confidence >= min_confidence:
+        return "no move is expected"
+    known, wanted = told_apart(confidence, min_confidence)
+    return f"{known} is below {wanted}"
 
 
 def simple_moments(drift: float, variance: float) -> tuple[float, float]:

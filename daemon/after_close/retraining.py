@@ -22,9 +22,9 @@ from typing import Any
 
 from daemon.after_close.nightly import NightJob
 from daemon.after_close.retraining_child import Request
+from daemon.after_close.training_data import FILES, bar_folder
 from daemon.config import Config, state_directory
 from daemon.schedule import DueRun, RunKind, training_ends_by
-from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.clock import Clock, SystemClock
 from domain.errors import ProviderUnavailable, RunSkipped
 from transport.replay_loop import ReplayLoop
@@ -76,7 +76,15 @@ class Retraining:
             raise RunSkipped("torch is not installed; install openbell[train]")
         with self._standing_still():
             ends_by = training_ends_by(due, self._config.schedule)
-            found = await asyncio.to_thread(self._run, self._request(due), ends_by)
+            request = self._request(due)
+            try:
+                found = await asyncio.to_thread(self._run, request, ends_by)
+            except OSError as exc:
+                # No memory, no file descriptor, no room: of this run, not of the daemon.
+                why = exc.strerror or exc
+                raise ProviderUnavailable(
+                    f"training {request.model} could not be started: {why}"
+                ) from exc
         if found["champion"] is None:
             self._note("model.promoted", f"{found['candidate']} is the first of its name in use")
             return f"{found['candidate']} is the first of its name in use"
@@ -106,7 +114,8 @@ class Retraining:
         is_recorded = config.marketdata.provider == "sample"
         return Request(
             models=str(directory / MODELS),
-            bars=None if is_recorded else str(directory / BAR_DIRECTORY),
+            bars=None if is_recorded else str(bar_folder(config)),
+            are_files=config.marketdata.provider == FILES,
             symbols=config.universe.symbols,
             model=self._settings.model,
             # The session itself is known, what follows it is not.
@@ -139,9 +148,7 @@ class Retraining:
                 _end(child)
             if status != 0:
                 raise ProviderUnavailable(f"training {request.model}: {_reason(told, status)}")
-            answered.seek(0)
-            found: dict[str, Any] = json.load(answered)
-        return found
+            return _outcome(request, answered)
 
     def _bound(self, pid: int) -> None:
         seconds = int(self._settings.max_minutes * 60)
@@ -171,6 +178,18 @@ class Retraining:
                     f"training {self._settings.model} took longer than"
                     f" forecasts.retraining.max_minutes = {self._settings.max_minutes:g}"
                 )
+
+
+def _outcome(request: Request, answered: Any) -> dict[str, Any]:
+    answered.seek(0)
+    try:
+        found: dict[str, Any] = json.load(answered)
+    except ValueError as exc:
+        raise ProviderUnavailable(
+            f"training {request.model}: its process answered something else than an outcome; "
+            "see `openbell models`"
+        ) from exc
+    return found
 
 
 def _margin(found: Mapping[str, Any]) -> str:

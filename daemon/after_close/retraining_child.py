@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
+from daemon.after_close.training_data import (
+    Panel,
+    file_panel,
+    recorded_panel,
+    stored_panel,
+)
 from domain.errors import OpenbellError
 from forecasts.model_store import SHIPPED, ModelStore
 
@@ -22,8 +27,8 @@ from forecasts.model_store import SHIPPED, ModelStore
 class Request:
     """What to train, on which bars before ``until``, measured ``step`` sessions ahead.
 
-    ``bars`` is the folder of stored bars, None for the recorded ones; ``recipe`` replaces
-    values of the training recipe.
+    ``bars`` is the folder of stored bars, or where ``are_files`` of one's own, None for the
+    recorded ones; ``recipe`` replaces values of the training recipe.
     """
 
     models: str
@@ -33,6 +38,7 @@ class Request:
     until: str
     step: int
     promote: bool
+    are_files: bool = False
     recipe: dict[str, Any] = field(default_factory=dict)
 
 
@@ -40,7 +46,9 @@ def main() -> int:
     """Serve one request; an error is one sentence on standard error."""
     _offer_itself()
     try:
-        outcome = retrain(Request(**json.load(sys.stdin)))
+        # The answer alone is on standard output, whatever a library or a log has to say.
+        with contextlib.redirect_stdout(sys.stderr):
+            outcome = retrain(Request(**json.load(sys.stdin)))
     except OpenbellError as exc:
         sys.stderr.write(f"{exc}\n")
         return 1
@@ -110,7 +118,8 @@ def _champion(store: ModelStore, name: str) -> str | None:
 def _panel(request: Request) -> Panel:
     if request.bars is None:
         return recorded_panel(dt.date.fromisoformat(request.until))
-    return stored_panel(Path(request.bars), request.symbols)
+    read = file_panel if request.are_files else stored_panel
+    return read(Path(request.bars), request.symbols)
 
 
 if __name__ == "__main__":

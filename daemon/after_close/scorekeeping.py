@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from daemon.after_close.track_keeping import NO_RULE
 from daemon.config import Config, TrackingConfig
 from domain.clock import Clock
 from domain.errors import DataError, OpenbellError, ProviderUnavailable, StateError
@@ -153,12 +154,13 @@ class Scorekeeper:
     ) -> Standing:
         model, found = scores
         settings = self._settings
-        rule = None if settings.rule == "none" else DriftRule(settings.rule)
+        if settings.rule == NO_RULE:
+            return check(None, None, DriftSettings(), source=source, model=model)
         return check(
             before.get(source),
-            found if rule is not None else None,
+            found,
             DriftSettings(
-                rule=rule or DriftRule.RELATIVE,
+                rule=DriftRule(settings.rule),
                 minimum_effective_size=settings.minimum_effective_size,
                 lowest_accuracy=settings.floor_pct / 100,
                 bad_checks=settings.bad_checks,

@@ -14,21 +14,30 @@ from state.standings import Standings
 from state.store import Store
 from state.track_record import TrackRecord
 
+NO_RULE = "none"
+
 
 class TrackKeeper:
     """Between the engines and the track record.
 
     ``base_rate`` tells of a source the share of rises over the horizon in what the model was
-    trained on that answers for it now.
+    trained on that answers for it now; the ``rule`` "none" demotes nothing.
     """
 
     def __init__(
-        self, store: Store, *, clock: Clock, base_rate: Callable[[ForecastSource], float]
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        base_rate: Callable[[ForecastSource], float],
+        rule: str,
     ) -> None:
         self._record = TrackRecord(store)
         self._standings = Standings(store)
         self._clock = clock
         self._base_rate = base_rate
+        self._is_judged = rule != NO_RULE
+        self._answers: dict[ForecastSource, str] = {}
         self._log = structlog.get_logger("forecasts")
 
     def received(
@@ -42,6 +51,8 @@ class TrackKeeper:
         Raises:
             StorageError: the disk refused; what is not locked is not traded on.
         """
+        for forecast in found.values():
+            self._answers[source] = forecast.model
         closes = {
             symbol: history[symbol][-1].close
             for symbol, forecast in found.items()
@@ -63,6 +74,12 @@ class TrackKeeper:
         )
 
     def demotion(self, source: ForecastSource) -> str | None:
-        """Tell why the answers of a source are not used, or None."""
+        """Tell why the answers of a source are not used, or None.
+
+        What an earlier model of it did is not held against the one that answers now.
+        """
         standing = self._standings.newest().get(source)
-        return standing.reason if standing is not None and standing.is_demoted else None
+        if standing is None or not standing.is_demoted or not self._is_judged:
+            return None
+        is_its_own = self._answers.get(source, standing.model) == standing.model
+        return standing.reason if is_its_own else None

@@ -3,12 +3,10 @@
 import datetime as dt
 import importlib.util
 
-from daemon.after_close.training_data import recorded_panel, stored_panel
+from daemon.after_close.training_data import own_panel, recorded_panel
 from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, store_of
 from daemon.commands.output import console, print_json, print_table
-from daemon.config import state_directory
-from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.errors import BadArgument, ConfigError
 
 _COLUMNS = {
@@ -33,8 +31,7 @@ def challenge(options: Options, *, name: str, version: str, is_stored: bool) -> 
     candidate, champion = store.load(name, version), store.load(name)
     if champion.card.version == version:
         raise BadArgument(f"{candidate.card.title} is the one in use; name another version")
-    bars = state_directory(config) / BAR_DIRECTORY
-    panel = stored_panel(bars, config.universe.symbols) if is_stored else recorded_panel()
+    panel = own_panel(config) if is_stored else recorded_panel()
     end = candidate.card.data_cutoff + dt.timedelta(days=1)
     known = {symbol: columns.before(end) for symbol, columns in panel.items()}
     from forecasts.training.challenge import challenge as measure

@@ -9,13 +9,15 @@ from rich.table import Table
 from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, has_config, store_of
 from daemon.commands.output import console, print_json, print_pairs, print_table
+from daemon.config import ForecastsConfig
 from domain.errors import BadArgument, ConfigError, OpenbellError, StateError
 from execution.gathering import MOST_BARS
 from forecasts.card import ModelCard
 from forecasts.comparison import COLUMNS, Row, promotion, verdict
 from forecasts.comparison import compare as compared
 from forecasts.local import LocalForecaster
-from forecasts.model_store import ModelStore, StoredModel
+from forecasts.model_files import StoredModel
+from forecasts.model_store import ModelStore
 from forecasts.packaging import PackageFormat, package
 
 _LISTED = {
@@ -126,8 +128,9 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
         OpenbellError: the rule is against it.
     """
     store = _store(options)
-    _refuse_unusable(options, store.load(name, version))
-    candidate, before = store.load(name, version).card, _current(store, name)
+    stored = store.candidate(name, version)
+    _refuse_unusable(options, stored)
+    candidate, before = stored.card, _current(store, name)
     is_newer = before is not None and int(version) > int(before)
     decision = promotion(candidate, store.card(name, before)) if is_newer else None
     if decision is not None and not decision.is_allowed and not is_forced:
@@ -148,12 +151,18 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
     console().print(f"{candidate.title} is in use; before it {before or 'none'}.")
     for reason in reasons:
         console().print(f"Overruled: {reason}.")
-    console().print(_TAKEN_UP)
+    console().print(_what_follows(options, name))
 
 
 def rollback(options: Options, *, name: str) -> None:
-    """Put the version in use that was before the one that is."""
+    """Put the version in use that was before the one that is.
+
+    Raises:
+        StateError: there was none.
+        ConfigError: the configuration could not use it.
+    """
     store = _store(options)
+    _refuse_unusable(options, store.before(name))
     before = _current(store, name)
     try:
         version = store.roll_back(name)
@@ -165,7 +174,7 @@ def rollback(options: Options, *, name: str) -> None:
         print_json({"name": name, "version": version, "before": before})
         return
     console().print(f"{name}/{version} is in use again; before it {before}.")
-    console().print(_TAKEN_UP)
+    console().print(_what_follows(options, name))
 
 
 def export(options: Options, *, name: str, form: str, out: Path, version: str | None) -> None:
@@ -202,7 +211,7 @@ def _refuse_unusable(options: Options, model: StoredModel) -> None:
     if not has_config(options):
         return
     settings = config_or_defaults(options).forecasts
-    if model.card.name != settings.local.model:
+    if model.card.name not in _forecasting(settings):
         return
     needed = LocalForecaster(model, horizon=settings.horizon).bars_needed
     if needed > MOST_BARS:
@@ -210,6 +219,22 @@ def _refuse_unusable(options: Options, model: StoredModel) -> None:
             f"model {model.card.title} needs {needed} bars of a symbol, and a decision reads"
             f" {MOST_BARS}; train one with a shorter --window"
         )
+
+
+def _forecasting(settings: ForecastsConfig) -> set[str]:
+    remote = {settings.remote.model} if settings.remote.url else set()
+    return {settings.local.model} | remote
+
+
+def _what_follows(options: Options, name: str) -> str:
+    settings = config_or_defaults(options).forecasts
+    if not has_config(options) or name in _forecasting(settings):
+        return _TAKEN_UP
+    # Of its own name it is the one in use; that does not make it the model of the daemon.
+    return (
+        f"The configuration here forecasts with another model, forecasts.local.model ="
+        f' "{settings.local.model}", and goes on with it until that says "{name}".'
+    )
 
 
 def _store(options: Options) -> ModelStore:

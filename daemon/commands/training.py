@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from daemon.after_close.training_data import Panel, recorded_panel, stored_panel
+from daemon.after_close.training_data import Panel, own_panel, recorded_panel
 from daemon.command_line import Options
 from daemon.commands.arguments import session_date
 from daemon.commands.model_config import config_or_defaults
 from daemon.commands.output import console, print_json
 from daemon.config import Config, state_directory
-from daemon.sources.bar_feed import BAR_DIRECTORY
 from domain.errors import BadArgument, ConfigError
 from forecasts.comparison import verdict
 from forecasts.features import FeatureSet
@@ -89,7 +88,7 @@ def _recipe(wish: Wish) -> "TrainingConfig":
 def _panel(config: Config, *, is_stored: bool) -> Panel:
     if not is_stored:
         return recorded_panel()
-    return stored_panel(state_directory(config) / BAR_DIRECTORY, config.universe.symbols)
+    return own_panel(config)
 
 
 def _spans(panel: Panel, end: dt.date | None) -> "Spans":

@@ -3,9 +3,9 @@
 import importlib.util
 from collections.abc import Iterator
 
-from daemon.config import Config, state_directory
+from daemon.after_close.training_data import FILES, bar_folder
+from daemon.config import Config
 from daemon.doctor.finding import Finding, ok, warning
-from daemon.sources.bar_feed import BAR_DIRECTORY
 from marketdata.store import BarStore
 
 
@@ -24,13 +24,14 @@ def training(config: Config) -> Iterator[Finding]:
     if config.marketdata.provider == "sample":
         yield ok("training", f"{settings.model}, weekly, on the recorded prices")
         return
-    stored = set(BarStore(state_directory(config) / BAR_DIRECTORY).symbols())
-    missing = [symbol for symbol in config.universe.symbols if symbol not in stored]
+    are_files, folder = config.marketdata.provider == FILES, bar_folder(config)
+    kept = {path.stem for path in folder.glob("*")} if are_files else BarStore(folder).symbols()
+    missing = [symbol for symbol in config.universe.symbols if symbol not in kept]
     if missing:
         yield warning(
             "training",
             f"no bars of {', '.join(missing[:3])} are stored, so they will not be trained on",
-            fix="openbell fetch --from 1995-01-01",
+            fix=f"put them into {folder}" if are_files else "openbell fetch --from 1995-01-01",
         )
         return
-    yield ok("training", f"{settings.model}, weekly, on the stored bars of {len(stored)} symbols")
+    yield ok("training", f"{settings.model}, weekly, on the stored bars of {len(kept)} symbols")

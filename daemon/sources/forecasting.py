@@ -163,7 +163,7 @@ def _keeper(
         card = remote if source is ForecastSource.REMOTE and remote is not None else local.card
         return card.base_rate(settings.horizon)
 
-    return TrackKeeper(store, clock=clock, base_rate=base_rate)
+    return TrackKeeper(store, clock=clock, base_rate=base_rate, rule=settings.tracking.rule)
 
 
 def _remote(

@@ -17,7 +17,7 @@ from forecasts.calibration import calibrate
 from forecasts.distribution import probability_above_zero
 from forecasts.features import computable
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import StoredModel
+from forecasts.model_files import StoredModel
 from forecasts.scorecard import student
 from forecasts.scoring import newey_west_error, pinball
 from forecasts.training.dataset import Panel, Samples, build_samples

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from forecasts.calibration import calibrate
 from forecasts.card import Calibration, ModelCard, Scaler
 from forecasts.features import computable
-from forecasts.model_store import SHIPPED, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED
 from forecasts.training.baselines import baselines_of
 from forecasts.training.config import TrainingConfig
 from forecasts.training.dataset import Panel, Samples, build_samples
@@ -101,7 +102,7 @@ def train(
 
 
 def publish_model(model: TrainedModel, root: Path) -> Path:
-    """Write a trained model and its plots into a registry; see ``forecasts.model_store``."""
+    """Write a trained model and its plots into a registry; see ``forecasts.model_files``."""
     plots = {
         "losses.png": loss_plot(model.card.title, model.fit.epochs),
         "calibration.png": calibration_plot(model.card),

@@ -9,7 +9,9 @@ from daemon.sources.current_model import CurrentModel
 from domain.ids import Symbol
 from domain.market import Bar
 from forecasts.local import LocalForecaster
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
+from tests.support.closed_folder import closed_folder
 from tests.support.forecast_scene import AS_OF, made_up_bars
 
 AAPL = Symbol("AAPL")
@@ -52,5 +54,18 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_one_in_memory(
     (tmp_path / "lstm" / "2" / "model.onnx").write_bytes(b"damaged")
 
     found = await engine.forecast(HISTORY, AS_OF + dt.timedelta(days=1))
+
+    assert found[AAPL].model == "lstm/1"
+
+
+@pytest.mark.parametrize("place", [".", "lstm", "lstm/2"])
+async def test_a_version_that_the_daemon_may_not_read_leaves_the_one_in_memory(
+    engine: CurrentModel, store: ModelStore, tmp_path: Path, place: str
+) -> None:
+    await engine.forecast(HISTORY, AS_OF)
+    store.promote("lstm", "2")
+
+    with closed_folder(tmp_path / place):
+        found = await engine.forecast(HISTORY, AS_OF + dt.timedelta(days=1))
 
     assert found[AAPL].model == "lstm/1"

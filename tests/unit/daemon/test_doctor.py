@@ -279,6 +279,7 @@ def test_a_horizon_beyond_the_model_is_named(config: Config) -> None:
         ("sample", True, Status.OK, "on the recorded prices"),
         ("sample", False, Status.WARNING, "torch is not installed"),
         ("yahoo", True, Status.WARNING, "no bars of AAPL, MSFT are stored"),
+        ("csv", True, Status.WARNING, "no bars of AAPL, MSFT are stored"),
     ],
 )
 def test_what_the_weekly_training_lacks_is_named(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,26 @@ async def test_a_candidate_that_is_not_better_stays_out_with_its_reasons(config:
     assert scene.notes == []
 
 
+@pytest.mark.parametrize("what", ["subprocess.Popen", "tempfile.TemporaryFile"])
+async def test_a_process_that_cannot_be_started_fails_the_run_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(what, refuse)
+
+    with pytest.raises(ProviderUnavailable, match="lstm could not be started: Cannot allocate"):
+        await Scene(config, answering()).run()
+
+
+async def test_an_answer_that_is_none_fails_the_run_alone(config: Config) -> None:
+    scene = Scene(config, "import sys; sys.stdin.read(); print('a warning of some library')")
+
+    with pytest.raises(ProviderUnavailable, match="lstm: its process answered something else"):
+        await scene.run()
+
+
 async def test_the_process_hears_what_to_train_and_no_secret(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +165,23 @@ async def test_the_process_hears_what_to_train_and_no_secret(
     assert told["symbols"] == list(SYMBOLS)
     assert told["secrets"] == []
     assert told["nice"] >= 10
+
+
+async def test_the_process_reads_the_files_that_the_daemon_decides_from(
+    config: Config, tmp_path: Path
+) -> None:
+    files = dataclasses.replace(config.marketdata.csv, directory=str(tmp_path / "mine"))
+    market = dataclasses.replace(config.marketdata, provider="csv", csv=files)
+    config = dataclasses.replace(config, marketdata=market)
+    code = (
+        "import json, sys; told = json.load(sys.stdin);"
+        f"print(json.dumps({OUTCOME!r} | {{'is_promoted': False, 'is_better': False,"
+        "'reasons': [json.dumps(told)]}))"
+    )
+
+    told = json.loads((await Scene(config, code).run()).split(": ", 1)[1])
+
+    assert (told["bars"], told["are_files"]) == (str(tmp_path / "mine"), True)
 
 
 async def test_a_training_that_fails_says_its_last_words(config: Config) -> None:

@@ -1,10 +1,15 @@
 """What the training process makes of its request and of the registry."""
 
 import datetime as dt
+import io
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from daemon.after_close import retraining_child
 from daemon.after_close.retraining_child import Request, retrain
 from domain.errors import StateError
 from domain.ids import Symbol
@@ -49,6 +54,24 @@ def test_a_candidate_reaches_as_far_ahead_as_the_daemon_forecasts(tmp_path: Path
 
     assert (found["candidate"], found["champion"], found["step"]) == ("lstm/2", "lstm/1", 5)
     assert ModelStore([tmp_path / "models"]).card("lstm", "2").horizon == 5
+
+
+def test_what_a_library_prints_is_not_in_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def noisy(request: Request) -> dict[str, str]:
+        sys.stdout.write("a warning of some library\n")
+        return {"candidate": request.model}
+
+    monkeypatch.setattr(retraining_child, "retrain", noisy)
+    monkeypatch.setattr(retraining_child, "_offer_itself", lambda: None)
+    told: dict[str, Any] = {"models": "m", "bars": None, "symbols": [], "model": "lstm"}
+    told |= {"until": "2022-06-25", "step": 3, "promote": False}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(told)))
+
+    assert retraining_child.main() == 0
+
+    assert json.loads(capsys.readouterr().out) == {"candidate": "lstm"}
 
 
 def test_a_pointer_that_cannot_be_read_is_no_reason_to_promote_unjudged(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From a received forecast to its score and, when it keeps failing, to a demotion."""
 
+import dataclasses
 import datetime as dt
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from domain.forecasts import Forecast, ForecastSource
 from domain.ids import Symbol
 from domain.market import Bar, Session
 from marketdata.session_calendar import NyseCalendar
+from state.figures import Figures
 from state.reader import Reader
 from state.standings import Standings
 from state.store import Store
@@ -70,18 +72,27 @@ class Prices:
 class Scene:
     """Days on which every symbol is forecast before the open and scored after the close."""
 
-    def __init__(self, store: Store, clock: ManualClock, *, settled_after: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: ManualClock,
+        *,
+        settled_after: int = 0,
+        settings: TrackingConfig = RULE,
+    ) -> None:
         self.store, self.clock = store, clock
         self.prices = Prices(clock)
         self.notes: list[str] = []
-        self.keeper = TrackKeeper(store, clock=clock, base_rate=lambda source: 0.55)
+        self.keeper = TrackKeeper(
+            store, clock=clock, base_rate=lambda source: 0.55, rule=settings.rule
+        )
         self.scorekeeper = Scorekeeper(
             store,
             bars=self.prices,
             actions=None,
             calendar=CALENDAR,
             clock=clock,
-            settings=RULE,
+            settings=settings,
             settled_after=dt.timedelta(minutes=settled_after),
             note=lambda kind, text: self.notes.append(f"{kind}: {text}"),
         )
@@ -104,6 +115,11 @@ class Scene:
         for number in numbers:
             self.forecast(number, chance, model=model)
             await self.close(number)
+
+    def shown(self) -> tuple[list[str], dict[str, int]]:
+        """Return the demoted sources as the status and as the metrics tell them."""
+        with Reader(self.store.directory) as reader, Figures(self.store.directory) as figures:
+            return list(reader.status()["demoted_sources"]), dict(figures.demoted())
 
     def matured(self, number: int) -> list[tuple[str, str]]:
         with Reader(self.store.directory) as reader:
@@ -246,6 +262,34 @@ async def test_a_demotion_outlives_the_process_and_ends_with_another_model(
     assert again.keeper.demotion(ForecastSource.REMOTE) is None
     assert Standings(again.store).newest()[ForecastSource.REMOTE].model == "lstm/2"
     again.store.close()
+
+
+async def test_what_a_demoted_model_did_is_not_held_against_the_one_that_was_put_in_its_place(
+    scene: Scene,
+) -> None:
+    await scene.live(range(10, 40), 0.1)
+    scene.forecast(40, 0.6)
+    assert scene.keeper.demotion(ForecastSource.REMOTE) is not None
+    assert scene.shown() == (["remote"], {"remote": 1})
+
+    scene.forecast(41, 0.6, model="lstm/2")
+
+    assert scene.keeper.demotion(ForecastSource.REMOTE) is None
+    assert scene.shown() == ([], {"remote": 0})
+
+
+async def test_who_switches_the_rule_off_uses_the_source_at_once(
+    scene: Scene, clock: ManualClock
+) -> None:
+    await scene.live(range(10, 40), 0.1)
+    assert scene.keeper.demotion(ForecastSource.REMOTE) is not None
+
+    without = Scene(scene.store, clock, settings=dataclasses.replace(RULE, rule="none"))
+
+    assert without.keeper.demotion(ForecastSource.REMOTE) is None
+    await without.live(range(40, 41), 0.1)
+    assert without.shown() == ([], {"remote": 0})
+    assert without.notes == ["forecast.restored: remote forecasts of lstm/1 are used again"]
 
 
 async def test_an_honest_model_that_says_what_the_baseline_says_is_kept(scene: Scene) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon import cli
-from daemon.command_line import hoist
+from daemon.after_close.training_data import own_panel
+from daemon.command_line import Options, hoist
+from daemon.commands.model_config import config_or_defaults
 from domain.ids import Symbol
 from forecasts.model_store import SHIPPED, ModelStore
 from marketdata.store import BarStore, Provenance
@@ -85,6 +87,28 @@ def test_what_cannot_be_trained_is_one_sentence(
 
     assert (found, problem.count("\n")) == (status, 1)
     assert words in problem
+
+
+def test_bars_in_files_of_ones_own_are_trained_on_where_they_lie(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What some vendor was once asked for is not what the daemon decides from.
+    store_bars(home, 30)
+    monkeypatch.setenv("OPENBELL__MARKETDATA__PROVIDER", "csv")
+    monkeypatch.setenv("OPENBELL__MARKETDATA__CSV__DIRECTORY", "mine")
+    (home / "mine").mkdir()
+    missing = openbell("lstm", *TINY)
+    bars = made_up_bars("KO", 300, last=LAST)
+    rows = "".join(f"{bar.at:%Y-%m-%d},{bar.close}\n" for bar in bars)
+    (home / "mine" / "KO.csv").write_text(f"date,close\n{rows}")
+
+    panel = own_panel(config_or_defaults(Options(config=None, json=False)))
+    too_short = openbell("lstm", *TINY)
+
+    assert missing[2].endswith("mine has no file of KO; put them there\n")
+    assert [(symbol, columns.last_date) for symbol, columns in panel.items()] == [("KO", LAST)]
+    assert panel["KO"].close.size == 300
+    assert f"begins on {bars[0].at:%Y-%m-%d}" in too_short[2]
 
 
 def test_without_stored_bars_the_next_step_is_named(home: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from daemon.after_close.training_data import recorded_panel
 from domain.errors import DataError, StateError
 from forecasts.features import BarColumns, columns_of
-from forecasts.model_store import ModelStore, StoredModel, publish
+from forecasts.model_files import StoredModel, publish
+from forecasts.model_store import ModelStore
 from forecasts.training.challenge import challenge, objections
 from forecasts.training.windows import spans_until
 from tests.support.forecast_scene import made_up_bars

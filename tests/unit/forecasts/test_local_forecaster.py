@@ -17,7 +17,8 @@ from domain.ids import Symbol
 from forecasts.features import columns_of, contexts_of
 from forecasts.local import LocalForecaster
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import ModelStore, StoredModel
+from forecasts.model_files import StoredModel
+from forecasts.model_store import ModelStore
 from tests.support.forecast_scene import AS_OF, history_of, made_up_bars
 
 HORIZON = 20

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from domain.errors import ConfigError, StateError
 from forecasts.card import read_card
 from forecasts.features import FeatureSet
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
+from tests.support.closed_folder import closed_folder
 
 
 @pytest.fixture
@@ -188,6 +191,20 @@ def test_a_draft_that_a_crash_left_behind_is_no_version_and_not_part_of_the_next
     assert not (root / "gru" / "1" / "left.png").exists()
 
 
+def test_a_version_is_on_the_disk_before_a_pointer_can_name_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = ModelStore([root]).load("lstm")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+
+    directory = publish(root, dataclasses.replace(stored.card, version="2"), stored.onnx)
+
+    wanted = [*directory.iterdir(), directory, directory.parent]
+    assert sorted(synced) == sorted(path.stat().st_ino for path in wanted)
+    assert synced[-1] == directory.parent.stat().st_ino
+
+
 @pytest.mark.parametrize("noted", ["1\n1\n2\n", "1\nrubbish\n", "1\n"])
 def test_a_rollback_finds_the_version_before_whatever_a_crash_left(root: Path, noted: str) -> None:
     stored = ModelStore([root]).load("lstm")
@@ -249,6 +266,41 @@ def test_a_shipped_pointer_never_means_a_users_version_that_was_not_promoted(
     assert store.load("lstm").card.seed == 77
 
 
+def test_a_number_that_a_release_and_a_candidate_share_means_the_one_in_use(
+    tmp_path: Path,
+) -> None:
+    stored = ModelStore().load("lstm")
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    publish(shipped, dataclasses.replace(stored.card, version="2", seed=1), stored.onnx)
+    (shipped / "lstm" / "current").write_text("2\n")
+    publish(own, dataclasses.replace(stored.card, version="2", seed=77), stored.onnx)
+    publish(own, dataclasses.replace(stored.card, version="5", seed=5), stored.onnx)
+    store = ModelStore([own, shipped])
+
+    # As the list of models, a model server and a rollback ask for it.
+    assert store.load("lstm", "2").card.seed == 1
+    assert store.candidate("lstm", "2").card.seed == 77
+    store.promote("lstm", "5")
+    assert store.load("lstm", "2").card.seed == 77
+    assert store.before("lstm").card.seed == 1
+    assert store.roll_back("lstm") == "2"
+    assert store.load("lstm").card.seed == 1
+    with pytest.raises(StateError, match="lstm/2 has none before it"):
+        store.roll_back("lstm")
+
+
+def test_a_rollback_to_the_shipped_version_is_found_again_after_a_crash(tmp_path: Path) -> None:
+    stored = ModelStore().load("lstm")
+    publish(tmp_path, dataclasses.replace(stored.card, version="2"), stored.onnx)
+    store = ModelStore([tmp_path, SHIPPED])
+    store.promote("lstm", "2")
+    (tmp_path / "lstm" / "current").unlink()
+
+    assert store.current("lstm") == "1"
+    with pytest.raises(StateError, match="lstm/1 has none before it"):
+        store.roll_back("lstm")
+
+
 def test_a_model_of_which_no_version_is_in_use_is_a_sentence(tmp_path: Path) -> None:
     stored = ModelStore().load("lstm")
     publish(tmp_path, stored.card, stored.onnx)
@@ -257,3 +309,14 @@ def test_a_model_of_which_no_version_is_in_use_is_a_sentence(tmp_path: Path) -> 
         ModelStore([tmp_path]).load("lstm")
     assert ModelStore([tmp_path]).names() == ("lstm",)
     assert ModelStore([tmp_path]).load("lstm", "1").card == stored.card
+
+
+@pytest.mark.parametrize("place", [".", "lstm", "lstm/1"])
+def test_models_that_belong_to_another_user_are_a_sentence(root: Path, place: str) -> None:
+    with (
+        closed_folder(root / place),
+        pytest.raises(
+            StateError, match=r"cannot be read \(Permission denied\); give it to openbell's user"
+        ),
+    ):
+        ModelStore([root, SHIPPED]).load("lstm")

@@ -15,7 +15,8 @@ from daemon import cli
 from daemon.command_line import hoist
 from domain.ids import Symbol
 from forecasts.card import ModelCard
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
 from marketdata.store import BarStore, Provenance
 from tests.support.forecast_scene import made_up_bars
 from tests.support.model_server import CARD
@@ -228,6 +229,51 @@ def test_a_promotion_is_taken_back_by_one_command(home: Path) -> None:
     assert "lstm/1 has none before it" in again.stderr
 
 
+def test_a_version_that_the_daemon_could_not_use_does_not_come_back(home: Path) -> None:
+    longer = (*CARD.calibration.table, *CARD.calibration.table[-1:] * 20)
+    calibration = dataclasses.replace(CARD.calibration, table=longer)
+    add_version(home, "2", horizon=60, calibration=calibration)
+    document(home, "promote", "lstm", "2", "--regardless")
+    (home / "config.toml").write_text('[universe]\nsymbols = ["KO"]\n[forecasts]\nhorizon = 60\n')
+
+    refused = openbell(home, "rollback", "lstm")
+
+    assert refused.returncode == 78
+    assert "horizon is 60, but model lstm/1 forecasts 1 to 40 sessions" in refused.stderr
+    assert registry(home).current("lstm") == "2"
+    (home / "config.toml").unlink()
+    assert document(home, "rollback", "lstm")["version"] == "1"
+
+
+def test_the_model_of_the_server_is_kept_to_the_configuration_too(home: Path) -> None:
+    table = CARD.calibration.table[:24]
+    calibration = dataclasses.replace(CARD.calibration, table=table)
+    add_version(home, "2", calibration=calibration, horizon=24)
+    (home / "config.toml").write_text(
+        '[universe]\nsymbols = ["KO"]\n[forecasts.local]\nmodel = "gru"\n'
+        '[forecasts.remote]\nurl = "http://127.0.0.1:8000"\nmodel = "lstm"\n'
+    )
+
+    refused = openbell(home, "promote", "lstm", "2", "--regardless")
+
+    assert refused.returncode == 78
+    assert "model lstm/2 forecasts 1 to 24 sessions" in refused.stderr
+
+
+def test_a_model_that_the_configuration_does_not_name_is_not_called_taken_up(home: Path) -> None:
+    stored = registry(home).load("lstm")
+    publish(home / "var" / "models", dataclasses.replace(stored.card, name="gru"), stored.onnx)
+    (home / "config.toml").write_text('[universe]\nsymbols = ["KO"]\n')
+
+    of_another = openbell(home, "promote", "gru", "1").stdout
+    of_ours = openbell(home, "promote", "lstm", "1").stdout
+
+    assert "takes it up" not in of_another
+    assert 'forecasts.local.model = "lstm"' in of_another
+    assert "takes it up with its next forecast" in of_ours
+    assert fits(of_another)
+
+
 def test_a_damaged_pointer_is_mended_by_a_promotion(home: Path) -> None:
     (home / "var" / "models" / "lstm" / "current").write_text("latest")
 
@@ -309,3 +355,10 @@ def test_what_cannot_be_trained_or_served_is_one_sentence(
 def test_options_out_of_range_are_a_usage_error(arguments: list[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()):
         assert cli._run(["serve-models", *arguments]) == 64
+
+
+def test_a_folder_that_is_no_model_is_none(home: Path) -> None:
+    shutil.copytree(home / "var" / "models" / "lstm", home / "var" / "models" / "lstm_old")
+
+    assert [row["name"] for row in document(home)] == ["lstm"]
+    assert registry(home).names() == ("lstm",)

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from domain.errors import ConfigError, ProviderUnavailable
 from domain.secrets import Secret
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import SHIPPED, ModelStore, publish
+from forecasts.model_files import publish
+from forecasts.model_store import SHIPPED, ModelStore
 from modelserver.server import ModelServer
 from modelserver.settings import ServerSettings, is_loopback
 from tests.support.model_server import CARD, INFER, TOKEN, decoded, message, post, serving

@@ -10,7 +10,8 @@ import torch
 
 from domain.errors import BadArgument, StateError
 from forecasts.local_process import ModelProcess
-from forecasts.model_store import SHIPPED, WEIGHTS_FILE, ModelStore, publish
+from forecasts.model_files import WEIGHTS_FILE, publish
+from forecasts.model_store import SHIPPED, ModelStore
 from forecasts.training.config import TrainingConfig
 from forecasts.training.devices import check_device
 from forecasts.training.networks import MODELS, QuantileNetwork, build_network, joined

@@ -124,6 +124,27 @@ def test_a_symbol_the_broker_does_not_trade_is_said_and_not_sized() -> None:
     assert plan(book(view=blocked), [combined()]).remarks[AAA].startswith("no entry: the broker")
 
 
+def test_a_short_sale_that_the_broker_refuses_is_no_hedge_for_something_else() -> None:
+    twin = tuple(
+        dataclasses.replace(bar, symbol=BBB, close=bar.close * (1 + 0.003 * (day % 3 - 1)))
+        for day, bar in enumerate(history(AAA))
+    )
+    alike = view(
+        account=account(buying_power="1000000"),
+        history={AAA: history(AAA), BBB: twin},
+        assets={AAA: asset(AAA), BBB: asset(BBB, is_shortable=False)},
+    )
+    wide = {"allow_short": True, "max_position_pct": Decimal(100)}
+    known = book(view=alike, limits={**wide, "max_order_notional_usd": Decimal(100000)})
+    long = combined(AAA, expected_return=0.0004)
+    short = combined(BBB, Action.SELL, expected_return=-0.0004)
+
+    result = plan(known, [long, short])
+
+    assert only(result).quantity == only(plan(known, [long])).quantity
+    assert result.remarks[BBB] == "no entry: the broker does not lend it"
+
+
 def test_a_covariance_that_cannot_be_solved_stops_entries_and_not_exits() -> None:
     names = (AAA, BBB, CCC)
     flat = history(AAA, sigma=0.0)

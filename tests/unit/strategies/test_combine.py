@@ -156,6 +156,21 @@ def test_the_reason_tells_every_voice() -> None:
     assert text.startswith("confidence 0.53 is below 0.60")
 
 
+def test_a_confidence_just_below_the_threshold_is_told_apart_from_it() -> None:
+    text = one(signal(confidence=0.597)).reason
+
+    assert text.startswith("confidence 0.597 is below 0.600;")
+
+
+def test_a_strategy_with_a_higher_threshold_of_its_own_is_not_said_to_miss_that_of_the_book() -> (
+    None
+):
+    text = one(signal(action=Action.HOLD, confidence=0.65, reason="0.65 is below 0.70")).reason
+
+    assert "is below 0.60" not in text
+    assert text == "no strategy acts, or they cancel out; one HOLD: 0.65 is below 0.70"
+
+
 @dataclasses.dataclass(frozen=True)
 class Says:
     signals: tuple[Signal, ...]

@@ -71,3 +71,12 @@ def test_signals_come_in_the_order_of_the_symbols() -> None:
     given = view(forecasts={BBB: forecast(BBB), AAA: forecast(AAA)})
 
     assert [signal.symbol for signal in ForecastEdge().decide(given)] == [AAA, BBB]
+
+
+@pytest.mark.parametrize(
+    ("probability", "told"), [(0.59, "0.59 is below 0.60"), (0.5996, "0.5996 is below 0.6000")]
+)
+def test_the_reason_tells_a_near_miss_apart_from_the_threshold(
+    probability: float, told: str
+) -> None:
+    assert decided(probability_up=probability, mean=0.01).reason.endswith(told)

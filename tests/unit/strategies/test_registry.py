@@ -1,11 +1,15 @@
+import dataclasses
 from typing import Any
 
 import pytest
 
 from domain.errors import ConfigError
+from execution.gathering import MOST_BARS
 from strategies.forecast_edge import ForecastEdge
 from strategies.momentum import Momentum
-from strategies.registry import build_allocations, capital_of
+from strategies.registry import KINDS, build_allocations, capital_of
+from tests.support.decisions import AAA, view
+from tests.support.forecast_scene import made_up_bars
 
 
 def built(sections: dict[str, Any]) -> Any:
@@ -45,7 +49,7 @@ def test_a_strategy_without_capital_is_left_out() -> None:
         ({"momentun": {}}, "did you mean `momentum`"),
         ({"zzz": {}}, "known: forecast"),
         ({"momentum": {"lookback": 3}}, "did you mean `lookback_sessions`"),
-        ({"momentum": {"lookback_sessions": 3}}, "allowed is from 40 to 1000"),
+        ({"momentum": {"lookback_sessions": 3}}, "allowed is from 40 to 500"),
         ({"momentum": {"lookback_sessions": 120.5}}, "must be a whole number"),
         ({"momentum": {"prior_daily_drift": "big"}}, "must be a number"),
         ({"momentum": {"min_confidence": float("nan")}}, "out of range"),
@@ -64,3 +68,14 @@ def test_a_bad_section_is_refused_with_its_key_and_the_way_out(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         built(sections)
+
+
+@pytest.mark.parametrize("name", ["momentum", "reversal"])
+def test_a_strategy_that_looks_back_as_far_as_it_may_has_a_signal_of_what_a_decision_reads(
+    name: str,
+) -> None:
+    longest = {key: high for key, (_, high) in KINDS[name].bounds.items() if "sessions" in key}
+    (allocation,) = built({name: longest})
+    seen = dataclasses.replace(view(), history={AAA: made_up_bars(AAA, MOST_BARS)})
+
+    assert len(allocation.strategy.decide(seen)) == 1
