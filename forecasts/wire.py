@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import DataError
+from domain.reasons import one_line
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY_EXTENSION = "binary_tensor_data"
@@ -132,10 +133,10 @@ def error_text(body: bytes) -> str:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return body[:200].decode(errors="replace").strip()
+        return one_line(body[:200].decode(errors="replace"))
     if isinstance(document, dict):
         found = document.get("error") or document.get("errors") or document.get("detail")
-        return str(found)[:200] if found else ""
+        return one_line(str(found)[:200]) if found else ""
     return ""
 
 

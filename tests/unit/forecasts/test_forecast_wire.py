@@ -195,6 +195,7 @@ def test_tensors_of_the_wrong_kind_are_refused() -> None:
         (b'{"detail": [{"msg": "field required"}]}', "[{'msg': 'field required'}]"),
         (b'{"errors": {"message": "x"}}', "{'message': 'x'}"),
         (b"Traceback (most recent call last)", "Traceback (most recent call last)"),
+        (rb'{"error": "\u001b]0;title\u0007 cut \ud83d"}', "]0;title  cut"),
         (b"", ""),
         (b"[]", ""),
         (b"{}", ""),
