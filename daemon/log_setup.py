@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from domain.clock import Clock
+from domain.reasons import printable
 
 EventDict = MutableMapping[str, Any]
 _BLOT = "[secret]"
@@ -93,8 +94,10 @@ def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, _BLOT)
-    elif isinstance(value, Mapping):
+        # On a console it would be obeyed.
+        return printable(value)
+    if isinstance(value, Mapping):
         return {key: _clean(one, secrets) for key, one in value.items()}
-    elif isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):
         return [_clean(one, secrets) for one in value]
     return value
