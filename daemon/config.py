@@ -323,9 +323,9 @@ class HttpConfig:
 class AlertsConfig:
     """Who is told, in Apprise's form; and where the proof that we live goes."""
 
-    urls: tuple[str, ...] = ()
+    urls: tuple[str, ...] = setting((), is_secret=True)
     reports: bool = False
-    heartbeat_url: str = setting("", schemes=_WEB)
+    heartbeat_url: str = setting("", schemes=_WEB, is_secret=True)
     heartbeat_minutes: float = setting(5.0, low=0.1, high=1_440)
 
     def __post_init__(self) -> None:

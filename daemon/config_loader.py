@@ -42,11 +42,13 @@ def setting(
     choices: tuple[str, ...] = (),
     schemes: tuple[str, ...] = (),
     has_keys: bool = False,
+    is_secret: bool = False,
 ) -> Any:
     """Declare one key: its default, and the values it may take (bounds included).
 
     ``schemes`` are those of an address, the encrypted one first; one whose default is empty
-    may be left empty.  ``has_keys`` tells that keys travel to it.
+    may be left empty.  ``has_keys`` tells that keys travel to it, ``is_secret`` that the value
+    itself lets whoever reads it do something: no error repeats it.
     """
     metadata = {
         "low": low,
@@ -54,6 +56,7 @@ def setting(
         "choices": choices,
         "schemes": schemes,
         "has_keys": has_keys,
+        "is_secret": is_secret,
     }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -135,6 +138,15 @@ def _unknown(name: str, key: str, known: Mapping[str, Any]) -> str:
 def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), raw, where)
+    try:
+        return _setting(raw, hint, field, where)
+    except ConfigError as exc:
+        if not field.metadata.get("is_secret"):
+            raise
+        raise ConfigError(f"{where}: {str(exc).rpartition(': ')[2]}") from None
+
+
+def _setting(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
     value = _typed(raw, hint, where)
     low, high = field.metadata.get("low"), field.metadata.get("high")
     choices = field.metadata.get("choices") or ()

@@ -105,7 +105,8 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[marketdata.alpaca]\ndata_stream_url = "ws://stream.data.a.m"', "begin with wss://"),
         ('[news]\nstream_url = "ws://stream.data.a.m"', "begin with wss://"),
         ('[sentiment.cloudflare]\nurl = "http://127.0.0.1.a.b"', "begin with https://"),
-        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url = 'hc.io/x'"),
+        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url: must be an address"),
+        ('[alerts]\nurls = "discord://made-up"', "alerts.urls: must be a list"),
     ],
 )
 def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
