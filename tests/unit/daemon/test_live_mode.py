@@ -44,6 +44,10 @@ ODD_URLS = {
     "no host": ("https://", LIVE_URLS[1]),
     "no url": ("api.alpaca.markets", LIVE_URLS[1]),
     "a bad port": ("https://api.alpaca.markets:x", LIVE_URLS[1]),
+    # As Alpaca's own page shows it: every request went to /v2/v2, and nothing was there.
+    "the page's path": ("https://api.alpaca.markets/v2", LIVE_URLS[1]),
+    "a query": (LIVE_URLS[0], "wss://api.alpaca.markets/stream?x=1"),
+    "paper with a path": ("https://paper-api.alpaca.markets/v2", PAPER_URLS[1]),
 }
 ADDRESSES = {"live": LIVE_URLS, "paper": PAPER_URLS, "loopback": LOOPBACK_URLS, **ODD_URLS}
 ARMINGS = ("none", "right", "other", "readable by all", "a link", "damaged")
