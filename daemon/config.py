@@ -309,6 +309,14 @@ class MqttConfig:
     topic_prefix: str = setting("openbell")
     command_public_keys: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a prefix under which nothing can be published."""
+        if not self.topic_prefix.strip("/") or {"+", "#", "\0"} & set(self.topic_prefix):
+            raise ConfigError(
+                f"mqtt.topic_prefix = {self.topic_prefix!r}: must be a name without + and #,"
+                ' such as "openbell"'
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:

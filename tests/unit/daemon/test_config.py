@@ -106,6 +106,8 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[news]\nstream_url = "ws://stream.data.a.m"', "begin with wss://"),
         ('[sentiment.cloudflare]\nurl = "http://127.0.0.1.a.b"', "begin with https://"),
         ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url: must be an address"),
+        ('[mqtt]\ntopic_prefix = "desk/#"', "mqtt.topic_prefix = 'desk/#': must be a name without"),
+        ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
         ('[alerts]\nurls = "discord://made-up"', "alerts.urls: must be a list"),
     ],
 )
