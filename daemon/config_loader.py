@@ -153,6 +153,8 @@ def _setting(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> 
     if choices and value not in choices:
         raise ConfigError(f"{where} = {raw!r}: must be one of {', '.join(map(repr, choices))}")
     if (schemes := field.metadata.get("schemes")) and (value or field.default):
+        if not field.metadata["is_secret"]:
+            _check_bare(value, where)
         _check_address(value, schemes, where)
         if field.metadata["has_keys"]:
             _check_encrypted(value, schemes[0], where)
@@ -183,6 +185,15 @@ def _check_address(text: str, schemes: tuple[str, ...], where: str) -> None:
     if not is_complete or " " in text or not (text.isascii() and text.isprintable()):
         wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
         raise ConfigError(f"{where} = {text!r}: must be an address such as {wanted}")
+
+
+def _check_bare(text: str, where: str) -> None:
+    """Refuse a password in an address: addresses stand in logs, in the state and on the page."""
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ConfigError(
+            f"{where}: must be an address without user and password; a token goes into a file of"
+            " $CREDENTIALS_DIRECTORY"
+        )
 
 
 def _check_encrypted(text: str, scheme: str, where: str) -> None:
