@@ -23,6 +23,7 @@ from domain.errors import (
 )
 from domain.money import text
 from domain.orders import BrokerOrder, OrderRequest
+from domain.reasons import one_line
 from transport.failures import TransportError
 from transport.http import Reply
 from transport.pacing import retry_after_seconds, seconds_until_reset
@@ -131,7 +132,7 @@ def code_and_message(reply: Reply) -> tuple[int | None, str]:
     except DataError:
         return None, ""
     code, message = body.get("code"), body.get("message")
-    shown = message[:_LONGEST_MESSAGE] if isinstance(message, str) else ""
+    shown = one_line(message[:_LONGEST_MESSAGE]) if isinstance(message, str) else ""
     return (code if isinstance(code, int) and not isinstance(code, bool) else None), shown
 
 

@@ -19,6 +19,7 @@ from domain.errors import (
     RestartNeeded,
     StateError,
 )
+from domain.reasons import printable
 
 EXIT_FAILED = 1
 EXIT_NOT_VERIFIED = 2
@@ -72,7 +73,7 @@ def ready_streams() -> None:
 def complain(text: str) -> None:
     """Write a line to stderr; whether it arrives does not change how the command ends."""
     try:
-        sys.stderr.write(f"openbell: {text}\n")
+        sys.stderr.write(f"openbell: {printable(text)}\n")
         sys.stderr.flush()
     except OSError:
         lose(sys.stderr)

@@ -309,6 +309,14 @@ class MqttConfig:
     topic_prefix: str = setting("openbell")
     command_public_keys: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a prefix under which nothing can be published."""
+        if not self.topic_prefix.strip("/") or {"+", "#", "\0"} & set(self.topic_prefix):
+            raise ConfigError(
+                f"mqtt.topic_prefix = {self.topic_prefix!r}: must be a name without + and #,"
+                ' such as "openbell"'
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
@@ -323,9 +331,9 @@ class HttpConfig:
 class AlertsConfig:
     """Who is told, in Apprise's form; and where the proof that we live goes."""
 
-    urls: tuple[str, ...] = ()
+    urls: tuple[str, ...] = setting((), is_secret=True)
     reports: bool = False
-    heartbeat_url: str = setting("", schemes=_WEB)
+    heartbeat_url: str = setting("", schemes=_WEB, is_secret=True)
     heartbeat_minutes: float = setting(5.0, low=0.1, high=1_440)
 
     def __post_init__(self) -> None:

@@ -42,11 +42,13 @@ def setting(
     choices: tuple[str, ...] = (),
     schemes: tuple[str, ...] = (),
     has_keys: bool = False,
+    is_secret: bool = False,
 ) -> Any:
     """Declare one key: its default, and the values it may take (bounds included).
 
     ``schemes`` are those of an address, the encrypted one first; one whose default is empty
-    may be left empty.  ``has_keys`` tells that keys travel to it.
+    may be left empty.  ``has_keys`` tells that keys travel to it, ``is_secret`` that the value
+    itself lets whoever reads it do something: no error repeats it.
     """
     metadata = {
         "low": low,
@@ -54,6 +56,7 @@ def setting(
         "choices": choices,
         "schemes": schemes,
         "has_keys": has_keys,
+        "is_secret": is_secret,
     }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -135,12 +138,23 @@ def _unknown(name: str, key: str, known: Mapping[str, Any]) -> str:
 def _value(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), raw, where)
+    try:
+        return _setting(raw, hint, field, where)
+    except ConfigError as exc:
+        if not field.metadata.get("is_secret"):
+            raise
+        raise ConfigError(f"{where}: {str(exc).rpartition(': ')[2]}") from None
+
+
+def _setting(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> Any:
     value = _typed(raw, hint, where)
     low, high = field.metadata.get("low"), field.metadata.get("high")
     choices = field.metadata.get("choices") or ()
     if choices and value not in choices:
         raise ConfigError(f"{where} = {raw!r}: must be one of {', '.join(map(repr, choices))}")
     if (schemes := field.metadata.get("schemes")) and (value or field.default):
+        if not field.metadata["is_secret"]:
+            _check_bare(value, where)
         _check_address(value, schemes, where)
         if field.metadata["has_keys"]:
             _check_encrypted(value, schemes[0], where)
@@ -171,6 +185,15 @@ def _check_address(text: str, schemes: tuple[str, ...], where: str) -> None:
     if not is_complete or " " in text or not (text.isascii() and text.isprintable()):
         wanted = " or ".join(f"{scheme}://HOST[:PORT]" for scheme in schemes)
         raise ConfigError(f"{where} = {text!r}: must be an address such as {wanted}")
+
+
+def _check_bare(text: str, where: str) -> None:
+    """Refuse a password in an address: addresses stand in logs, in the state and on the page."""
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ConfigError(
+            f"{where}: must be an address without user and password; a token goes into a file of"
+            " $CREDENTIALS_DIRECTORY"
+        )
 
 
 def _check_encrypted(text: str, scheme: str, where: str) -> None:

@@ -95,8 +95,16 @@ class Credentials:
 
     def _file(self, name: str) -> Path | None:
         directory = self.environ.get("CREDENTIALS_DIRECTORY")
-        path = Path(directory) / name if directory else None
-        return path if path is not None and path.exists() else None
+        if not directory:
+            return None
+        path = Path(directory) / name
+        try:
+            return path if path.exists() else None
+        except OSError as exc:
+            raise ConfigError(
+                f"{directory} cannot be looked into ({exc.strerror}); give the folder to the user"
+                " that runs openbell, mode 700"
+            ) from exc
 
     def known(self) -> tuple[str, ...]:
         """Return every secret's text, for the log to blot out.

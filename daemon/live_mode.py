@@ -179,24 +179,23 @@ def _check_clock(config: Config) -> None:
 
 
 def _check_addresses(mode: str, urls: AlpacaBrokerConfig) -> None:
-    for key, url, secure in (
-        ("trading_url", urls.trading_url, "https"),
-        ("trade_stream_url", urls.trade_stream_url, "wss"),
+    for key, url, secure, path in (
+        # Alpaca's page shows its address with /v2, which comes with each request.
+        ("trading_url", urls.trading_url, "https", ""),
+        ("trade_stream_url", urls.trade_stream_url, "wss", "/stream"),
     ):
-        if problem := _address_problem(mode, url, secure):
+        if problem := _address_problem(mode, url, secure, path):
             raise ConfigError(f"broker.alpaca.{key} = {url!r}: {problem}")
 
 
-def _address_problem(mode: str, url: str, secure: str) -> str | None:
-    host, scheme = _host(url), _scheme(url)
-    if mode == "live":
-        is_fitting = host == LIVE_HOST and scheme == secure and _is_plain(url)
-        return None if is_fitting else f'mode = "live" needs {secure}://{LIVE_HOST}'
-    if is_loopback(host):
+def _address_problem(mode: str, url: str, secure: str, path: str) -> str | None:
+    wanted = LIVE_HOST if mode == "live" else PAPER_HOST
+    if mode != "live" and is_loopback(_host(url)):
         return None
-    if host == PAPER_HOST and scheme == secure and _is_plain(url):
+    if _host(url) == wanted and _scheme(url) == secure and _is_plain(url, path):
         return None
-    return f'mode = "paper" needs {secure}://{PAPER_HOST}, or a server on loopback'
+    beside = "" if mode == "live" else ", or a server on loopback"
+    return f'mode = "{mode}" needs {secure}://{wanted}{path}{beside}'
 
 
 def _host(url: str) -> str:
@@ -213,10 +212,12 @@ def _scheme(url: str) -> str:
         return ""
 
 
-def _is_plain(url: str) -> bool:
-    """Tell that a URL has no user part and the standard port: nothing that could mislead."""
+def _is_plain(url: str, path: str) -> bool:
+    """Tell that a URL has this path, no user part and the standard port: nothing that misleads."""
     try:
         parts = urlsplit(url)
-        return parts.port in (None, 443) and parts.username is None and "\\" not in url
+        is_ours = parts.path.rstrip("/") == path and not (parts.query or parts.fragment)
+        is_bare = parts.port in (None, 443) and parts.username is None and "\\" not in url
+        return is_ours and is_bare
     except ValueError:
         return False

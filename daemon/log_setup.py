@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from domain.clock import Clock
+from domain.reasons import printable
 
 EventDict = MutableMapping[str, Any]
 _BLOT = "[secret]"
@@ -53,6 +54,8 @@ SINK = LossySink()
 
 def configure(*, level: str, form: str, clock: Clock, secrets: Iterable[str] = ()) -> None:
     """Set up structlog for the process; times are those of ``clock``."""
+    # The longest first: one that begins like another must not leave its end behind.
+    known = tuple(sorted((secret for secret in secrets if secret), key=len, reverse=True))
     renderer: Any = (
         structlog.processors.JSONRenderer(sort_keys=False)
         if form == "json"
@@ -64,15 +67,29 @@ def configure(*, level: str, form: str, clock: Clock, secrets: Iterable[str] = (
             structlog.processors.add_log_level,
             _stamp(clock),
             structlog.processors.format_exc_info,
-            _blot(tuple(secret for secret in secrets if secret)),
+            _blot(known),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, SINK)),
         cache_logger_on_first_use=False,
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Blotting(known))
     # Libraries print requests and headers at lower levels.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _Blotting(logging.Formatter):
+    """What libraries say, tracebacks included, without the secrets and in printable characters."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        super().__init__(logging.BASIC_FORMAT)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of one record."""
+        return str(_clean(super().format(record), self._secrets))
 
 
 def _stamp(clock: Clock) -> Callable[[Any, str, EventDict], EventDict]:
@@ -93,8 +110,10 @@ def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, _BLOT)
-    elif isinstance(value, Mapping):
+        # On a console it would be obeyed.
+        return printable(value)
+    if isinstance(value, Mapping):
         return {key: _clean(one, secrets) for key, one in value.items()}
-    elif isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):
         return [_clean(one, secrets) for one in value]
     return value

@@ -4,13 +4,20 @@ NO_REASON = "no reason given"
 _LONGEST = 200
 
 
-def one_line(text: str) -> str:
-    """Return a text as one printable line.
+def printable(text: str) -> str:
+    """Return a text in which all that cannot be shown, but for line ends, is a space.
 
-    What cannot be shown becomes a space, and with it the half characters that Python makes of
-    bytes that are no UTF-8: no file, no database and no hash takes those.
+    With it go what a terminal would obey instead of showing it, and the half characters that
+    Python makes of bytes that are no UTF-8: no file, no database and no hash takes those.
     """
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else " " for one in text)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one printable line."""
+    return printable(text).replace("\n", " ").strip()
 
 
 def tidy(reason: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import DataError
+from domain.reasons import one_line
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY_EXTENSION = "binary_tensor_data"
@@ -25,6 +26,8 @@ SYMBOLS = "symbols"
 QUANTILES = "quantiles"
 
 _LARGEST_ELEMENTS = 64 * 1024 * 1024
+# NumPy has 32.  The product of a hundred thousand sizes takes minutes, in one step.
+_MOST_DIMENSIONS = 8
 _LENGTH_BYTES = 4
 # A number of 400 digits is valid JSON, and neither an int of NumPy's nor a float.
 _UNUSABLE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError)
@@ -132,10 +135,10 @@ def error_text(body: bytes) -> str:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return body[:200].decode(errors="replace").strip()
+        return one_line(body[:200].decode(errors="replace"))
     if isinstance(document, dict):
         found = document.get("error") or document.get("errors") or document.get("detail")
-        return str(found)[:200] if found else ""
+        return one_line(str(found)[:200]) if found else ""
     return ""
 
 
@@ -226,7 +229,10 @@ def _tensors(entries: object, tail: memoryview) -> tuple[dict[str, Tensor], int]
     found: dict[str, Tensor] = {}
     used = 0
     for entry in entries:
-        name, shape = str(entry["name"]), [int(size) for size in entry["shape"]]
+        name, sizes = str(entry["name"]), entry["shape"]
+        if len(sizes) > _MOST_DIMENSIONS:
+            raise ValueError(f"tensor {name} has {len(sizes)} dimensions")
+        shape = [int(size) for size in sizes]
         count = math.prod(shape)
         if name in found or min(shape, default=0) < 0 or count > _LARGEST_ELEMENTS:
             raise ValueError(f"tensor {name} is named twice or has an impossible shape")

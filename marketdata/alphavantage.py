@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from domain.errors import DataError, ProviderRefused, ProviderUnavailable
 from domain.ids import Symbol
+from domain.reasons import one_line
 from domain.secrets import Secret
 from marketdata.events import CorporateEvent, EventKind
 from transport.http import BoundedClient, HttpSettings
@@ -111,7 +112,7 @@ def _read(body: bytes, key: Secret) -> Iterator[CorporateEvent]:
 def _refusal(text: str) -> ProviderUnavailable:
     try:
         told = json.loads(text)
-        sentence = str(next(iter(told.values())))[:_SHOWN_CHARACTERS]
+        sentence = one_line(str(next(iter(told.values())))[:_SHOWN_CHARACTERS])
     except (ValueError, AttributeError, StopIteration):
         sentence = "an answer that is no calendar"
     if _UNKNOWN_KEY in sentence.lower():

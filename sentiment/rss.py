@@ -93,12 +93,13 @@ class RssNews:
             await client.aclose()
 
     def _feed(self, url: str, settings: RssSettings) -> _Feed:
-        parts = urlsplit(url)
+        # Keys travel in the query.
+        parts, shown = urlsplit(url), url.partition("?")[0]
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"news.rss_urls: {url!r} is not an http or https address")
+            raise ConfigError(f"news.rss_urls: {shown!r} is not an http or https address")
         if _PLACE not in url:
             raise ConfigError(
-                f"news.rss_urls: {url!r} does not say whose news it holds; put {{symbol}} in it"
+                f"news.rss_urls: {shown!r} does not say whose news it holds; put {{symbol}} in it"
             )
         base = f"{parts.scheme}://{parts.netloc}"
         if base not in self._clients:

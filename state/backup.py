@@ -14,7 +14,7 @@ from state.checks import check_database
 from state.database import connect_read_only, connect_unwritten, file_uri, translated
 from state.durable import sync_file
 from state.events import Head
-from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory
+from state.files import DATABASE, LOCK, MARK, WriterLock, prepare_directory, prepare_file
 from state.latch import Latch
 from state.mark import Mark
 from state.migrations import LATEST, version
@@ -33,6 +33,7 @@ def back_up(directory: Path, target: Path) -> Path:
         StorageError: the disk refused; nothing is left behind.
     """
     partial = target.with_name(f"{target.name}.partial")
+    _remove(partial)
     try:
         with translated(partial):
             _copy(directory / DATABASE, partial)
@@ -114,18 +115,20 @@ def accept_rollback(directory: Path, *, clock: Clock, reason: str) -> Head:
 
 
 def _copy(path: Path, target: Path) -> None:
+    # Before the first page is in it: the folder may be one that others read too.
+    prepare_file(target)
     source, copy = connect_read_only(path), sqlite3.connect(target)
     try:
         source.backup(copy)
     finally:
         copy.close()
         source.close()
-    target.chmod(0o600)
 
 
 def _put(backup: Path, path: Path) -> None:
     partial = _beside(path, ".partial")
     _remove(partial)
+    prepare_file(partial)
     with translated(partial):
         source = connect_unwritten(backup)
         try:
@@ -134,7 +137,6 @@ def _put(backup: Path, path: Path) -> None:
             source.execute("VACUUM INTO ?", (file_uri(partial),))
         finally:
             source.close()
-    partial.chmod(0o600)
     sync_file(partial)
     _set_aside(path)
     partial.replace(path)

@@ -3,10 +3,13 @@
 A file, so that the command line can set it beside a running daemon, which owns the database.
 """
 
+import contextlib
+import os
 from pathlib import Path
 
 from domain.errors import StorageError
 from domain.reasons import NO_REASON, one_line
+from state.durable import sync_directory, write_durably
 
 
 class Pause:
@@ -26,14 +29,19 @@ class Pause:
             return one_line(f"{self.path} cannot be read: {exc}")
 
     def set(self, reason: str) -> None:
-        """Pause entries.
+        """Pause entries, also after a power loss.
 
         Raises:
-            StorageError: the marker could not be written.
+            StorageError: the marker could not be written; one that was there stays.
         """
+        fresh = self.path.with_name(f"PAUSE.{os.getpid()}")
         try:
-            self.path.write_text(one_line(reason) + "\n", encoding="utf-8")
+            write_durably(fresh, f"{one_line(reason)}\n".encode())
+            fresh.replace(self.path)
+            sync_directory(self.path.parent)
         except OSError as exc:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
             raise StorageError(
                 f"{self.path} could not be written ({exc}); use `openbell kill`"
             ) from exc

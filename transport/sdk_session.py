@@ -13,6 +13,7 @@ import requests
 
 from domain.clock import Clock
 from domain.errors import DataError, ProviderUnavailable
+from domain.reasons import one_line
 from transport import strict_json
 from transport.failures import FailureKind, TransportError
 from transport.http import BoundedClient, Reply
@@ -36,7 +37,7 @@ class HttpRefusal(ProviderUnavailable):
     """The service answered with a status that is not a success."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
-        shown = " ".join(text.split())[:_SHOWN_CHARACTERS]
+        shown = one_line(" ".join(text.split())[:_SHOWN_CHARACTERS])
         super().__init__(f"HTTP {status} ({shown})")
         self.status = status
         self.text = shown

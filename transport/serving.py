@@ -1,13 +1,18 @@
 """Serve an ASGI application on the running event loop: dashboard, paper and model server."""
 
+import asyncio
+import itertools
 import socket
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # Timers of idle connections would be steps of simulated time.
 NEVER_SECONDS = 10 * 365 * 86_400
 _GRACEFUL_SECONDS = 2
+# So many are taken at once, before one that is too many can be closed again.
+_BACKLOG = 64
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -38,10 +43,13 @@ async def start_serving(
         app: the ASGI application; its lifespan is not run.
         listener: from ``listen``.
         keep_alive_seconds: how long a silent connection stays.
-        options: further ones of ``uvicorn.Config``.
+        options: further ones of ``uvicorn.Config``; with ``limit_concurrency`` there are never
+            more connections than that, and who asks nothing makes room for who comes.
     """
     config = uvicorn.Config(
         app,
+        http=_Bounded,
+        backlog=_BACKLOG,
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -66,3 +74,30 @@ async def cut_off(server: uvicorn.Server) -> None:
     for connection in list(server.server_state.connections):
         connection.transport.abort()
     await server.shutdown()
+
+
+class _Bounded(H11Protocol):
+    """A connection that makes room when it is one too many.
+
+    uvicorn counts connections where a request is whole: those that ask nothing were never
+    counted, and any program of this machine could take all file descriptors with them.
+    """
+
+    _numbers = itertools.count()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, and close the one that has asked nothing for longest."""
+        self._number = next(self._numbers)
+        super().connection_made(transport)
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
+            known = (one for one in self.connections if isinstance(one, _Bounded))
+            loser = min((one for one in known if one._is_silent), key=lambda one: one._number)
+            # uvicorn forgets it a turn of the loop later, and would count it until then.
+            self.connections.discard(loser)
+            loser.transport.abort()
+
+    @property
+    def _is_silent(self) -> bool:
+        """True before a request is whole, its body included, and after its answer."""
+        cycle: Any = self.cycle
+        return cycle is None or cycle.response_complete or cycle.more_body

@@ -1,6 +1,7 @@
-"""JSON from outside: exact numbers, no NaN, no depth or size that hurts."""
+"""JSON from outside: exact numbers, no NaN, whole characters, no depth or size that hurts."""
 
 import json
+import re
 from decimal import Decimal
 from typing import NoReturn
 
@@ -8,10 +9,16 @@ from domain.errors import DataError
 
 # The range of a double; beyond it a number is a mistake or an attack on formatting.
 _LARGEST_EXPONENT = 400
+# Half of a character that UTF-16 writes in two: what cuts texts to a length leaves such.
+_HALF = re.compile("[\ud800-\udfff]")
+_ESCAPED_HALVES = (rb"\ud", rb"\uD")
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
 def parse(body: bytes, *, what: str, is_exact: bool = True) -> object:
     """Parse a JSON document; numbers with a fraction or exponent become Decimal.
+
+    Half a character becomes the sign for an unknown one: no database, file or hash takes it.
 
     Args:
         body: UTF-8 text.
@@ -23,15 +30,27 @@ def parse(body: bytes, *, what: str, is_exact: bool = True) -> object:
         DataError: not JSON, not UTF-8, NaN or Infinity, or nested too deeply.
     """
     try:
-        return json.loads(
+        document = json.loads(
             body.decode("utf-8"),
             parse_float=_exact if is_exact else None,
             parse_constant=_refuse_constant,
         )
+        is_whole = not any(half in body for half in _ESCAPED_HALVES)
+        return document if is_whole else _mended(document)
     except RecursionError as exc:
         raise DataError(f"{what}: JSON is nested too deeply") from exc
     except ValueError as exc:
         raise DataError(f"{what}: not usable as JSON ({exc})") from exc
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return _HALF.sub(_UNKNOWN, value)
+    if isinstance(value, list):
+        return [_mended(one) for one in value]
+    if isinstance(value, dict):
+        return {_HALF.sub(_UNKNOWN, key): _mended(one) for key, one in value.items()}
+    return value
 
 
 def _exact(text: str) -> Decimal:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from daemon.command_line import EXIT_REFUSED, Options
 from daemon.commands import arguments
@@ -19,6 +20,7 @@ from daemon.demo.narrator import Narrator
 from daemon.demo.scenario import FAULTS, Scenario, plan
 from daemon.demo.stage import stage
 from domain.errors import ConfigError, OpenbellError
+from domain.reasons import printable
 
 LOG = "demo.log"
 
@@ -113,7 +115,8 @@ class Screen:
         """Say what this is and what it is not."""
         first, last = scenario.sessions[0].date, scenario.sessions[-1].date
         span = f"{first:%A, %d %B %Y}" if first == last else f"{first} to {last}"
-        self._print(f"[bold]openbell demo[/bold]  DEMO account, {span}, New York time")
+        title = ("openbell demo", "bold")
+        self._print(Text.assemble(title, f"  DEMO account, {span}, New York time"))
         self._print(
             "Recorded prices of companies that survived, so results flatter; the path within the"
         )
@@ -123,13 +126,13 @@ class Screen:
 
     def line(self, time: str, text: str) -> None:
         """Print one line of the day."""
-        self._print(f"[dim]{time:>5}[/dim]  {text}")
+        self._print(Text.assemble((f"{time:>5}", "dim"), f"  {printable(text)}"))
 
     def close(self, out: Path, *, is_default: bool) -> None:
         """End with what was left behind and the next command."""
         self._print(f"Left behind in {out}: books, latch, log, reports/ (open report.html)")
         where = "" if is_default else f"OPENBELL__STATE__DIRECTORY={out} "
-        self._print(f"Next: [bold]{where}openbell explain AAPL[/bold]")
+        self._print(Text.assemble("Next: ", (f"{where}openbell explain AAPL", "bold")))
 
     @contextlib.contextmanager
     def progress(self, scenario: Scenario) -> Iterator[Any]:
@@ -143,7 +146,7 @@ class Screen:
             task = bar.add_task("living the day", total=total)
             yield lambda event: _move(bar, task, event, scenario)
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str | Text) -> None:
         if not self._is_quiet:
             self._console.print(text)
 

@@ -51,7 +51,7 @@ def _show(findings: Sequence[Finding], options: Options) -> int:
     for finding in findings:
         style = _STYLES[finding.status]
         out.print(f"{_MARKS[finding.status]:4}", style=style, end="  ")
-        out.print(_line(finding, width), markup=False, soft_wrap=True)
+        out.print(_line(finding, width), soft_wrap=True)
     warnings = sum(finding.status is Status.WARNING for finding in findings)
     failures = sum(finding.status is Status.FAILED for finding in findings)
     out.print(f"{len(findings)} checks, {failures} failed, {warnings} with a warning")

@@ -56,7 +56,7 @@ def init(options: Options, *, systemd: bool) -> None:
         print_json({"written": written})
         return
     for line in _next_steps(config, written, systemd=systemd, is_root=is_root):
-        console().print(line, markup=False, soft_wrap=True)
+        console().print(line, soft_wrap=True)
 
 
 def unit_files(config: Path, *, is_root: bool) -> dict[Path, str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from domain.reasons import printable
 
 WIDTH = 100
 
@@ -20,16 +23,20 @@ def print_json(document: Any) -> None:
 
 
 class _Console(Console):
-    """One that leaves it to the command what follows where nobody reads any more."""
+    """One that obeys no foreign text, and leaves it to the command what follows a closed pipe."""
 
     def on_broken_pipe(self) -> None:
         """Say so; Rich would end the command with a status that is not its own."""
         raise BrokenPipeError("who read the output is gone")
 
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Show a headline or a broker's words as they are, also what a terminal would obey."""
+        return super().render_str(printable(text), **how)
+
 
 def console() -> Console:
     """Return a console that fits 100 columns; plain text when piped."""
-    made = _Console(highlight=False, soft_wrap=False)
+    made = _Console(highlight=False, soft_wrap=False, markup=False, emoji=False)
     made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made
 
@@ -64,7 +71,7 @@ def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
 
 
 def cell(value: Any) -> str:
-    """Write one value for a person; markup in foreign text is shown, not obeyed."""
+    """Write one value for a person."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -72,8 +79,8 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)).replace("[", r"\[") or "-"
-    return str(value).replace("[", r"\[")
+        return ", ".join(map(str, value)) or "-"
+    return str(value)
 
 
 def money(text: str | None) -> str:

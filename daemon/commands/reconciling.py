@@ -52,7 +52,7 @@ def reconcile(options: Options, *, adopt: bool, adopt_cash: bool) -> None:
     print_table("", columns, rows, empty="Our books and the broker's agree.")
     for symbol, why in outcome.locks.items():
         if symbol not in {row["symbol"] for row in rows}:
-            console().print(f"{symbol} takes exits only: {why}", markup=False)
+            console().print(f"{symbol} takes exits only: {why}")
     if (hint := next_step(report, is_adopted=adopt)) is not None:
         console().print(hint)
     if accepted is not None:
@@ -61,7 +61,7 @@ def reconcile(options: Options, *, adopt: bool, adopt_cash: bool) -> None:
             f" {text(accepted.residual)} USD unexplained: entries are allowed again."
         )
     elif waiting is not None:
-        console().print(f"Exits only: {waiting.problem}", markup=False)
+        console().print(f"Exits only: {waiting.problem}")
 
 
 def _told(report: ReportRecord | None) -> Mapping[str, str] | None:

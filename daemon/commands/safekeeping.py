@@ -36,7 +36,6 @@ def backup(options: Options, *, out: Path | None) -> None:
     console().print(
         f"{target}: {made.head.sequence} events, {made.rows['orders']} orders,"
         f" {made.rows['fills']} fills; restored on trial and equal",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -75,7 +74,7 @@ def restore(
         "  openbell reconcile            compares, and books what is missing",
         "  openbell resume --reason TEXT --confirm LAST4",
     ):
-        console().print(line, markup=False, soft_wrap=True)
+        console().print(line, soft_wrap=True)
 
 
 def _newest(directory: Path) -> Path:

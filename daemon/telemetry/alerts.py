@@ -1,9 +1,11 @@
 """Tell people, through Apprise: at once, not twice the same, and never in trading's way."""
 
 import asyncio
+import contextlib
 import datetime as dt
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daemon.telemetry.alert_target import AlertTarget
@@ -105,7 +107,21 @@ def open_targets(urls: Sequence[str]) -> Sequence[Any]:
     for number, url in enumerate(urls, start=1):
         target = apprise.Apprise()
         # The url itself may hold a secret: it is named by its place.
-        if not target.add(url):
+        with _unheard("apprise"):
+            is_known = target.add(url)
+        if not is_known:
             raise ConfigError(f"alerts.urls: target {number} is not in a form Apprise knows")
         targets.append(target)
     return targets
+
+
+@contextlib.contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Let a library say nothing for a while: it would log what it was given."""
+    library = logging.getLogger(name)
+    before = library.disabled
+    library.disabled = True
+    try:
+        yield
+    finally:
+        library.disabled = before

@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Body, FastAPI, Header, HTTPException, Query, Request
 from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from daemon.telemetry.controls import Controls
 from daemon.web.curve import equity_points
@@ -19,6 +20,7 @@ from daemon.web.events import EventStreams
 from daemon.web.guard import Token
 from daemon.web.overview import Overview
 from domain.errors import OpenbellError, StateError
+from domain.reasons import printable
 from reports.write import DIRECTORY
 from state.reader import Reader
 
@@ -70,12 +72,17 @@ _REFUSED: _Answers = {
 _EVERYWHERE: _Answers = {421: {"description": "The Host header names another machine."}}
 
 
+def _shown(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
 class Reason(BaseModel):
     """Why; kept in the latch or the marker, and shown to everybody."""
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(default="dashboard", max_length=500)
+    # Nothing in a reason holds a kill back: half an emoji becomes a space.
+    reason: Annotated[str, BeforeValidator(_shown)] = Field(default="dashboard", max_length=500)
 
 
 class Taken(BaseModel):
@@ -108,6 +115,7 @@ def build_api(parts: Parts) -> FastAPI:
         responses=_EVERYWHERE,
     )
     app.add_exception_handler(StateError, _unreadable)
+    app.add_exception_handler(RequestValidationError, _not_understood)
     _add_pages(app, parts)
     _add_health(app, parts)
     _add_listings(app, parts)
@@ -118,6 +126,16 @@ def build_api(parts: Parts) -> FastAPI:
 
 async def _unreadable(_: Request, exc: Exception) -> Response:
     return JSONResponse({"detail": str(exc)}, status_code=503)
+
+
+async def _not_understood(_: Request, exc: Exception) -> Response:
+    # Not what was sent: JSON reads what JSON cannot be made of, such as NaN.
+    found = exc.errors() if isinstance(exc, RequestValidationError) else ()
+    detail = [
+        {"loc": [_shown(part) for part in one["loc"]], "msg": one["msg"], "type": one["type"]}
+        for one in found
+    ]
+    return JSONResponse({"detail": detail}, status_code=422)
 
 
 async def _off_loop(read: Callable[[], Result]) -> Result:

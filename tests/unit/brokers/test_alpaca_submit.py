@@ -126,6 +126,15 @@ async def test_a06_other_refusals_with_the_same_code_are_rejections() -> None:
 
 
 @simulated
+async def test_a_refusal_with_half_a_character_is_a_refusal_that_can_be_written_down() -> None:
+    # The order stayed "sending", and the books could not be opened with it any more.
+    outcome, _ = await submit(answer(422, rb'{"code":42210000,"message":"cut \ud83d\u001b[2J"}'))
+
+    assert type(outcome) is OrderRejected
+    assert str(outcome).encode().endswith("cut \N{REPLACEMENT CHARACTER} [2J".encode())
+
+
+@simulated
 async def test_a07_429_took_nothing_and_says_how_long_to_wait() -> None:
     outcome, server = await submit(
         answer(429, refusal(None, "too many requests."), {"Retry-After": "7"})

@@ -17,7 +17,7 @@ from daemon.telemetry.alerts import AlertSender
 from daemon.telemetry.hub import Hub
 from daemon.telemetry.telling import Telling
 from domain.clock import LoopClock
-from domain.errors import StateError
+from domain.errors import ConfigError, StateError
 from domain.ids import Symbol
 from tests.support.order_scene import Scene as OrderScene
 from tests.support.running import REPOSITORY
@@ -278,3 +278,14 @@ async def test_of_too_many_the_newest_are_told_and_how_many_are_lost(
     assert told(scene.target, "kill number 9.") == 0
     assert told(scene.target, "(10 older alerts are lost") == 1
     await scene.end()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_target_that_cannot_be_used_is_told_by_its_place_and_its_address_by_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConfigError, match="target 2 is not in a form") as caught:
+        alerts.open_targets(["json://127.0.0.1:9", "tgram:/123456:made-up"])
+
+    # Of an address that lacks a slash Apprise logs all, with the token.
+    assert "made-up" not in str(caught.value) + caplog.text

@@ -105,7 +105,14 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[marketdata.alpaca]\ndata_stream_url = "ws://stream.data.a.m"', "begin with wss://"),
         ('[news]\nstream_url = "ws://stream.data.a.m"', "begin with wss://"),
         ('[sentiment.cloudflare]\nurl = "http://127.0.0.1.a.b"', "begin with https://"),
-        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url = 'hc.io/x'"),
+        ('[alerts]\nheartbeat_url = "hc.io/x"', "alerts.heartbeat_url: must be an address"),
+        (
+            '[forecasts.remote]\nurl = "https://me:made-up@gpu.example"',
+            "forecasts.remote.url: must be an address without user and password",
+        ),
+        ('[mqtt]\ntopic_prefix = "desk/#"', "mqtt.topic_prefix = 'desk/#': must be a name without"),
+        ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
+        ('[alerts]\nurls = "discord://made-up"', "alerts.urls: must be a list"),
     ],
 )
 def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
@@ -114,6 +121,7 @@ def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
     text = f"{line}\n{MINIMAL}" if line.startswith("risk =") else f"{MINIMAL}{line}\n"
 
     assert part in refusal(tmp_path, text)
+    assert "made-up" not in refusal(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import credentials
 from daemon.commands.init import rendered, unit_files
 from daemon.config import load
 from tests.support.running import REPOSITORY, free_port
@@ -121,6 +122,16 @@ def test_a_unit_is_accepted_by_systemd_and_well_closed(unit: Path, tmp_path: Pat
 
     assert (verified.returncode, verified.stderr) == (0, "")
     assert scored.returncode == 0, scored.stdout[-300:]
+
+
+def test_the_service_is_handed_every_secret_that_the_daemon_looks_for() -> None:
+    # A file that only a command by hand reads: the doctor finds it, the service does not.
+    wanted = {text for name, text in vars(credentials).items() if name.isupper() and name[0] != "_"}
+    loaded = settings(DAEMON_UNIT, "LoadCredential")
+    optional = {one.partition(":")[0] for one in settings(DAEMON_UNIT, "SetCredential")}
+
+    assert set(loaded) == {f"{name}:/etc/openbell/credentials/{name}" for name in wanted}
+    assert optional == wanted - {credentials.BROKER_KEY_ID, credentials.BROKER_SECRET_KEY}
 
 
 def test_a_daemon_that_stays_dead_is_followed_by_a_kill() -> None:

@@ -1,6 +1,7 @@
 """Real money needs three confirmations and one account; every other combination is refused."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -44,6 +45,10 @@ ODD_URLS = {
     "no host": ("https://", LIVE_URLS[1]),
     "no url": ("api.alpaca.markets", LIVE_URLS[1]),
     "a bad port": ("https://api.alpaca.markets:x", LIVE_URLS[1]),
+    # As Alpaca's own page shows it: every request went to /v2/v2, and nothing was there.
+    "the page's path": ("https://api.alpaca.markets/v2", LIVE_URLS[1]),
+    "a query": (LIVE_URLS[0], "wss://api.alpaca.markets/stream?x=1"),
+    "paper with a path": ("https://paper-api.alpaca.markets/v2", PAPER_URLS[1]),
 }
 ADDRESSES = {"live": LIVE_URLS, "paper": PAPER_URLS, "loopback": LOOPBACK_URLS, **ODD_URLS}
 ARMINGS = ("none", "right", "other", "readable by all", "a link", "damaged")
@@ -305,6 +310,20 @@ def test_n06_a_secret_of_another_user_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="belongs to another user"):
         credentials(tmp_path, "live").require(BROKER_KEY_ID)
+
+
+def test_n06_a_folder_of_keys_that_may_not_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root's, mode 700: the service is handed its keys all the same, a kill by hand is not.
+    def refuse(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+
+    with pytest.raises(ConfigError, match=r"cannot be looked into \(Permission denied\); give"):
+        credentials(tmp_path, "live").require(BROKER_KEY_ID)
+    assert credentials(tmp_path, "live").readable() == ()
 
 
 def test_n06_a_secret_that_is_no_text_is_named(tmp_path: Path) -> None:

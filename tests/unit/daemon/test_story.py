@@ -28,3 +28,21 @@ def test_a_forecast_is_told_as_what_the_price_does(capsys: pytest.CaptureFixture
 
     told = " ".join(capsys.readouterr().out.split())
     assert "P(up) 0.60 in 40 sessions, middle +5.0%, 90% within -50.0% to +50.0%" in told
+
+
+def test_a_headline_cannot_speak_to_the_terminal_nor_end_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Behind a backslash the bracket was markup again: closing what was not open is an error.
+    said = r"up \[/] 5 [red]% :fire:" + "\x1b]0;title\x07\u202e"
+    headline = {
+        "published_at": "2022-11-13T20:00:00+00:00",
+        "source": "wire",
+        "headline": said,
+        "was_altered": False,
+    }
+    decision = {**DECISION, "headlines": [headline]}
+
+    tell({"symbol": "AAPL", "session_date": "2022-11-14", "decision": decision, "orders": []})
+
+    assert r"up \[/] 5 [red]% :fire: ]0;title" in capsys.readouterr().out

@@ -223,6 +223,8 @@ def test_a_body_that_is_long_or_strange_is_refused(daemon: Running) -> None:
         (b"{", 422),
         (b'{"flatten": true}', 422),
         (b"[]", 422),
+        (b'{"reason": NaN}', 422),
+        (b'{"\\ud83d": 1}', 422),
     ):
         assert daemon.ask("/api/v1/kill", method="POST", body=body, **headers)[0] == status
     assert daemon.json("/api/v1/status")["kill"]["engaged"] is False
@@ -276,6 +278,13 @@ def test_the_pause_button_stops_entries_at_once(daemon: Running) -> None:
     status = daemon.json("/api/v1/status")
     assert status["trading_state"] == "REDUCING"
     assert "lunch" in daemon.json("/api/v1/overview")["paused"]
+
+
+def test_half_an_emoji_in_the_reason_holds_nothing_back(daemon: Running) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content_Type": "application/json"}
+    body = rb'{"reason": "fire \ud83d"}'
+
+    assert daemon.ask("/api/v1/pause", method="POST", body=body, **headers)[0] == 202
 
 
 def test_the_kill_button_engages_the_latch_before_it_answers(daemon: Running) -> None:

@@ -121,6 +121,14 @@ def test_a_tensor_that_contradicts_itself_is_refused(outputs: object) -> None:
         wire.decode_response(json.dumps({"outputs": outputs}).encode(), None)
 
 
+def test_a_shape_of_thousands_of_sizes_is_refused_before_they_are_multiplied() -> None:
+    # 100,000 of them kept the event loop for a minute and a half, in one step.
+    body = {"outputs": [entry(shape=[2**63 - 1] * 5_000, data=[])]}
+
+    with pytest.raises(DataError, match="tensor q has 5000 dimensions"):
+        wire.decode_response(json.dumps(body).encode(), None)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -195,6 +203,7 @@ def test_tensors_of_the_wrong_kind_are_refused() -> None:
         (b'{"detail": [{"msg": "field required"}]}', "[{'msg': 'field required'}]"),
         (b'{"errors": {"message": "x"}}', "{'message': 'x'}"),
         (b"Traceback (most recent call last)", "Traceback (most recent call last)"),
+        (rb'{"error": "\u001b]0;title\u0007 cut \ud83d"}', "]0;title  cut"),
         (b"", ""),
         (b"[]", ""),
         (b"{}", ""),

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,25 @@ def test_backup_is_taken_while_the_store_is_open_and_verifies(store: Store, tmp_
     assert verify(target).sequence == 3
     assert target.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.glob("2022*")] == ["2022-12-14.db"]
+
+
+def test_a_backup_is_private_before_anything_is_in_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `--out` names any folder, also one that others read: a large copy takes its time.
+    target, real = tmp_path / "2022-12-14.db", sqlite3.connect
+    modes: list[int] = []
+
+    def connect(path: Any, **options: Any) -> sqlite3.Connection:
+        if str(path).endswith(".partial"):
+            modes.append(Path(path).stat().st_mode & 0o777)
+        opened: sqlite3.Connection = real(path, **options)
+        return opened
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    back_up(store.directory, target)
+
+    assert modes[0] == 0o600
 
 
 def test_restore_brings_the_books_back_and_engages_the_latch(

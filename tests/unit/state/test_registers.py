@@ -288,6 +288,25 @@ def test_pause_is_a_file_that_says_why(tmp_path: Path) -> None:
     assert not pause.clear()
 
 
+def test_a_pause_that_was_answered_is_on_the_disk_and_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A marker that a power loss takes away lets the next start enter.
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Pause(tmp_path).set("lunch")
+
+    assert synced == [f"PAUSE.{os.getpid()}", tmp_path.name]
+    assert os.listdir(tmp_path) == ["PAUSE"]
+    assert (tmp_path / "PAUSE").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_pause_takes_any_reason_and_says_it_on_one_line(tmp_path: Path) -> None:
     pause = Pause(tmp_path)
     pause.set("lunch\nat the caf\udce9")

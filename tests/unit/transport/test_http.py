@@ -403,6 +403,24 @@ async def test_g02_g10_json_that_cannot_be_trusted_is_a_data_error(body: bytes) 
         await client.aclose()
 
 
+async def test_half_a_character_in_json_becomes_one_that_every_file_takes() -> None:
+    # What cuts a text to a length can leave half an emoji, and nothing here could store it.
+    body = (
+        rb'{"id":"cut \ud83d","\uD83D":[{"note":"\udE80 whole: \ud83d\ude80"}],"literal":"\\ud83d"}'
+    )
+    async with ScriptedServer() as server:
+        server.on("GET", "/x", answer(200, body))
+        client = a_client(server.url)
+        found = (await client.request("GET", "/x")).json(what="order")
+        await client.aclose()
+
+    assert found == {
+        "id": "cut \ufffd",
+        "\ufffd": [{"note": "\ufffd whole: \N{ROCKET}"}],
+        "literal": r"\ud83d",
+    }
+
+
 async def test_a24_bytes_after_a_reply_never_become_the_reply_to_the_next_request() -> None:
     async with ScriptedServer() as server:
 
