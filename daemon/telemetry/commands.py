@@ -110,7 +110,7 @@ class CommandDesk:
         )
         if command.verb not in self._verbs:
             raise CommandRefused(f"this topic takes {', '.join(sorted(self._verbs))} only")
-        self._use_up(command.nonce)
+        self._use_up(command)
         return command
 
     def _check_signature(self, document: Mapping[str, Any]) -> None:
@@ -142,9 +142,11 @@ class CommandDesk:
                 f" {FRESH_SECONDS:.0f}; set the sender's clock, or use openbell kill"
             )
 
-    def _use_up(self, nonce: str) -> None:
+    def _use_up(self, command: Command) -> None:
+        # A full disk keeps nobody from stopping; stopped twice is stopped.
+        must_last = command.verb is not Verb.KILL
         try:
-            is_new = self._nonces.use(nonce, self._clock.now())
+            is_new = self._nonces.use(command.nonce, self._clock.now(), must_last=must_last)
         except StorageError as exc:
             raise CommandRefused(str(exc)) from exc
         if not is_new:

@@ -1,4 +1,7 @@
-"""Nonces of obeyed commands: a small file, durable before the command is obeyed."""
+"""Nonces of obeyed commands: a small file, durable before the command is obeyed.
+
+Only a kill does not wait for a disk that takes nothing.
+"""
 
 import datetime as dt
 import json
@@ -24,11 +27,16 @@ class Nonces:
         self._path = path
         self._used = _read(path)
 
-    def use(self, nonce: str, now: dt.datetime) -> bool:
+    def use(self, nonce: str, now: dt.datetime, *, must_last: bool = True) -> bool:
         """Use a nonce up, durably; False when it was used before.
 
+        Args:
+            nonce: of the command.
+            now: our time.
+            must_last: whether a command may not be obeyed unless its nonce outlives a restart.
+
         Raises:
-            StorageError: it could not be made durable, or too many are remembered.
+            StorageError: it could not be made durable and must be, or too many are remembered.
         """
         # A clock that was set back must not make an old command new again: what is
         # remembered is dropped by age only, never because it lies in the future.
@@ -41,6 +49,8 @@ class Nonces:
         try:
             self._write()
         except OSError as exc:
+            if not must_last:
+                return True
             # Not obeyed: sent again it must hear the same, not that it was obeyed before.
             del self._used[nonce]
             raise StorageError(

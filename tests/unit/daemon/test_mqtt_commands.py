@@ -216,6 +216,19 @@ def test_a_nonce_that_cannot_be_remembered_is_not_obeyed(tmp_path: Path) -> None
     assert nonces.use("0123456789abcdef", NOW) is True
 
 
+def test_m06_a_kill_is_obeyed_once_also_where_the_disk_takes_no_nonce(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    sent, pause = packed(command()), packed(command(verb="pause", nonce="fedcba9876543210"))
+    one = desk(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert one.accept(sent, is_retained=False).verb is Verb.KILL
+    with pytest.raises(CommandRefused, match="obeyed before"):
+        one.accept(sent, is_retained=False)
+    with pytest.raises(CommandRefused, match="could not be written"):
+        one.accept(pause, is_retained=False)
+
+
 def message(topic: str, text: str = "") -> Message:
     return Message(topic=topic, payload=text.encode())
 
