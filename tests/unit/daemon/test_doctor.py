@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemon.config import Config, ForecastsConfig, StateConfig, Universe, load
+from daemon.config import ClockConfig, Config, ForecastsConfig, StateConfig, Universe, load
 from daemon.doctor import remote
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
@@ -57,7 +57,8 @@ def found(config: Config, name: str) -> Finding:
 
 
 def test_a_fresh_machine_has_nothing_to_repair(config: Config, tmp_path: Path) -> None:
-    findings = list(local_findings(config, None))
+    clock = ClockConfig(kind="replay", start="2022-11-14T07:00:00-05:00")
+    findings = list(local_findings(dataclasses.replace(config, clock=clock), None))
 
     assert {finding.status for finding in findings} == {Status.OK}
     assert not (tmp_path / "var").exists()
@@ -399,7 +400,7 @@ def write_config(directory: Path, text: str = "") -> None:
 
 
 def test_the_command_prints_one_line_a_check_and_json(tmp_path: Path) -> None:
-    write_config(tmp_path)
+    write_config(tmp_path, '[clock]\nkind = "replay"\nstart = "2022-11-14T07:00:00-05:00"\n')
 
     plain = openbell("doctor", cwd=tmp_path)
     document = json.loads(openbell("doctor", "--json", cwd=tmp_path).stdout)
@@ -431,6 +432,8 @@ def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path
         ("alerts.urls: target 1", {"ALERTS__URLS": '["nonsense://x"]'}),
         ("fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
         ("clock.start", {"CLOCK__START": "yesterday"}),
+        ("clock.start", {"CLOCK__START": "2030-01-02T07:00:00-05:00"}),
+        ("clock.kind", {"CLOCK__KIND": "system"}),
         ("news.rss_urls", {"NEWS__PROVIDER": "rss", "NEWS__RSS_URLS": '["nope"]'}),
     ],
 )
