@@ -488,6 +488,33 @@ def test_who_tells_earnings_dates_is_checked_as_far_as_this_machine_knows(
     assert "line 2" in earnings(events_file=str(events)).text
 
 
+def test_bars_of_ones_own_that_are_too_few_to_decide_anything_are_named(
+    tmp_path: Path, config: Config
+) -> None:
+    own = dataclasses.replace(config.marketdata.csv, directory=str(tmp_path / "bars"))
+    fed = dataclasses.replace(config.marketdata, provider="csv", csv=own)
+    config = dataclasses.replace(config, marketdata=fed)
+
+    missing = found(config, "bars")
+    (tmp_path / "bars").mkdir()
+    empty = found(config, "bars")
+    for name in config.universe.symbols:
+        (tmp_path / "bars" / f"{name}.csv").write_text(
+            "date,close\n2022-11-10,146.87\n2022-11-11,149.7\n", encoding="utf-8"
+        )
+    full = found(config, "bars")
+    fewer = dataclasses.replace(config, marketdata=dataclasses.replace(fed, min_symbols_pct=50))
+    (tmp_path / "bars" / "MSFT.csv").unlink()
+
+    assert (missing.status, missing.exit_code) == (Status.FAILED, 1)
+    assert "marketdata.csv.directory" in missing.text
+    assert (empty.status, empty.fix.split(",")[0]) == (Status.FAILED, "put AAPL.csv there")
+    assert full.status is Status.OK
+    assert full.text.endswith("ours up to 2022-11-11")
+    assert found(fewer, "bars").status is Status.WARNING
+    assert "MSFT has none" in found(config, "bars").text
+
+
 def test_a_finbert_that_is_another_one_is_named(tmp_path: Path, config: Config) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\x08 another")
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
