@@ -12,9 +12,12 @@ import pytest
 from rich.console import Console
 
 from daemon.command_line import Options, hoist
-from daemon.commands import output, stopping
+from daemon.commands import output, reading, stopping
 from daemon.commands.reading import COLUMNS
+from domain.clock import SystemClock
 from execution.kill_report import KillReport, Proof
+from state.reader import Reader
+from state.store import Store
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -210,6 +213,25 @@ def test_json_can_be_read_whatever_characters_the_terminal_knows(
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
     assert json.loads(done.stdout)["reason"] == "fiancé ☃"
+
+
+@pytest.mark.parametrize(("pct", "told"), [(0.0, "0.00 (0 %)"), (None, "0.00 (- %)")])
+def test_a_day_without_profit_or_loss_is_not_told_as_unknown(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pct: float | None,
+    told: str,
+) -> None:
+    Store.open(home / "var", clock=SystemClock()).close()
+    with Reader(home / "var") as reader:
+        document = {**reader.status(), "daily_pnl": "0", "daily_pnl_pct": pct}
+    monkeypatch.setattr(Reader, "status", lambda _: document)
+    monkeypatch.chdir(home)
+
+    reading.status(Options(config=None, json=False))
+
+    assert told in capsys.readouterr().out
 
 
 def test_a_number_is_not_broken_over_two_lines_of_a_narrow_terminal(
