@@ -310,12 +310,15 @@ class MqttConfig:
     command_public_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a prefix under which nothing can be published."""
-        if not self.topic_prefix.strip("/") or {"+", "#", "\0"} & set(self.topic_prefix):
+        """Refuse what nothing could be published under: that would end the daemon itself."""
+        prefix = self.topic_prefix.strip("/")
+        if not prefix.isprintable() or not prefix or set(prefix) & set("+#$"):
             raise ConfigError(
-                f"mqtt.topic_prefix = {self.topic_prefix!r}: must be a name without + and #,"
-                ' such as "openbell"'
+                f"mqtt.topic_prefix = {self.topic_prefix!r}: must be a topic such as 'openbell',"
+                " without +, # and $"
             )
+        if not self.host.strip():
+            raise ConfigError(f"mqtt.host = {self.host!r}: must name a host, such as '127.0.0.1'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -226,7 +226,7 @@ def _typed(raw: Any, hint: Any, where: str) -> Any:
         return None if raw is None else _typed(raw, arguments[0], where)
     if origin in (list, tuple):
         if not isinstance(raw, list):
-            raise _wrong_type(raw, "a list", where)
+            raise _wrong_type(raw, 'a list such as ["a", "b"]', where)
         return origin(_typed(item, arguments[0], f"{where}[{n}]") for n, item in enumerate(raw))
     if origin is dict:
         if not isinstance(raw, Mapping):
@@ -274,7 +274,13 @@ def _moment(raw: str, where: str) -> dt.datetime:
 
 
 def _wrong_type(raw: Any, wanted: str, where: str) -> ConfigError:
-    names = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+    names = {
+        "str": "a text",
+        "int": "a whole number",
+        "float": "a number",
+        "Decimal": "a number",
+        "bool": "true or false",
+    }
     return ConfigError(f"{where} = {raw!r}: must be {names.get(wanted, wanted)}")
 
 

@@ -13,7 +13,7 @@ from brokers.alpaca_wire import BROKER_BREAKER
 from daemon import log_setup
 from daemon.config import AlpacaBrokerConfig, Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
-from daemon.embedded import embedded_broker, published, running_endpoint
+from daemon.embedded import embedded_broker, published, recording_end, running_endpoint
 from daemon.health.egress import Egress, egress_of
 from daemon.live_mode import check_configuration
 from domain.clock import Clock, LoopClock, SystemClock
@@ -71,11 +71,37 @@ def replay_start(config: Config) -> dt.datetime:
     except ValueError:
         start = None
     if start is None or start.tzinfo is None:
+        # The embedded broker lives by our clock, so it has none to take the time from.
+        other = ", or 'broker'" if config.broker.kind == "alpaca" else ""
         raise ConfigError(
             f"clock.start = {config.clock.start!r}: must be a time with offset,"
-            ' such as 2022-11-14T07:00:00-05:00, or "broker"'
+            f" such as '2022-11-14T07:00:00-05:00'{other}"
         )
     return start.astimezone(dt.UTC)
+
+
+def check_recorded(config: Config) -> None:
+    """Refuse a replay that has no session to live: it would begin anew without end.
+
+    Raises:
+        ConfigError: the recording of the embedded broker is over before it begins.
+    """
+    last = recording_end(config)
+    if last is None:
+        return
+    is_replay = config.clock.kind == "replay"
+    start = replay_start(config) if is_replay else SystemClock().now()
+    if NyseCalendar().next_session(start).date <= last:
+        return
+    if is_replay:
+        raise ConfigError(
+            f"clock.start = {config.clock.start!r}: the recording of the embedded broker ends with"
+            f" the session of {last}; begin before its close"
+        )
+    raise ConfigError(
+        'clock.kind = "system": the recording of the embedded broker ends with the session of'
+        f' {last}; set clock.kind = "replay" and clock.start, or broker.kind = "alpaca"'
+    )
 
 
 @contextlib.asynccontextmanager

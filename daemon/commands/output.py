@@ -54,7 +54,13 @@ def print_table(
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for key, heading in columns.items():
         is_number = all(_is_number(row.get(key)) for row in rows)
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+        # A price broken over two lines reads as another price.
+        table.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number,
+        )
     for row in rows:
         table.add_row(*(cell(row.get(key)) for key in columns))
     console().print(table)

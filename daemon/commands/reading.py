@@ -7,7 +7,7 @@ from typing import Any
 
 from daemon.command_line import Options
 from daemon.commands import arguments
-from daemon.commands.output import money, print_json, print_pairs, print_table
+from daemon.commands.output import cell, money, print_json, print_pairs, print_table
 from daemon.commands.story import tell
 from daemon.config import load, state_directory
 from domain.errors import BadArgument
@@ -147,7 +147,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("equity", money(now["equity"])),
         ("high-water mark", money(now["high_water_mark"])),
         ("drawdown %", now["drawdown_pct"]),
-        ("P&L today", f"{money(now['daily_pnl'])} ({now['daily_pnl_pct'] or '-'} %)"),
+        ("P&L today", f"{money(now['daily_pnl'])} ({cell(now['daily_pnl_pct'])} %)"),
         ("positions", _count(now["positions"])),
         ("open orders", _count(now["open_orders"])),
         ("unknown orders", _count(now["unknown_orders"])),

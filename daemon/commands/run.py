@@ -12,6 +12,7 @@ from daemon.app import run_daemon
 from daemon.archive import archive_books
 from daemon.command_line import Options
 from daemon.config import Config, load, state_directory
+from daemon.connection import check_recorded
 from daemon.credentials import Credentials
 from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
@@ -27,6 +28,7 @@ _DRAIN_SECONDS = 45.0
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
     """Live until stopped, or for a number of sessions."""
     config = load(options.config)
+    check_recorded(config)
     lives = _Lives(options, config, sessions=sessions, is_waiting=is_waiting)
     event_loop.run(config, lives.run())
 
@@ -53,7 +55,7 @@ class _Lives:
             self._stop = asyncio.Event()
             self._is_reload_wanted = False
             ending = await self._live()
-            if ending is Ending.RECORDING_ENDED and self._sessions is None:
+            if ending is Ending.RECORDING_ENDED and self._is_going_on():
                 self._begin_anew()
             elif ending is Ending.STOPPED and self._is_reload_wanted:
                 self._reload()
@@ -63,6 +65,11 @@ class _Lives:
                 self._log.warning("daemon.restarted")
             else:
                 return
+
+    def _is_going_on(self) -> bool:
+        # A stop that comes in a life's last moment ends it no sooner, and is meant all the same.
+        is_stopped = self._stop.is_set() and not self._is_reload_wanted
+        return self._sessions is None and not is_stopped
 
     async def _live(self) -> Ending:
         life = asyncio.ensure_future(

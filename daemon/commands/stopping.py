@@ -44,7 +44,7 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
         SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)
     try:
-        _show(report, options)
+        show(report, options, flatten=flatten, has_closed=latch.read().closings > 0)
         sys.stdout.flush()
     except OSError:
         lose(sys.stdout)
@@ -118,7 +118,15 @@ def _unreachable(latch: Latch, *problems: str) -> KillReport:
     )
 
 
-def _show(report: KillReport, options: Options) -> None:
+def show(report: KillReport, options: Options, *, flatten: bool, has_closed: bool) -> None:
+    """Print how a kill ended, and what to type next.
+
+    Args:
+        report: the end of it.
+        options: JSON or words.
+        flatten: it was to close positions.
+        has_closed: a kill since the last resume began to close positions.
+    """
     if options.json:
         print_json(report.as_json())
         return
@@ -134,9 +142,16 @@ def _show(report: KillReport, options: Options) -> None:
         f"{report.elapsed_seconds:.1f} s"
     )
     if report.verified:
+        if report.positions and has_closed and not flatten:
+            out.print(
+                "Closing orders of an earlier `openbell kill --flatten` are canceled too:"
+                " type it again to close."
+            )
         out.print("Trading stays stopped until: openbell resume --reason TEXT --confirm LAST4")
     else:
-        out.print("Not verified: run `openbell kill` again, or cancel on the broker's web page.")
+        # A plain one would cancel the closing orders too.
+        command = "openbell kill --flatten" if flatten else "openbell kill"
+        out.print(f"Not verified: run `{command}` again, or cancel on the broker's web page.")
 
 
 def resume(options: Options, *, reason: str, confirm: str) -> None:

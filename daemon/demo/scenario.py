@@ -47,16 +47,16 @@ def plan(config: Config, *, days: int, date: dt.date | None) -> Scenario:
         )
     calendar = NyseCalendar()
     first = date or dt.datetime.fromisoformat(config.clock.start).date()
-    _check_covered(config, first)
+    _check_covered(config, first, calendar)
     if calendar.session_on(first) is None:
         near = calendar.previous_session(first).date
         raise BadArgument(f"--date {first}: the exchange was closed; try {near}")
     sessions = calendar.sessions(first, first + dt.timedelta(days=2 * days + 10))[:days]
-    _check_covered(config, sessions[-1].date)
+    _check_covered(config, sessions[-1].date, calendar)
     return Scenario(sessions=tuple(sessions))
 
 
-def _check_covered(config: Config, date: dt.date) -> None:
+def _check_covered(config: Config, date: dt.date, calendar: NyseCalendar) -> None:
     coverage = recording().coverage()
     unknown = [symbol for symbol in config.universe.symbols if symbol not in coverage]
     if unknown:
@@ -65,7 +65,8 @@ def _check_covered(config: Config, date: dt.date) -> None:
         )
     spans = [coverage[symbol] for symbol in config.universe.symbols]  # type: ignore[index]
     last = min(span.last for span in spans)
-    first = _first_date(max(span.first for span in spans), config.forecasts.min_history)
+    earliest = _first_date(max(span.first for span in spans), config.forecasts.min_history)
+    first = calendar.sessions(earliest, last)[0].date
     if not first <= date <= last:
         raise BadArgument(
             f"--date {date}: outside the recording; choose a session from {first} to {last}"

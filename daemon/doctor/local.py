@@ -45,6 +45,7 @@ def local_findings(config: Config, path: Path | None) -> Iterator[Finding]:
         ("models", _models),
         ("training", training),
         ("recorded data", _recorded),
+        ("bars", sources.bars),
         ("earnings", sources.earnings),
         ("finbert", sources.finbert),
         ("news", sources.news),

@@ -8,15 +8,43 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon.config import Config
-from daemon.doctor.finding import Finding, failed, ok
+from daemon.doctor.finding import Finding, failed, ok, warning
+from daemon.sources.bar_feed import file_bars
 from daemon.sources.earnings_feed import open_earnings
 from daemon.sources.news_feed import open_news
 from daemon.sources.scoring import finbert_of
 from domain.clock import SystemClock
 from domain.errors import DataError
+from domain.ids import Symbol
 from marketdata.event_files import FileEvents
+from marketdata.session_calendar import NyseCalendar, trading_date
 
 _DOCS = "see docs/marketdata.md, Events"
+
+
+def bars(config: Config) -> Iterator[Finding]:
+    """See that there are bars of one's own for enough symbols to decide anything."""
+    if "csv" not in (config.marketdata.provider, config.marketdata.cross_check):
+        return
+    clock, symbols = SystemClock(), [Symbol(name) for name in config.universe.symbols]
+    source = file_bars(config, clock, NyseCalendar())
+    try:
+        found = asyncio.run(source.daily_bars(symbols, dt.date.min, clock.now().date()))
+    except DataError as exc:
+        yield failed("bars", str(exc), fix="see docs/marketdata.md")
+        return
+    directory = config.marketdata.csv.directory
+    text = f"{len(found)} of {len(symbols)} symbols have bars in {directory}"
+    lacking = next((symbol for symbol in symbols if symbol not in found), None)
+    if lacking is None:
+        last = min(trading_date(series[-1].at) for series in found.values())
+        yield ok("bars", f"{text}, ours up to {last}")
+        return
+    text, fix = f"{text}; {lacking} has none", f"put {lacking}.csv there"
+    if 100 * len(found) < config.marketdata.min_symbols_pct * len(symbols):
+        yield failed("bars", text, fix=f"{fix}, or lower marketdata.min_symbols_pct")
+    else:
+        yield warning("bars", text, fix=fix)
 
 
 def earnings(config: Config) -> Iterator[Finding]:

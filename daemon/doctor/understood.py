@@ -4,7 +4,7 @@ Nothing is opened that sends: what would answer is asked elsewhere.
 """
 
 from daemon.config import Config
-from daemon.connection import replay_start
+from daemon.connection import check_recorded, replay_start
 from daemon.telemetry.alerts import open_targets
 from daemon.telemetry.commands import check_keys
 from strategies.registry import build_allocations
@@ -28,6 +28,7 @@ def _check_replay(config: Config) -> None:
     is_embedded = config.broker.kind == "embedded"
     if config.clock.kind == "replay" and (is_embedded or config.clock.start != "broker"):
         replay_start(config)
+    check_recorded(config)
     if is_embedded and config.broker.embedded.faults:
         from brokers.paper_server import parse_fault
 

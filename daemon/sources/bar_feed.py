@@ -118,7 +118,7 @@ class _Opener:
                 self.actions = self.actions or yahoo
                 return yahoo
             case "csv":
-                return _files(self._config, self._clock, self._calendar)
+                return file_bars(self._config, self._clock, self._calendar)
             case _:
                 return SampleBars(clock=self._clock, calendar=self._calendar)
 
@@ -131,7 +131,8 @@ class _Opener:
         return CrossCheckedBars(source, self.vendor(settings.cross_check), rules=rules)
 
 
-def _files(config: Config, clock: Clock, calendar: SessionCalendar) -> BarSource:
+def file_bars(config: Config, clock: Clock, calendar: SessionCalendar) -> BarSource:
+    """Return the bars of ``marketdata.csv``."""
     from marketdata.csv_files import FileBars
 
     directory = Path(config.marketdata.csv.directory).expanduser()

@@ -1,5 +1,6 @@
 """Errors are one sentence and an exit status; options may stand anywhere."""
 
+import io
 import json
 import os
 import shutil
@@ -8,8 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from daemon.command_line import hoist
+from daemon.command_line import Options, hoist
+from daemon.commands import output, reading, stopping
+from daemon.commands.reading import COLUMNS
+from domain.clock import SystemClock
+from execution.kill_report import KillReport, Proof
+from state.reader import Reader
+from state.store import Store
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -56,6 +64,8 @@ def test_global_options_may_stand_anywhere_on_the_line() -> None:
         (["demo", "--date", "yesterday"], 64, "--date yesterday: not a date"),
         (["demo", "--date", "2022-11-13"], 64, "the exchange was closed; try 2022-11-11"),
         (["demo", "--date", "2031-01-02"], 64, "outside the recording; choose a session from"),
+        (["demo", "--date", "2013-09-29"], 64, "choose a session from 2013-09-30 to 2022-12-28"),
+        (["report", "--from-broker", "--week"], 64, "choose one of them"),
         (["status", "--config", "nowhere.toml"], 78, "nowhere.toml: no such file"),
         (["status"], 78, "does not exist: start openbell run or openbell demo first"),
         (["explain", "not-a-symbol"], 64, "not a US equity symbol"),
@@ -119,6 +129,47 @@ def test_kill_without_anything_latches_and_says_what_is_not_verified(tmp_path: P
     assert (tmp_path / "var" / "KILL").exists()
 
 
+def test_a_flatten_that_is_not_verified_asks_for_a_flatten_again(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[universe]\nsymbols = ["AAPL"]\n[broker]\nkind = "alpaca"\n'
+        '[broker.alpaca]\ntrading_url = "http://127.0.0.1:9"\n'
+    )
+
+    done = openbell("kill", "--flatten", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "Not verified: run `openbell kill --flatten` again" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flatten", "closings", "positions", "is_told"),
+    [(False, 1, 4, True), (False, 0, 4, False), (False, 1, 0, False), (True, 1, 4, False)],
+)
+def test_a_plain_kill_says_that_what_a_flatten_left_for_the_open_is_canceled_too(
+    capsys: pytest.CaptureFixture[str],
+    flatten: bool,
+    closings: int,
+    positions: int,
+    is_told: bool,
+) -> None:
+    report = KillReport(
+        latched=True,
+        open_orders=0,
+        positions=positions,
+        verified=True,
+        elapsed_seconds=0.7,
+        proof=Proof.CANCELED,
+        suspended=True,
+        problems=(),
+    )
+
+    stopping.show(
+        report, Options(config=None, json=False), flatten=flatten, has_closed=closings > 0
+    )
+
+    assert ("canceled too: type it again to close" in capsys.readouterr().out) is is_told
+
+
 def test_help_and_reading_start_without_heavy_packages() -> None:
     code = (
         "import sys; sys.argv = ['openbell', '--help']\n"
@@ -162,6 +213,47 @@ def test_json_can_be_read_whatever_characters_the_terminal_knows(
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
     assert json.loads(done.stdout)["reason"] == "fiancé ☃"
+
+
+@pytest.mark.parametrize(("pct", "told"), [(0.0, "0.00 (0 %)"), (None, "0.00 (- %)")])
+def test_a_day_without_profit_or_loss_is_not_told_as_unknown(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pct: float | None,
+    told: str,
+) -> None:
+    Store.open(home / "var", clock=SystemClock()).close()
+    with Reader(home / "var") as reader:
+        document = {**reader.status(), "daily_pnl": "0", "daily_pnl_pct": pct}
+    monkeypatch.setattr(Reader, "status", lambda _: document)
+    monkeypatch.chdir(home)
+
+    reading.status(Options(config=None, json=False))
+
+    assert told in capsys.readouterr().out
+
+
+def test_a_number_is_not_broken_over_two_lines_of_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=60))
+    row = {
+        "session_date": "2022-11-14",
+        "symbol": "AMZN",
+        "side": "buy",
+        "quantity": "42",
+        "limit_price": "102.81",
+        "state": "filled",
+        "filled_quantity": "42",
+        "filled_avg_price": "98.779524",
+        "client_order_id": "ob-20221114-AMZN-entry-0-8f5166bfbfdb",
+    }
+
+    output.print_table("", COLUMNS["orders"], [row], empty="")
+
+    assert {"102.81", "98.779524"} <= set(screen.getvalue().split())
 
 
 def test_a_table_shows_what_the_terminal_does_not_know_in_another_way(home: Path) -> None:

@@ -85,6 +85,12 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[broker]\nkind = "etrade"', "must be one of 'embedded', 'alpaca'"),
         ('[http]\nhost = "0.0.0.0"', "http.host = '0.0.0.0': must be one of"),
         ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
+        ('[risk]\nmax_drawdown_pct = "5"', "risk.max_drawdown_pct = '5': must be a number"),
+        ('[alerts]\nurls = "tgram://x"', "alerts.urls = 'tgram://x': must be a list such as [\""),
+        ('[mqtt]\ntopic_prefix = "home/#"', "mqtt.topic_prefix = 'home/#': must be a topic such"),
+        ('[mqtt]\ntopic_prefix = "+"', "mqtt.topic_prefix = '+'"),
+        ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
+        ('[mqtt]\nhost = ""', "mqtt.host = '': must name a host"),
         ("[state]\ndirectory = 7", "state.directory = 7: must be a text"),
         ("risk = 3", "risk: must be a section"),
         (
@@ -110,8 +116,6 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
             '[forecasts.remote]\nurl = "https://me:made-up@gpu.example"',
             "forecasts.remote.url: must be an address without user and password",
         ),
-        ('[mqtt]\ntopic_prefix = "desk/#"', "mqtt.topic_prefix = 'desk/#': must be a name without"),
-        ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
         ('[alerts]\nurls = "discord://made-up"', "alerts.urls: must be a list"),
     ],
 )

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemon.config import Config, ForecastsConfig, StateConfig, Universe, load
+from daemon.config import ClockConfig, Config, ForecastsConfig, StateConfig, Universe, load
 from daemon.doctor import remote
 from daemon.doctor.finding import Finding, Status, exit_code, failed, ok, refused, warning
 from daemon.doctor.local import LEAST_FREE_BYTES, local_findings
@@ -57,7 +57,8 @@ def found(config: Config, name: str) -> Finding:
 
 
 def test_a_fresh_machine_has_nothing_to_repair(config: Config, tmp_path: Path) -> None:
-    findings = list(local_findings(config, None))
+    clock = ClockConfig(kind="replay", start="2022-11-14T07:00:00-05:00")
+    findings = list(local_findings(dataclasses.replace(config, clock=clock), None))
 
     assert {finding.status for finding in findings} == {Status.OK}
     assert not (tmp_path / "var").exists()
@@ -400,7 +401,7 @@ def write_config(directory: Path, text: str = "") -> None:
 
 
 def test_the_command_prints_one_line_a_check_and_json(tmp_path: Path) -> None:
-    write_config(tmp_path)
+    write_config(tmp_path, '[clock]\nkind = "replay"\nstart = "2022-11-14T07:00:00-05:00"\n')
 
     plain = openbell("doctor", cwd=tmp_path)
     document = json.loads(openbell("doctor", "--json", cwd=tmp_path).stdout)
@@ -432,6 +433,8 @@ def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path
         ("alerts.urls: target 1", {"ALERTS__URLS": '["nonsense://x"]'}),
         ("fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
         ("clock.start", {"CLOCK__START": "yesterday"}),
+        ("clock.start", {"CLOCK__START": "2030-01-02T07:00:00-05:00"}),
+        ("clock.kind", {"CLOCK__KIND": "system"}),
         ("news.rss_urls", {"NEWS__PROVIDER": "rss", "NEWS__RSS_URLS": '["nope"]'}),
     ],
 )
@@ -484,6 +487,33 @@ def test_who_tells_earnings_dates_is_checked_as_far_as_this_machine_knows(
     assert "ALPHAVANTAGE_API_KEY" in refused.text
     events.write_text("symbol,date,kind\nAAPL,soon,earnings\n", encoding="utf-8")
     assert "line 2" in earnings(events_file=str(events)).text
+
+
+def test_bars_of_ones_own_that_are_too_few_to_decide_anything_are_named(
+    tmp_path: Path, config: Config
+) -> None:
+    own = dataclasses.replace(config.marketdata.csv, directory=str(tmp_path / "bars"))
+    fed = dataclasses.replace(config.marketdata, provider="csv", csv=own)
+    config = dataclasses.replace(config, marketdata=fed)
+
+    missing = found(config, "bars")
+    (tmp_path / "bars").mkdir()
+    empty = found(config, "bars")
+    for name in config.universe.symbols:
+        (tmp_path / "bars" / f"{name}.csv").write_text(
+            "date,close\n2022-11-10,146.87\n2022-11-11,149.7\n", encoding="utf-8"
+        )
+    full = found(config, "bars")
+    fewer = dataclasses.replace(config, marketdata=dataclasses.replace(fed, min_symbols_pct=50))
+    (tmp_path / "bars" / "MSFT.csv").unlink()
+
+    assert (missing.status, missing.exit_code) == (Status.FAILED, 1)
+    assert "marketdata.csv.directory" in missing.text
+    assert (empty.status, empty.fix.split(",")[0]) == (Status.FAILED, "put AAPL.csv there")
+    assert full.status is Status.OK
+    assert full.text.endswith("ours up to 2022-11-11")
+    assert found(fewer, "bars").status is Status.WARNING
+    assert "MSFT has none" in found(config, "bars").text
 
 
 def test_a_finbert_that_is_another_one_is_named(tmp_path: Path, config: Config) -> None:

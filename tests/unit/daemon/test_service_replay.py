@@ -1,8 +1,15 @@
 """Recorded sessions, one after another: at the end of the recording everything begins anew."""
 
+import asyncio
 from pathlib import Path
 
-from tests.support.running import running_daemon
+import pytest
+
+from daemon.command_line import Options
+from daemon.commands import run
+from daemon.lifecycle import Ending
+from tests.support.running import REPOSITORY, running_daemon
+from tests.unit.daemon.test_command_line import openbell
 
 
 def test_at_the_end_of_the_recording_it_says_so_and_begins_with_a_fresh_account(
@@ -33,6 +40,54 @@ def test_a_killed_replay_does_not_begin_anew(tmp_path: Path) -> None:
         assert one.process.wait(120) == 78
         assert "the recording has ended and the kill latch is engaged" in one.log
         assert not (one.state / "archive").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        ("clock.start", {"OPENBELL__CLOCK__START": "2023-09-21T17:00:00-04:00"}),
+        ("clock.start = 'broker'", {"OPENBELL__CLOCK__START": "broker"}),
+        ("clock.kind", {"OPENBELL__CLOCK__KIND": "system"}),
+    ],
+)
+def test_a_replay_without_a_session_is_refused_instead_of_begun_anew_without_end(
+    tmp_path: Path, name: str, environ: dict[str, str]
+) -> None:
+    done = openbell(
+        "run",
+        cwd=REPOSITORY,
+        OPENBELL__STATE__DIRECTORY=str(tmp_path / "var"),
+        **environ,
+    )
+
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"openbell: {name}")
+    assert "such as '2022-11-14T07:00:00-05:00', or" not in done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_stop_in_the_last_moment_of_a_recording_is_no_reason_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = 0
+
+    async def life(*_: object, stop: asyncio.Event, **__: object) -> Ending:
+        nonlocal lives
+        lives += 1
+        stop.set()
+        return Ending.RECORDING_ENDED
+
+    monkeypatch.setattr(run, "run_daemon", life)
+    config = tmp_path / "config.toml"
+    text = (REPOSITORY / "config.toml").read_text(encoding="utf-8")
+    config.write_text(
+        text.replace('directory = "var"', f'directory = "{tmp_path}"'), encoding="utf-8"
+    )
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    assert lives == 1
+    assert not (tmp_path / "archive").exists()
 
 
 def test_a_start_that_takes_longer_than_the_morning_does_not_skip_the_first_run(
