@@ -124,7 +124,7 @@ def test_an_exit_may_meet_a_purchase_of_our_own() -> None:
 
 
 def test_room_is_kept_for_exits_of_what_is_held_and_not_of_what_is_flat() -> None:
-    flat = {AAA: Decimal(0), BBB: Decimal(1)}
+    flat = {AAA: Decimal(0), BBB: Decimal(2)}
     last = {"orders_today": 1, "limits": RiskLimits(max_orders_per_day=3)}
 
     found = answer(request(), "orders_per_day", positions=flat, **last)
