@@ -67,7 +67,11 @@ class OrderPath:
 
     def stage(self, results: Sequence[GateResult], run_id: str) -> tuple[ClientOrderId, ...]:
         """Record a plan durably, denied orders too; return the ids that may be sent."""
-        return self._desk.journal.record_plan(results, run_id, made_by=self._desk.made_by)
+        ids = self._desk.journal.record_plan(results, run_id, made_by=self._desk.made_by)
+        for order_id in ids:
+            # What was called off before it left is wanted again by who decides on it anew.
+            self.books.unwanted.pop(order_id, None)
+        return ids
 
     async def send(
         self, results: Sequence[GateResult], run_id: str, *, cutoff: dt.datetime | None = None

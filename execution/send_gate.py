@@ -1,9 +1,7 @@
 """The last look before the wire, in the same no-await section as the socket write."""
 
 import datetime as dt
-from functools import partial
 
-from brokers.base import SendGuard
 from domain.errors import SendRefused
 from domain.orders import OrderRequest, OrderState
 from domain.trading_state import TradingState
@@ -17,10 +15,6 @@ class SendGate:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-
-    def guard(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> SendGuard:
-        """Return the guard that the broker calls right before it writes ``request``."""
-        return partial(self.check, request, cutoff=cutoff)
 
     def check(self, request: OrderRequest, *, cutoff: dt.datetime | None) -> None:
         """Refuse what may not be written now.

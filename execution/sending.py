@@ -1,6 +1,7 @@
 """One order over the wire: exactly one POST for each durable SENDING, no blind retry."""
 
 import datetime as dt
+from functools import partial
 
 from domain.errors import (
     AuthRefused,
@@ -108,7 +109,7 @@ class Sender:
         order_id = request.client_order_id
         journal = self._desk.journal
         try:
-            guard = self._gate.guard(request, cutoff=cutoff)
+            guard = partial(self._guard, request, cutoff)
             order = await self._desk.broker.submit(request, guard=guard)
         except SendRefused as exc:
             self._skip(order_id, str(exc))
@@ -134,6 +135,12 @@ class Sender:
         else:
             self._accepted(request, order)
         return None
+
+    def _guard(self, request: OrderRequest, cutoff: dt.datetime | None) -> None:
+        """Called right before the request is written; refuses also what was called off."""
+        if (why := self._books.unwanted.get(request.client_order_id)) is not None:
+            raise SendRefused(f"it was called off: {why}")
+        self._gate.check(request, cutoff=cutoff)
 
     def _in_doubt(self, request: OrderRequest, problem: str) -> None:
         text = f"{request.symbol}: {problem}"

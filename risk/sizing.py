@@ -19,6 +19,7 @@ from risk.targets import Target, target_positions
 BOOK = "book"
 ENTRY = "entry"
 EXIT = "exit"
+_ONE_SHARE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,10 @@ def exit_order(
     band = limits.no_trade_band_pct * book.view.account.equity / HUNDRED
     if target != 0 and quantity * price < max(limits.min_order_notional_usd, band):
         return None
-    quantity = min(quantity, whole_shares(limits.max_order_notional_usd / limit))
+    most = whole_shares(limits.max_order_notional_usd / limit)
+    # One share above the cap is asked for all the same: the gate denies it by name, where an
+    # exit that is not even planned would be a stop that nobody hears of.
+    quantity = min(quantity, max(_ONE_SHARE, most))
     asset = book.view.assets.get(symbol)
     if asset is None or not asset.is_fractionable:
         quantity = whole_shares(quantity)

@@ -166,6 +166,7 @@ async def test_every_session_of_the_span_is_there_once_oldest_first(source: BarS
 async def test_bars_carry_their_symbol_and_the_recorded_prices(source: BarSource) -> None:
     bars = await source.daily_bars(SYMBOLS, START, END)
 
+    assert bars.keys() == set(SYMBOLS)
     for symbol, series in bars.items():
         assert tuple(series) == recording().bars(symbol, START, END)
 
@@ -218,6 +219,7 @@ async def test_no_symbol_means_no_bars(source: BarSource) -> None:
 async def test_prices_are_possible(source: BarSource) -> None:
     bars = await source.daily_bars(SYMBOLS, START, END)
 
+    assert all(bars[symbol] for symbol in SYMBOLS)
     for bar in itertools.chain.from_iterable(bars.values()):
         assert bar.has_range
         assert math.isfinite(bar.close)

@@ -200,6 +200,24 @@ async def test_b09_what_is_beyond_a_limit_by_hand_ends_our_entry_and_no_exit(
 
 
 @virtual
+async def test_b09_what_is_beyond_a_limit_leaves_an_order_by_hand_to_the_person(
+    tmp_path: Path,
+) -> None:
+    scene = Limited(tmp_path)
+    await scene.judge()
+    resting = scene.broker.place_by_hand("AAPL", Side.BUY, 5, coid="resting")
+    scene.merge_stream()
+
+    scene.buy_by_hand(130)
+    await scene.path.follow_up()
+    await scene.reconcile_calmly()
+
+    assert scene.ledger.locks()[AAPL].startswith("limit: ")
+    assert scene.broker.orders[resting.broker_order_id].state is OrderState.LIVE
+    assert scene.broker.cancels == []
+
+
+@virtual
 async def test_b10_an_adoption_that_breaks_a_limit_locks_until_the_holding_fits(
     tmp_path: Path,
 ) -> None:

@@ -23,11 +23,13 @@ BUGS = (
     bug(
         "gate-before-the-wait",
         (
-            _GATE,
-            "        return partial(self.check, request, cutoff=cutoff)\n",
-            "        self.check(request, cutoff=cutoff)\n        return lambda: None\n",
+            _SENDING,
+            "            guard = partial(self._guard, request, cutoff)\n"
+            "            order = await self._desk.broker.submit(request, guard=guard)\n",
+            "            self._guard(request, cutoff)\n"
+            "            order = await self._desk.broker.submit(request, guard=lambda: None)\n",
         ),
-        (_GATE, "from functools import partial\n", ""),
+        (_SENDING, "from functools import partial\n", ""),
     ),
     bug(
         "cut-off-ignored",

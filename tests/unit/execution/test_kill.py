@@ -51,6 +51,18 @@ async def test_k01_kill_latches_cancels_locks_and_proves_it_without_a_daemon(
 
 
 @virtual
+async def test_a_kill_tells_how_long_it_took_and_not_how_long_the_machine_runs(
+    tmp_path: Path,
+) -> None:
+    scene = make(tmp_path)
+    await scene.clock.sleep(3600)
+
+    report = await strike(scene)
+
+    assert 0 < report.elapsed_seconds < 5
+
+
+@virtual
 async def test_k02_broker_down_latches_at_once_and_reports_not_verified(tmp_path: Path) -> None:
     scene = make(tmp_path)
     with_orders(scene, 1)
@@ -213,6 +225,7 @@ async def test_lock_that_gives_no_answer_keeps_the_kill_unverified(
     assert report.proof is Proof.CANCELED
     assert report.suspended is False
     assert not report.verified
+    assert "the broker's lock on new orders could not be set" in report.problems
     assert scene.latch.read().pending is KillAction.CANCEL
 
 

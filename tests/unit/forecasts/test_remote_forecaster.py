@@ -466,6 +466,7 @@ async def test_the_token_travels_as_the_service_wants_it(
     await forecaster.forecast(history_of(*SIX), AS_OF)
     await forecaster.aclose()
 
+    assert server.seen
     for exchange in server.seen:
         assert exchange.headers[header.lower()] == sent
         assert header == "Authorization" or "authorization" not in exchange.headers

@@ -99,6 +99,18 @@ def test_drawdown_halts_at_the_limit_itself(equity: str, latches: bool) -> None:
         assert result.reasons == ("drawdown 5.00 % reached 5 %",)
 
 
+@pytest.mark.parametrize(
+    ("age", "is_fresh"), [(0.0, True), (300.0, True), (300.5, False), (-0.5, False)]
+)
+def test_equity_is_fresh_up_to_the_bound_itself_and_never_before_its_time(
+    age: float, is_fresh: bool
+) -> None:
+    result = judged(equity_age_seconds=age)
+
+    assert (result.trading_state is TradingState.ACTIVE) is is_fresh
+    assert (result.drawdown_pct is not None) is is_fresh
+
+
 def test_a_withdrawal_is_no_loss() -> None:
     result = judged(equity=Decimal(50_000), high_water_mark=Decimal(50_000), flows=Decimal(-50_000))
 

@@ -23,6 +23,18 @@ def test_a_request_reserves_its_unfilled_rest_at_its_limit() -> None:
         ("10", [reservation(side=Side.SELL, quantity="15", price="120")], -600, 1000),
         ("-10", [reservation(quantity="10", price="120")], -1000, 0),
         ("-10", [reservation(quantity="15", price="120")], -1000, 600),
+        (
+            "-10",
+            [reservation(quantity="8", price="120"), reservation(quantity="7", price="105")],
+            -1000,
+            600,
+        ),
+        (
+            "-10",
+            [reservation(quantity="8", price="105"), reservation(quantity="7", price="120")],
+            -1000,
+            600,
+        ),
         ("0", [reservation(quantity="5", price=None)], 0, 500),
         ("0", [reservation(), reservation(side=Side.SELL)], -1000, 1000),
     ],

@@ -17,6 +17,7 @@ from tests.support.decisions import AAA, BBB, asset, position, reservation, view
 LIMITS = RiskLimits(stop_loss_pct=Decimal(10))
 TRAILING = RiskLimits(trailing_stop_pct=Decimal(5))
 COST = Decimal(100)
+LOST = {AAA: Track(cost=Decimal(700), best=Decimal(700), last=Decimal(600))}
 
 
 def book_of(*held: tuple[Symbol, str, str], **changes: object) -> Book:
@@ -84,6 +85,31 @@ def test_an_exit_at_work_is_not_doubled() -> None:
     assert orders(book, at("80")) == ()
 
 
+@pytest.mark.parametrize(
+    ("held", "asked"), [("0.6", "0.6"), ("1", "1"), ("3", "1")], ids=["a part", "one", "more"]
+)
+def test_shares_dearer_than_an_order_may_be_are_asked_for_so_that_the_gate_answers(
+    held: str, asked: str
+) -> None:
+    # Nothing was asked: the stop was reached, nothing sold, and nobody told.
+    dear = dataclasses.replace(LIMITS, max_order_notional_usd=Decimal(500))
+
+    (order,) = orders(book_of((AAA, held, "600"), limits=dear), LOST)
+
+    assert order.quantity == Decimal(asked)
+
+
+@pytest.mark.parametrize(
+    ("shares", "side"), [("1", Side.SELL), ("0.6", Side.SELL), ("-1", Side.BUY)]
+)
+def test_a_single_share_has_a_stop_too(shares: str, side: Side) -> None:
+    price = "80" if side is Side.SELL else "120"
+
+    sent = orders(book_of((AAA, shares, price)), at(price))
+
+    assert [(o.side, o.quantity) for o in sent] == [(side, abs(Decimal(shares)))]
+
+
 def test_no_stop_is_the_default() -> None:
     book = book_of((AAA, "30", "0.02"), limits=RiskLimits())
 
@@ -122,6 +148,15 @@ def test_a_price_is_compared_with_what_a_change_of_cost_may_mean(
     before = Track(cost=Decimal(164), best=Decimal(164), last=Decimal(118))
 
     track = followed(before, held=Decimal(40), cost=Decimal(cost), price=Decimal(price))
+
+    assert track.is_doubtful is is_doubtful
+
+
+@pytest.mark.parametrize(("price", "is_doubtful"), [("140", False), ("140.01", True)])
+def test_a_price_may_move_by_the_most_ratio_and_no_further(price: str, is_doubtful: bool) -> None:
+    calm = Track(cost=COST, best=COST, last=COST)
+
+    track = followed(calm, held=Decimal(1), cost=COST, price=Decimal(price))
 
     assert track.is_doubtful is is_doubtful
 

@@ -20,6 +20,7 @@ def after(*looks: tuple[str, str | None]) -> UnnamedCash:
     [
         ("0", "0", "1000"),
         ("75", "0", "1000"),
+        ("0.50", "0.50", "999.50"),
         ("75", "40", "960"),
         ("75", "75", "925"),
         ("75", "-40", "1000"),
@@ -40,7 +41,7 @@ def test_unnamed_cash_is_no_gain_and_a_loss_once_a_second_look_shows_it(
 
 @pytest.mark.parametrize(
     ("residual", "still"),
-    [("75", "75"), ("20", "20"), ("90", "75"), ("0", "0"), ("-10", "0")],
+    [("75", "75"), ("20", "20"), ("90", "75"), ("0.005", "0.005"), ("0", "0"), ("-10", "0")],
 )
 def test_a_look_that_cannot_tell_keeps_what_was_unnamed_as_far_as_it_is_still_there(
     residual: str, still: str
@@ -56,6 +57,8 @@ def test_a_look_that_cannot_tell_keeps_what_was_unnamed_as_far_as_it_is_still_th
         # A deposit before its booking: in equity, and then taken out of it.
         ([("75", "75")], False, False),
         ([("75", "75"), ("75", "75")], True, True),
+        # It was spent, or the list in which it was missing was wrong.
+        ([("75", "75"), ("0", "0")], True, True),
         # Beside a break nobody can tell what it is, so it stays in equity and out of the mark.
         ([("75", None)], False, False),
         ([("75", None), ("75", None)], True, False),
@@ -75,6 +78,16 @@ def test_the_mark_rises_by_what_the_books_explain_and_a_session_begins_with_what
     cash = after(*looks)
 
     assert (cash.is_settled, cash.may_raise_mark) == (may_begin, may_raise)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "has_fallen"),
+    [("0", "-1", True), ("75", "20", True), ("-75", "-75", False), ("-75", "0", False)],
+)
+def test_cash_has_fallen_where_less_of_it_is_there_than_at_the_look_before(
+    before: str, now: str, has_fallen: bool
+) -> None:
+    assert after((before, None), (now, None)).has_fallen is has_fallen
 
 
 def test_what_a_booked_flow_named_does_not_live_on_in_what_a_sale_brought() -> None:

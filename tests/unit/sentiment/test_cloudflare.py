@@ -164,6 +164,7 @@ async def test_s12_no_symbol_is_shown_to_the_model(
 
     await connect().score([item("A story", symbol="ZZTOP")], NOON)
 
+    assert server.seen
     assert all(b"ZZTOP" not in seen.body for seen in server.seen)
 
 

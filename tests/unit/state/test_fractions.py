@@ -85,6 +85,29 @@ def test_b13_a_short_holding_pays_for_its_fraction(ledger: Ledger) -> None:
     assert holding(ledger) == (-2, -200, -5)
 
 
+@pytest.mark.parametrize(
+    ("paid", "after"),
+    [
+        ("-55", (-2, -195, 0)),
+        # No more than a share of three cost, and money that comes is no price of a short's part.
+        ("-90", (-2, Decimal("-166.666666666667"), Decimal("-6.666666666667"))),
+        ("55", (-2, -250, 55)),
+    ],
+)
+def test_b13_a_fraction_of_a_short_that_nobody_told_cost_what_is_paid_for_it(
+    ledger: Ledger, paid: str, after: tuple[Decimal, Decimal, Decimal]
+) -> None:
+    tell(ledger, [a_trade(0, "-25", "10"), a_split("23"), a_payout(paid)])
+
+    assert holding(ledger) == after
+
+
+def test_b13_a_fee_after_a_split_takes_no_cost_of_the_shares_along(ledger: Ledger) -> None:
+    tell(ledger, [a_trade(0, "25", "10"), *UNTOLD, a_payout("-5")])
+
+    assert holding(ledger) == (2, 250, -5)
+
+
 def test_b13_a_stop_does_not_take_a_fraction_for_a_loss(ledger: Ledger) -> None:
     tell(ledger, [a_trade(0, "15", "10")])
     track = followed(None, held=Decimal(15), cost=Decimal(10), price=Decimal(10))

@@ -310,6 +310,16 @@ def test_pending_work_stays_until_it_is_completed(latch: Latch) -> None:
     assert latch.read().is_engaged
 
 
+def test_a_completion_without_pending_work_writes_nothing(latch: Latch) -> None:
+    latch.engage("by hand", AT)
+    written = latch.path.read_bytes()
+
+    state = latch.complete(KillAction.CANCEL, AT, is_broker_locked=True)
+
+    assert latch.path.read_bytes() == written
+    assert state == latch.read()
+
+
 def test_completion_that_the_disk_refuses_leaves_the_work_pending(
     latch: Latch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,17 @@ def test_a_flow_is_booked_after_the_first_equity_also_where_the_clock_was_set_ba
     assert risk.flows_since_start(SESSION) == -7500
 
 
+def test_an_equity_that_is_the_mark_already_writes_nothing(store: Store) -> None:
+    risk = RiskState(store)
+    risk.record_equity(Decimal(100_000), START, session_date=SESSION)
+    written = store.rows("SELECT max(seq) FROM events")[0][0]
+
+    for _ in range(3):
+        risk.record_equity(Decimal("100000.00"), START + HOUR, session_date=SESSION)
+
+    assert store.rows("SELECT max(seq) FROM events")[0][0] == written
+
+
 @pytest.mark.parametrize("equity", ["NaN", "Infinity", "0", "-1", "sNaN"])
 def test_k11_equity_that_is_no_equity_changes_nothing(store: Store, equity: str) -> None:
     risk = RiskState(store)
