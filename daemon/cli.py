@@ -188,12 +188,15 @@ def explain(
 def kill(
     ctx: typer.Context,
     flatten: Annotated[bool, typer.Option("--flatten", help="Also close every position.")] = False,
+    as_before: Annotated[
+        bool, typer.Option("--as-before", help="Close positions where the kill in force did.")
+    ] = False,
     reason: Annotated[str, _reason("Why; kept in the latch.")] = "operator",
 ) -> None:
     """Latch, cancel every open order at the broker, verify.  Works with the daemon dead."""
     from daemon.commands.stopping import kill as command
 
-    raise typer.Exit(command(ctx.obj, flatten=flatten, reason=reason))
+    raise typer.Exit(command(ctx.obj, flatten=flatten, as_before=as_before, reason=reason))
 
 
 @app.command()

@@ -27,8 +27,11 @@ from state.pause import Pause
 _NOWHERE = Path(os.devnull) / "state"
 
 
-def kill(options: Options, *, flatten: bool, reason: str) -> int:
+def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> int:
     """Stop everything; return the exit status.
+
+    ``as_before`` is for whoever was told by nobody what to do, such as a service manager: it
+    flattens where a person did, and leaves the closing orders that wait for the open.
 
     Whether anybody listens does not matter: a terminal that hangs up, a pipe whose reader is
     gone and a log on a full disk stop nothing here.
@@ -37,6 +40,7 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
     found = read_for_kill(options.config)
     latch = _latch(found)
     reason = reason or NO_REASON
+    flatten = flatten or (as_before and _has_flattened(latch))
     if found.directory is not None:
         # Before the broker is even looked for: from here on no order leaves.
         _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
@@ -49,6 +53,12 @@ def kill(options: Options, *, flatten: bool, reason: str) -> int:
     except OSError:
         lose(sys.stdout)
     return 0 if report.verified else EXIT_NOT_VERIFIED
+
+
+def _has_flattened(latch: Latch) -> bool:
+    """Tell whether a kill that is in force closed positions, or was to."""
+    state = latch.read()
+    return state.is_engaged and (state.closings > 0 or state.pending is KillAction.FLATTEN)
 
 
 class _PendingLatch(Latch):

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from domain.clock import SystemClock
+from state.latch import Latch
+from state.latch_record import KillAction
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -184,6 +188,34 @@ def test_resume_after_the_demo_needs_the_right_account(lived: tuple[Path, str]) 
     assert refused.returncode == 78
     assert "--confirm is not the last four characters" in refused.stderr
     assert read(home, "status")["kill"]["engaged"] is True
+
+
+def test_k09_a_kill_as_before_leaves_what_a_flatten_has_queued_for_the_open(
+    lived: tuple[Path, str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(lived[0], home)
+    plain = tmp_path / "plain"
+    shutil.copytree(lived[0], plain)
+
+    as_before = openbell(home, "--json", "kill", "--as-before")
+    canceled = openbell(plain, "--json", "kill")
+
+    assert (as_before.returncode, canceled.returncode) == (0, 0)
+    assert json.loads(as_before.stdout)["open_orders"] == json.loads(as_before.stdout)["positions"]
+    assert json.loads(as_before.stdout)["open_orders"] > 0
+    assert json.loads(canceled.stdout)["open_orders"] == 0
+
+
+def test_k09_a_kill_as_before_closes_nothing_where_no_kill_did(tmp_path: Path) -> None:
+    home = new_home(tmp_path / "home")
+    (home / "var").mkdir(mode=0o700)
+    Latch(home / "var").engage("earlier", SystemClock().now(), pending=KillAction.CANCEL)
+
+    done = openbell(home, "kill", "--as-before")
+
+    assert done.returncode == 0
+    assert Latch(home / "var").read().closings == 0
 
 
 # A job started in the background inherits an ignored Ctrl-C; a terminal never does.
