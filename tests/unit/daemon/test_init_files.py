@@ -138,7 +138,7 @@ def test_a_daemon_that_stays_dead_is_followed_by_a_kill() -> None:
     kill = REPOSITORY / "systemd" / "openbell-kill.service"
 
     assert settings(DAEMON_UNIT, "OnFailure") == [kill.name]
-    assert " kill --reason " in settings(kill, "ExecStart")[0]
+    assert " kill --as-before --reason " in settings(kill, "ExecStart")[0]
     assert settings(DAEMON_UNIT, "RestartPreventExitStatus") == ["78"]
     assert settings(DAEMON_UNIT, "StartLimitBurst") == ["5"]
     assert int(settings(DAEMON_UNIT, "TimeoutStopSec")[0]) <= 60
