@@ -33,7 +33,7 @@ FORBIDDEN = 403
 NOT_FOUND = 404
 TOO_MANY = 429
 _REFUSALS = frozenset({FORBIDDEN, NOT_FOUND, 422})
-_INVALID = 40010001
+_TAKEN = "must be unique"
 _SERVER_ERROR = 500
 _DEFAULT_WAIT_SECONDS = 1.0
 _LONGEST_MESSAGE = 300
@@ -52,7 +52,9 @@ def raise_for_write(reply: Reply, *, what: str, now: dt.datetime) -> NoReturn:
     if reply.status == TOO_MANY:
         raise RateLimited(label, retry_after_seconds=wait_seconds(reply, now=now))
     if reply.status in _REFUSALS and message:
-        if code == _INVALID and "must be unique" in message:
+        if _TAKEN in message.lower():
+            # By its words, whatever the code: taken for a refusal, an order that lives would be
+            # forgotten; taken for a duplicate, a refused one is looked up and not found.
             raise DuplicateOrder(label)
         raise OrderRejected(label, code=code)
     raise OutcomeUnknown(f"{what}: answered {reply.status}; look it up before anything else")

@@ -110,9 +110,19 @@ async def test_a02_a_reply_that_is_lost_after_the_accept_is_unknown() -> None:
         assert server.count("POST") == 1
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        refusal(40010001, "client_order_id must be unique"),
+        refusal(42210000, "Client_order_id MUST BE UNIQUE"),
+        refusal(None, "client_order_id must be unique"),
+    ],
+)
 @simulated
-async def test_a06_must_be_unique_is_proof_of_existence_and_no_rejection() -> None:
-    outcome, _ = await submit(answer(422, refusal(40010001, "client_order_id must be unique")))
+async def test_a06_must_be_unique_is_proof_of_existence_and_no_rejection(
+    body: dict[str, Any],
+) -> None:
+    outcome, _ = await submit(answer(422, body))
 
     assert type(outcome) is DuplicateOrder
 
