@@ -75,7 +75,7 @@ class RiskLimits:
     order_error_window_seconds: int = 600
     # exposure
     max_position_pct: Decimal = Decimal(10)
-    max_gross_pct: Decimal = Decimal(100)
+    max_gross_pct: Decimal = Decimal(80)
     max_net_pct: Decimal = Decimal(100)
     max_adv_pct: Decimal = Decimal(1)
     require_known_volume: bool = True
@@ -86,7 +86,7 @@ class RiskLimits:
     # orders
     max_order_notional_usd: Decimal = Decimal(25_000)
     max_notional_per_day_usd: Decimal = Decimal(200_000)
-    max_orders_per_day: int = 100
+    max_orders_per_day: int = 50
     price_collar_pct: Decimal = Decimal(2)
     exit_collar_pct: Decimal = Decimal(5)
     # age of inputs

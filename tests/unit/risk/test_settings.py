@@ -1,10 +1,14 @@
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.config import load
 from domain.errors import ConfigError
 from risk.settings import BOUNDS, RiskLimits
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -54,3 +58,9 @@ def test_every_number_has_bounds() -> None:
     numbers = {name for name, field in fields.items() if not isinstance(field.default, bool)}
 
     assert numbers == set(BOUNDS)
+
+
+@pytest.mark.parametrize("file", ["config.toml", "daemon/alpaca_paper.toml"])
+def test_a_limit_that_is_deleted_from_a_shipped_file_stays_what_it_was(file: str) -> None:
+    # Gross exposure was 80 there and 100 without the line: a loosening that nobody wrote.
+    assert load(REPOSITORY / file, {}).risk == RiskLimits()
