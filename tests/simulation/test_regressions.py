@@ -150,10 +150,10 @@ def test_a_session_whose_close_nobody_read_does_not_end_with_the_next() -> None:
 
 
 def test_a_late_closing_sale_is_not_taken_beside_its_twin() -> None:
-    # Found as seeds 40030, 40074 and 40229, here as 125 and 192: a closing order that was
+    # Found as seeds 40030, 40074 and 40229, here as 249 and 400: a closing order that was
     # not answered, or that a crash cut off, was written again and both were taken.
     late = Scenario(
-        seed=125,
+        seed=249,
         days=1,
         only=frozenset(
             {"send.late", "broker.forgets_ids", "process.crash", "order.hidden", "send.slow"}
@@ -162,6 +162,6 @@ def test_a_late_closing_sale_is_not_taken_beside_its_twin() -> None:
         kill_at_minute=90,
         flatten=True,
     )
-    outcomes = [simulate(dataclasses.replace(late, seed=seed)) for seed in (125, 192)]
+    outcomes = [simulate(dataclasses.replace(late, seed=seed)) for seed in (249, 400)]
     assert all(outcome.forbidden_sales for outcome in outcomes)
     assert [outcome.violations for outcome in outcomes] == [[], []]

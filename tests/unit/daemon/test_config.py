@@ -86,7 +86,7 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ('[http]\nhost = "0.0.0.0"', "http.host = '0.0.0.0': must be one of"),
         ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
         ('[risk]\nmax_drawdown_pct = "5"', "risk.max_drawdown_pct = '5': must be a number"),
-        ('[alerts]\nurls = "tgram://x"', "alerts.urls = 'tgram://x': must be a list such as [\""),
+        ('[alerts]\nurls = "tgram://x"', 'alerts.urls: must be a list such as ["'),
         ('[mqtt]\ntopic_prefix = "home/#"', "mqtt.topic_prefix = 'home/#': must be a topic such"),
         ('[mqtt]\ntopic_prefix = "+"', "mqtt.topic_prefix = '+'"),
         ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
