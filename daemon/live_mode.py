@@ -23,6 +23,7 @@ from state.files import prepare_directory
 
 LIVE_HOST = "api.alpaca.markets"
 PAPER_HOST = "paper-api.alpaca.markets"
+_ALPACA = ".alpaca.markets"
 DROP_IN = "OPENBELL_LIVE"
 ARMING_FILE = "LIVE"
 PAPER_PREFIX = "PA"
@@ -50,6 +51,7 @@ def check_configuration(config: Config, environ: Mapping[str, str] = os.environ)
     _check_addresses(config.mode, config.broker.alpaca)
     _check_clock(config)
     if config.mode == "live":
+        _check_data_addresses(config)
         _check_drop_in(environ)
         read_arming(config)
 
@@ -186,6 +188,21 @@ def _check_addresses(mode: str, urls: AlpacaBrokerConfig) -> None:
     ):
         if problem := _address_problem(mode, url, secure, path):
             raise ConfigError(f"broker.alpaca.{key} = {url!r}: {problem}")
+
+
+def _check_data_addresses(config: Config) -> None:
+    """The keys of the account go with every request for data."""
+    data = config.marketdata.alpaca
+    for key, url in (
+        ("marketdata.alpaca.data_url", data.data_url),
+        ("marketdata.alpaca.data_stream_url", data.data_stream_url),
+        ("news.stream_url", config.news.stream_url),
+    ):
+        if not _host(url).endswith(_ALPACA):
+            raise ConfigError(
+                f'{key} = {url!r}: mode = "live" gives the keys of the account to hosts of'
+                f" {_ALPACA[1:]} only; delete the line for Alpaca's own address"
+            )
 
 
 def _address_problem(mode: str, url: str, secure: str, path: str) -> str | None:

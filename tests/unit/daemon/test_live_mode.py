@@ -19,6 +19,7 @@ from daemon.config import (
     StateConfig,
     Universe,
 )
+from daemon.config_loader import build, with_environment
 from daemon.connection import Connection, connect
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, FINNHUB_KEY, Credentials
 from daemon.live_mode import arm, check_account, check_configuration, read_arming
@@ -114,6 +115,36 @@ def test_n04_n05_of_all_combinations_only_the_fully_confirmed_one_may_trade_live
     assert {address for address, *_ in may_trade_paper} == {"paper", "loopback"}
     # A live account behind the paper host can only be a mix-up.
     assert {number for address, *_, number in may_trade_paper if address == "paper"} == {PAPER}
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("MARKETDATA__ALPACA__DATA_URL", "https://data.alpaca.markets.evil.example"),
+        ("MARKETDATA__ALPACA__DATA_URL", "http://127.0.0.1:8900"),
+        ("MARKETDATA__ALPACA__DATA_STREAM_URL", "wss://evilalpaca.markets/v2/iex"),
+        ("NEWS__STREAM_URL", "wss://news.example/v1beta1/news"),
+    ],
+)
+def test_n05_the_keys_of_a_live_account_go_to_hosts_of_the_broker_only(
+    homes: dict[str, Path], name: str, url: str
+) -> None:
+    live = config_of(homes["right"])
+    table = {
+        "mode": "live",
+        "universe": {"symbols": ["AAPL"]},
+        "broker": {
+            "kind": "alpaca",
+            "alpaca": dict(zip(("trading_url", "trade_stream_url"), LIVE_URLS, strict=True)),
+        },
+        "state": {"directory": live.state.directory},
+    }
+    elsewhere = build(Config, with_environment(table, {f"OPENBELL__{name}": url}))
+    key = name.lower().replace("__", ".")
+
+    check_configuration(live, DROPPED_IN)
+    with pytest.raises(ConfigError, match=f"{key} = .* hosts of alpaca.markets only"):
+        check_configuration(elsewhere, DROPPED_IN)
 
 
 def test_a_replayed_clock_trades_with_a_broker_on_loopback_only(tmp_path: Path) -> None:
