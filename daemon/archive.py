@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from daemon.after_close.nightly import DIRECTORY as BACKUPS
-from domain.errors import StorageError
+from domain.errors import StorageError, remedy
 from state.files import DATABASE, MARK
 
 DIRECTORY = "archive"
@@ -33,7 +33,7 @@ def archive_books(state: Path) -> Path:
         for number in numbers[: max(0, len(numbers) + 1 - _KEPT)]:
             shutil.rmtree(archive / str(number))
     except OSError as exc:
-        raise StorageError(f"{archive} cannot be written ({exc}); free the disk") from exc
+        raise StorageError(f"{archive} cannot be written ({exc}); {remedy(exc)}") from exc
     return target
 
 

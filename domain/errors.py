@@ -22,6 +22,8 @@ OpenbellError
 └── SizingError           nobody; no trade
 """
 
+import errno
+
 
 class OpenbellError(Exception):
     """Base of all; its text is one sentence that names the thing and the next step."""
@@ -116,3 +118,12 @@ def first_cause(cause: BaseException) -> BaseException:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     return cause
+
+
+def remedy(exc: OSError) -> str:
+    """Return what a person does about a file or folder that could not be written."""
+    if exc.errno in {errno.EACCES, errno.EPERM}:
+        return "give it to the user that runs openbell"
+    if exc.errno == errno.EROFS:
+        return "mount the disk for writing"
+    return "free the disk"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domain.errors import StorageError
+from domain.errors import StorageError, remedy
 from reports.plots import LINE, MUTED, canvas, drawn
 from reports.write import DIRECTORY
 
@@ -94,7 +94,7 @@ def write_page(state: Path, scores: Row, history: Sequence[Row]) -> Path:
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, path)
     except OSError as exc:
-        raise StorageError(f"{path} could not be written ({exc}); free the disk") from exc
+        raise StorageError(f"{path} could not be written ({exc}); {remedy(exc)}") from exc
     return path
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from domain.errors import StorageError
+from domain.errors import StorageError, remedy
 from reports.model import EndOfDayReport, RollUp
 from reports.render import FORMATS, render
 
@@ -48,7 +48,7 @@ def write(
             _keep_superseded(directory, report.revision)
         return tuple(_replace(directory / f"report.{form}", text) for form, text in rendered)
     except OSError as exc:
-        raise StorageError(f"{directory} could not be written ({exc}); free the disk") from exc
+        raise StorageError(f"{directory} could not be written ({exc}); {remedy(exc)}") from exc
 
 
 def written_revision(state: Path, date: dt.date) -> int | None:

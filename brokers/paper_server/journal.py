@@ -17,7 +17,9 @@ class Journal:
     """An append-only file of JSON lines with one writer."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each folder on the way: with parents=True those above would be everybody's to read.
+        for folder in (*reversed(directory.parents), directory):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._path = directory / JOURNAL_NAME
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock()

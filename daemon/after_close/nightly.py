@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.config import RetentionConfig
 from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock
-from domain.errors import StorageError
+from domain.errors import StorageError, remedy
 from state.backup_folder import prune
 from state.rehearsal import back_up_and_rehearse
 from state.retention import Retention, prune_records
@@ -81,5 +81,5 @@ def backup_folder(directory: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
-        raise StorageError(f"{folder} cannot be made ({exc.strerror}); free the disk") from exc
+        raise StorageError(f"{folder} cannot be made ({exc.strerror}); {remedy(exc)}") from exc
     return folder

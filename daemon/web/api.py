@@ -243,16 +243,16 @@ def _add_stories(app: FastAPI, parts: Parts) -> None:
         responses={**_NOT_READ, 404: {"description": "Not in that decision."}},
     )
     async def explain(
-        symbol: Annotated[str, PathParameter(pattern=r"^[A-Z][A-Z0-9.\-]{0,11}$")],
+        symbol: Annotated[str, PathParameter(pattern=r"^[A-Za-z][A-Za-z0-9.\-]{0,11}$")],
         date: OnDate = None,
     ) -> dict[str, Any]:
         def read() -> dict[str, Any] | None:
             with Reader(parts.directory) as reader:
-                return reader.decision(symbol, date)
+                return reader.decision(symbol.upper(), date)
 
         story = await _off_loop(read)
         if story is None:
-            raise HTTPException(404, f"{symbol} is not in that decision")
+            raise HTTPException(404, f"{symbol.upper()} is not in that decision")
         return story
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import os
+import stat
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
@@ -224,3 +226,15 @@ def test_events_that_the_disk_refused_are_written_before_any_later_one(
         raise OSError("disk full")
 
     run(case)
+
+
+def test_every_folder_that_the_journal_makes_is_private(tmp_path: Path) -> None:
+    # With the common umask the one above was everybody's to read.
+    before = os.umask(0o022)
+    try:
+        Journal(tmp_path / "var" / "paper")
+    finally:
+        os.umask(before)
+
+    for folder in (tmp_path / "var", tmp_path / "var" / "paper"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700

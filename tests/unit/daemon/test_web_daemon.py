@@ -58,6 +58,7 @@ def test_a_symbol_is_explained_and_an_unknown_one_is_not_found(daemon: Running) 
     story = daemon.json("/api/v1/explain/AAPL")
 
     assert story["decision"]["signals"]
+    assert daemon.json("/api/v1/explain/aapl") == story
     assert daemon.ask("/api/v1/explain/ZZZZ")[0] == 404
     assert daemon.ask("/api/v1/explain/..%2f..%2fetc")[0] in {404, 422}
 

@@ -3,8 +3,10 @@
 import csv
 import dataclasses
 import datetime as dt
+import errno
 import io
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -110,16 +112,28 @@ def test_a_report_that_does_not_close_says_so_first(report: EndOfDayReport) -> N
     assert json.loads(render(broken, "json"))["residual"] == "0.01"
 
 
+@pytest.mark.parametrize(
+    ("refused", "next_step"),
+    [
+        (errno.ENOSPC, "free the disk"),
+        (errno.EACCES, "give it to the user that runs openbell"),
+        (errno.EROFS, "mount the disk for writing"),
+    ],
+)
 def test_r03_a_crash_in_the_middle_leaves_the_old_file_whole(
-    report: EndOfDayReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: EndOfDayReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: int,
+    next_step: str,
 ) -> None:
     old = write(tmp_path, report, ["json"])[0].read_bytes()
 
     def crash(_: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(refused, os.strerror(refused))
 
     monkeypatch.setattr("reports.write.os.fsync", crash)
-    with pytest.raises(StorageError, match="free the disk"):
+    with pytest.raises(StorageError, match=next_step):
         write(tmp_path, dataclasses.replace(report, revision=2), ["json"])
 
     folder = tmp_path / "reports" / "2026-06-04"
