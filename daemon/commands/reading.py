@@ -120,6 +120,8 @@ def status(options: Options) -> None:
 
 
 _FORBIDDEN = "forbidden at the broker by the kill, allowed again by the resume"
+# Sent by the kill, which writes no books; a daemon that runs reads them from the broker.
+_CLOSING = "sent by the kill; those that wait are below once the daemon has compared"
 
 
 def _left_out(excluded: Mapping[str, str]) -> list[tuple[str, Any]]:
@@ -143,6 +145,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         ("kill switch", latch),
         ("lock at the broker", now["broker_lock"]),
         *[("short sales", _FORBIDDEN)] * now["is_shorting_forbidden_by_kill"],
+        *[("closing orders", _CLOSING)] * now["are_positions_closed_by_kill"],
         ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
         ("equity", money(now["equity"])),
         ("high-water mark", money(now["high_water_mark"])),

@@ -145,6 +145,8 @@ def test_status_shows_the_engaged_latch(lived: tuple[Path, str]) -> None:
     status = read(lived[0], "status")
 
     assert status["kill"]["engaged"] is True
+    assert status["are_positions_closed_by_kill"] is True
+    assert "closing orders" in openbell(lived[0], "status").stdout
     assert status["trading_state"] == "HALTED"
     assert status["breakers"] == {"forecasts.remote": "open"}
     assert status["forecast_source"] == "local"

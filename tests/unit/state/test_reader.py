@@ -70,6 +70,7 @@ def test_status_has_every_field_of_the_contract(day: Reader) -> None:
     assert status["trading_state"] == "ACTIVE"
     assert status["kill"] == {"engaged": False, "reason": None, "at": None}
     assert status["is_shorting_forbidden_by_kill"] is False
+    assert status["are_positions_closed_by_kill"] is False
     assert status["session"] == {"date": "2022-12-14", "phase": "open"}
     assert (status["equity"], status["high_water_mark"]) == ("98000", "100000")
     assert (status["drawdown_pct"], status["daily_pnl"], status["daily_pnl_pct"]) == (
