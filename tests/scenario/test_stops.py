@@ -1,8 +1,7 @@
-"""Protective stops over the order path: what is sold, when, and what stays."""
+"""Protective stops over the order path: what is sold, when, and how it is priced anew."""
 
 import dataclasses
-import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,45 +12,15 @@ from daemon.session.stops import Stops
 from domain.account import Asset
 from domain.errors import BrokerUnavailable, RateLimited
 from domain.ids import BrokerOrderId, Symbol
-from domain.market import Bar, Session
-from domain.orders import BrokerOrder, OrderState, Side
+from domain.orders import OrderState
 from domain.trading_state import TradingState
-from marketdata.board import MarketBoard
-from marketdata.session_calendar import NyseCalendar
-from marketdata.ticks import MinuteBar, Quote, Trade, TradeTakenBack, TradingStatus
-from risk.drawdown import RiskAssessment
 from risk.settings import RiskLimits
 from state.equity import EquityCurve
 from state.risk_state import RiskState
 from tests.support.fake_broker import refused
-from tests.support.order_scene import SESSION, Scene, posted, request
-from tests.support.virtual_time import OPENING, virtual
-
-AAPL = Symbol("AAPL")
-TODAY = Session(
-    date=SESSION, open=OPENING, close=OPENING + dt.timedelta(hours=6.5), is_half_day=False
-)
-LIMITS = RiskLimits(stop_loss_pct=Decimal(10))
-
-
-class NoMinutes:
-    """An archive that nobody asks."""
-
-    async def minute_bars(
-        self, symbols: Iterable[Symbol], start: dt.datetime, end: dt.datetime, *, minutes: int
-    ) -> Mapping[Symbol, Sequence[Bar]]:
-        return {}
-
-
-async def holding(directory: Path) -> Scene:
-    """Ten AAPL bought at 100, half an hour into the session, both books agreeing."""
-    scene = Scene(directory)
-    await scene.send(request())
-    scene.broker.fill(scene.broker.order(request().client_order_id), 10, "100")
-    scene.merge_stream()
-    await scene.clock.sleep(1800)
-    await scene.reconciler.run("periodic")
-    return scene
+from tests.support.order_scene import Scene, posted, request
+from tests.support.stop_scene import AAPL, LIMITS, TODAY, calm, holding, look, look_on, sales
+from tests.support.virtual_time import virtual
 
 
 def tell_no_assets(scene: Scene) -> None:
@@ -61,36 +30,6 @@ def tell_no_assets(scene: Scene) -> None:
         raise BrokerUnavailable("no answer")
 
     scene.broker.assets = away  # type: ignore[method-assign,assignment]
-
-
-async def look(
-    scene: Scene,
-    times: int = 1,
-    *,
-    limits: RiskLimits = LIMITS,
-    board: MarketBoard | None = None,
-) -> None:
-    stops = Stops(scene.desk, scene.path, limits, board=board)
-    for _ in range(times):
-        account = await scene.broker.account()
-        judged = Judged(account=account, at=scene.clock.now(), assessment=calm())
-        await stops.look(TODAY, judged)
-        await scene.clock.sleep(30)
-
-
-def calm() -> RiskAssessment:
-    return RiskAssessment(
-        trading_state=TradingState.ACTIVE,
-        should_engage_latch=False,
-        daily_pnl=Decimal(0),
-        daily_loss_pct=Decimal(0),
-        drawdown_pct=Decimal(0),
-        reasons=(),
-    )
-
-
-def sales(scene: Scene) -> list[BrokerOrder]:
-    return [order for order in scene.broker.working() if order.side is Side.SELL]
 
 
 @virtual
@@ -225,16 +164,6 @@ async def test_a_stop_without_a_buyer_is_priced_anew_after_a_minute(tmp_path: Pa
     assert len(posted(scene)) == 3
 
 
-async def look_on(scene: Scene, limits: RiskLimits, *, times: int) -> None:
-    """Let one process look, each time when what it sent before is late."""
-    stops = Stops(scene.desk, scene.path, limits)
-    for _ in range(times):
-        account = await scene.broker.account()
-        judged = Judged(account=account, at=scene.clock.now(), assessment=calm())
-        await stops.look(TODAY, judged)
-        await scene.clock.sleep(61)
-
-
 @virtual
 async def test_a_stop_that_is_denied_later_in_the_day_is_told_and_its_last_exit_works_on(
     tmp_path: Path,
@@ -306,41 +235,6 @@ async def test_exits_that_are_priced_anew_leave_room_for_the_first_exit_of_anoth
     assert {sale.symbol for sale in sales(scene)} == {AAPL, Symbol("MSFT")}
 
 
-@pytest.mark.parametrize("price", ["0", "0.004"])
-@virtual
-async def test_a_holding_whose_price_is_none_is_told_once_since_no_stop_watches_it(
-    tmp_path: Path, price: str
-) -> None:
-    scene = await holding(tmp_path)
-    scene.broker.prices[AAPL] = Decimal(price)
-
-    await look_on(scene, LIMITS, times=3)
-
-    assert sales(scene) == []
-    assert [text for kind, text in scene.alerts if kind == "stop.unwatched"] == [
-        f"AAPL: its price is {price}, so no stop watches it; watch it yourself"
-    ]
-
-
-@virtual
-async def test_a_holding_that_cost_nothing_is_told_once_since_no_stop_watches_it(
-    tmp_path: Path,
-) -> None:
-    scene = await holding(tmp_path)
-    spun_off = Symbol("MSFT")
-    scene.broker.quantities[spun_off] = Decimal(5)
-    scene.ledger.adopt_position(
-        spun_off, Decimal(5), Decimal(0), "a spin-off", as_of=scene.clock.now()
-    )
-
-    await look_on(scene, LIMITS, times=2)
-    await look(scene, limits=RiskLimits())
-
-    assert [text for kind, text in scene.alerts if kind == "stop.unwatched"] == [
-        "MSFT: its average cost is 0, so no stop watches it; watch it yourself"
-    ]
-
-
 @virtual
 async def test_what_fills_during_the_cancel_is_not_sold_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -408,126 +302,6 @@ async def test_a_purchase_that_fills_before_its_cancel_is_judged_with_the_holdin
 
 
 @virtual
-async def test_a_holding_on_which_the_books_differ_is_left_alone(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    scene.broker.quantities[AAPL] = Decimal(25)
-    scene.broker.prices[AAPL] = Decimal(80)
-
-    await look(scene)
-
-    assert sales(scene) == []
-
-
-@virtual
-async def test_a_price_halved_by_a_split_is_told_and_not_sold(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    scene.broker.prices[AAPL] = Decimal(50)
-
-    await look(scene, times=3)
-
-    assert sales(scene) == []
-    assert scene.alert_kinds()["stop.doubtful"] == 1
-
-
-def board_of(scene: Scene) -> MarketBoard:
-    return MarketBoard(NoMinutes(), clock=scene.clock, calendar=NyseCalendar())
-
-
-def trade(scene: Scene, price: float) -> Trade:
-    return Trade(symbol=AAPL, at=scene.clock.now(), price=price, size=1, number=7)
-
-
-def quote(scene: Scene, bid: float, ask: float) -> Quote:
-    at = scene.clock.now()
-    return Quote(symbol=AAPL, at=at, bid=bid, ask=ask, bid_size=1, ask_size=1)
-
-
-@virtual
-async def test_a_price_heard_live_comes_before_the_one_that_the_broker_keeps(
-    tmp_path: Path,
-) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    board.take(trade(scene, 89.0))
-
-    await look(scene, board=board)
-
-    assert [order.limit_price for order in sales(scene)] == [Decimal("84.55")]
-
-
-@virtual
-async def test_a_trade_that_the_exchange_took_back_moves_no_stop(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    board.take(trade(scene, 89.0))
-    board.take(TradeTakenBack(symbol=AAPL, number=7))
-
-    await look(scene, board=board)
-
-    assert sales(scene) == []
-
-
-@virtual
-async def test_a_live_price_older_than_a_minute_is_not_believed(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    board.take(trade(scene, 89.0))
-    await scene.clock.sleep(61)
-
-    await look(scene, board=board)
-
-    assert sales(scene) == []
-
-
-@virtual
-async def test_a_halted_symbol_is_left_alone(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    halted = TradingStatus(symbol=AAPL, at=scene.clock.now(), is_halted=True, reason="news pending")
-    board.take(halted)
-    scene.broker.prices[AAPL] = Decimal(80)
-
-    await look(scene, times=3, board=board)
-
-    assert sales(scene) == []
-    assert scene.alert_kinds()["stop.doubtful"] == 1
-
-
-@virtual
-async def test_a_spike_of_a_minute_that_keeps_its_stop_away_is_told(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    for ago, close in ((2, 100.0), (1, 55.0)):
-        at = scene.clock.now() - dt.timedelta(minutes=ago)
-        bar = Bar(symbol=AAPL, at=at, close=close, open=close, high=close, low=close, volume=1)
-        board.take(MinuteBar(bar=bar, is_correction=False))
-    scene.broker.prices[AAPL] = Decimal(89)
-
-    await look(scene, times=3, board=board)
-
-    assert sales(scene) == []
-    assert scene.alert_kinds()["stop.doubtful"] == 1
-
-
-@virtual
-async def test_a_doubt_of_a_moment_is_not_told_and_the_stop_sells_after_it(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    board = board_of(scene)
-    stops, crossed = Stops(scene.desk, scene.path, LIMITS, board=board), quote(scene, 90, 89)
-    scene.broker.prices[AAPL] = Decimal(89)
-    for told in (crossed, quote(scene, 88, 89)):
-        board.take(told)
-        judged = Judged(
-            account=await scene.broker.account(), at=scene.clock.now(), assessment=calm()
-        )
-        await stops.look(TODAY, judged)
-        await scene.clock.sleep(30)
-
-    assert len(sales(scene)) == 1
-    assert scene.alert_kinds()["stop.doubtful"] == 0
-
-
-@virtual
 async def test_a_trailing_stop_remembers_the_best_price_over_a_restart(tmp_path: Path) -> None:
     scene = await holding(tmp_path)
     limits = RiskLimits(trailing_stop_pct=Decimal(5))
@@ -539,27 +313,3 @@ async def test_a_trailing_stop_remembers_the_best_price_over_a_restart(tmp_path:
     await look(scene, limits=limits)
 
     assert [order.quantity for order in sales(scene)] == [Decimal(10)]
-
-
-@virtual
-async def test_with_the_latch_engaged_the_stop_is_told_and_not_sent(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    scene.desk.halt("a person stopped it")
-    scene.broker.prices[AAPL] = Decimal(80)
-
-    await look(scene, times=2)
-
-    assert sales(scene) == []
-    assert scene.alert_kinds()["stop.denied"] == 1
-    assert "denied by trading_state, latch" in dict(scene.alerts)["stop.denied"]
-
-
-@virtual
-async def test_outside_the_session_nothing_is_looked_at(tmp_path: Path) -> None:
-    scene = await holding(tmp_path)
-    scene.broker.prices[AAPL] = Decimal(80)
-    await scene.clock.sleep(7 * 3600)
-
-    await look(scene)
-
-    assert sales(scene) == []
