@@ -46,6 +46,7 @@ class _Lives:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._is_reload_wanted = False
+        self._accepted = config
         self._keys = Credentials.of(config).known()
         self._log = structlog.get_logger("run")
 
@@ -131,10 +132,12 @@ class _Lives:
         except ConfigError as exc:
             self._log.error("reload.refused", reason=str(exc))
             return False
+        self._accepted = fresh
         return True
 
     def _reload(self) -> None:
-        self._config, told = tightened(self._config, load(self._options.config))
+        # As it was accepted: an edit since then must not end the daemon.
+        self._config, told = tightened(self._config, self._accepted)
         before, self._keys = self._keys, Credentials.of(self._config).known()
         keys = keys_told(before, self._keys)
         self._notifier.send(f"STATUS=reloading; keys: {keys}")

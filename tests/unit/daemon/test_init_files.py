@@ -214,6 +214,8 @@ def test_the_units_command_tells_ready_lives_reloads_and_drains(tmp_path: Path) 
 
         process.send_signal(signal.SIGHUP)
         heard(manager, "RELOADING=1")
+        # What was accepted is taken up: who goes on editing ends nothing.
+        (tmp_path / "config.toml").write_text("[half a line")
         heard(manager, "STATUS=reloading; keys: those of the start; for new ones")
         again = heard(manager, "READY=1")
 
