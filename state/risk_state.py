@@ -55,7 +55,7 @@ class RiskState:
                     {
                         "session_date": session_date.isoformat(),
                         "equity": text(equity),
-                        "at": written,
+                        "at": self._start_moment(at),
                     },
                 )
             if raises:
@@ -94,6 +94,14 @@ class RiskState:
         started = moment(newest)
         # A clock that was set back would tell otherwise.
         return stamp(now if started is None else max(now, started + _TICK))
+
+    def _start_moment(self, read_at: dt.datetime) -> str:
+        """Return when a first equity was read, or later: what was booked before is in it."""
+        newest = moment(self._store.rows("SELECT max(booked_at) AS at FROM cash_flows")[0]["at"])
+        # A flow dated after now was booked before the clock was set back, or after a first equity
+        # of then.
+        is_ahead = newest is not None and newest > self._store.clock.now()
+        return stamp(newest if newest is not None and is_ahead else read_at)
 
     def flow_count(self) -> int:
         """Return how many cash flows have moved the mark so far."""

@@ -93,6 +93,24 @@ def test_a_flow_is_booked_after_the_first_equity_also_where_the_clock_was_set_ba
     assert risk.flows_since_start(SESSION) == -7500
 
 
+def test_a_session_that_begins_by_a_clock_set_back_holds_the_flows_of_before(
+    store: Store, clock: ManualClock
+) -> None:
+    # Found as seed 53000963: a day behind, a deposit that was in its first equity was a "loss".
+    risk = RiskState(store)
+    risk.record_equity(Decimal(100_000), clock.now(), session_date=SESSION)
+    clock.advance(-24 * HOUR)
+    yesterday = SESSION - dt.timedelta(days=1)
+    risk.record_cash_flow(Decimal(7500), "paid in")
+    risk.record_equity(Decimal(107_500), clock.now(), session_date=yesterday)
+
+    assert risk.flows_since_start(yesterday) == 0
+    assert risk.flows_since_start(SESSION) == 7500
+    risk.record_cash_flow(Decimal(-500), "withdrawn")
+    assert risk.flows_since_start(yesterday) == -500
+    assert risk.flows_since_start(SESSION) == 7000
+
+
 def test_an_equity_that_is_the_mark_already_writes_nothing(store: Store) -> None:
     risk = RiskState(store)
     risk.record_equity(Decimal(100_000), START, session_date=SESSION)
