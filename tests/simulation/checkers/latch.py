@@ -10,7 +10,7 @@ from typing import Any
 from domain.orders import OrderRequest
 from execution.kill import KillReport
 from tests.simulation.broker_orders import Order
-from tests.simulation.checkers.evidence import Violations
+from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.truth import Truth
 
 # Looks at the account after which what it says is known.
@@ -37,6 +37,8 @@ def kill_completed(truth: Truth, directory: Path, started: float) -> Violations:
 
     What nobody buys any more it cannot do.
     """
+    if _waits_for_the_open(truth):
+        return []
     is_late = any(e[0] > started and "-flatten-" in str(e[3]) for e in truth.log if len(e) > 3)
     stuck = {*truth.market.ended, *filter(None, [truth.halted])}
     if is_late or any(truth.positions.get(symbol) for symbol in stuck):
@@ -165,3 +167,16 @@ def kill_is_true(
     if not latch_is_engaged(directory) and not is_excused:
         found.append(("I06", "the latch is not engaged after a kill"))
     return found
+
+
+def _waits_for_the_open(truth: Truth) -> bool:
+    """Tell whether a closing order rests that is not of what is held any more.
+
+    A bust since it was queued has changed the holding (found as seed 303 with a look every 300
+    seconds), and no second order goes out beside it.
+    """
+    return any(
+        "-flatten-" in order.client_id
+        and truth.positions.get(order.symbol, ZERO) + order.side.sign * order.left != 0
+        for order in truth.open_orders()
+    )
