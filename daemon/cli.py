@@ -77,7 +77,7 @@ def demo(
     days: Annotated[int, typer.Option(min=1, max=60, help="Sessions to live through.")] = 1,
     date: DateOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="State directory to leave behind [state.directory].")
+        Path | None, typer.Option(help="State directory to leave behind; else state.directory.")
     ] = None,
 ) -> None:
     """Live through a recorded trading day: no key, no account, about a minute."""

@@ -16,11 +16,14 @@ _PRIVATE_FILE = 0o600
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def prepare_directory(directory: Path) -> None:
-    """Create the state directory, or check that the one there is ours alone to write.
+def create_directory(directory: Path) -> None:
+    """Create the state directory, private, where there is none.
+
+    Whoever writes below it before the daemon's first start does this first: left to a
+    ``mkdir`` of a folder in it, the umask decides, and what a group may write refuses to start.
 
     Raises:
-        StateError: it is not a directory, or others may write into it.
+        StateError: it is not a directory.
         StorageError: it cannot be created.
     """
     try:
@@ -29,6 +32,16 @@ def prepare_directory(directory: Path) -> None:
         raise StateError(f"{directory} is not a directory: name another state.directory") from exc
     except OSError as exc:
         raise StorageError(f"{directory} cannot be created: {exc.strerror}") from exc
+
+
+def prepare_directory(directory: Path) -> None:
+    """Create the state directory, or check that the one there is ours alone to write.
+
+    Raises:
+        StateError: it is not a directory, or others may write into it.
+        StorageError: it cannot be created.
+    """
+    create_directory(directory)
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise StateError(f"{directory} is not writable: run as its owner or change its mode")
     _refuse_open_to_others(directory)

@@ -119,9 +119,7 @@ class Screen:
         self._print(Text.assemble(title, f"  DEMO account, {span}, New York time"))
         self._print(
             "Recorded prices of companies that survived, so results flatter; the path within the"
-        )
-        self._print(
-            "day is derived from open, high, low and close; no news of that day is recorded."
+            " day is derived from open, high, low and close; no news of that day is recorded."
         )
 
     def line(self, time: str, text: str) -> None:

@@ -23,6 +23,7 @@ from domain.errors import BadArgument
 from domain.ids import Symbol
 from marketdata.fetch import Fetched, fetch
 from marketdata.session_calendar import NyseCalendar, last_complete
+from state.files import create_directory
 
 # Enough for training, too.
 DEFAULT_SPAN = dt.timedelta(days=5 * 365)
@@ -64,6 +65,7 @@ async def _fetch(
     log_setup.configure(
         level="error", form=config.logging.format, clock=clock, secrets=credentials.known()
     )
+    create_directory(state_directory(config))
     calendar = sessions_beside(NyseCalendar(), state_directory(config), clock)
     last = last_complete(calendar, clock.now()).date
     start = first or last - DEFAULT_SPAN

@@ -9,7 +9,7 @@ from rich.table import Table
 from daemon.command_line import Options
 from daemon.commands.model_config import config_or_defaults, has_config, store_of
 from daemon.commands.output import console, print_json, print_pairs, print_table
-from daemon.config import ForecastsConfig
+from daemon.config import ForecastsConfig, state_directory
 from domain.errors import BadArgument, ConfigError, OpenbellError, StateError
 from execution.gathering import MOST_BARS
 from forecasts.card import ModelCard
@@ -19,6 +19,7 @@ from forecasts.local import LocalForecaster
 from forecasts.model_files import StoredModel
 from forecasts.model_store import ModelStore
 from forecasts.packaging import PackageFormat, package
+from state.files import create_directory
 
 _LISTED = {
     "model": "model",
@@ -138,6 +139,7 @@ def promote(options: Options, *, name: str, version: str, is_forced: bool) -> No
             f"{candidate.title} is not promoted: {'; '.join(decision.reasons)}; "
             "--regardless overrules the rule"
         )
+    create_directory(state_directory(config_or_defaults(options)))
     try:
         store.promote(name, version)
     except OSError as exc:

@@ -12,7 +12,7 @@ app = typer.Typer(help="List, compare, promote and export forecasting models.")
 
 Name = Annotated[str, typer.Argument(help="Model, such as lstm.")]
 VersionOption = Annotated[
-    str | None, typer.Option("--version", metavar="N", help="Version [the one in use].")
+    str | None, typer.Option("--version", metavar="N", help="Version; else the one in use.")
 ]
 
 
@@ -43,10 +43,10 @@ def show(ctx: typer.Context, name: Name, version: VersionOption = None) -> None:
 def compare(
     ctx: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models, such as lstm or lstm/2 [all in use].")
+        list[str] | None, typer.Argument(help="Models, such as lstm or lstm/2; else all in use.")
     ] = None,
     step: Annotated[
-        int | None, typer.Option(min=1, help="Sessions ahead [the farthest measured].")
+        int | None, typer.Option(min=1, help="Sessions ahead; else the farthest measured.")
     ] = None,
 ) -> None:
     """Set models beside each other and beside their baselines, on the same windows."""

@@ -19,6 +19,7 @@ from daemon.config import Config, state_directory
 from domain.errors import BadArgument, ConfigError
 from forecasts.comparison import verdict
 from forecasts.features import FeatureSet
+from state.files import create_directory
 
 if TYPE_CHECKING:
     from forecasts.training.config import Spans, TrainingConfig
@@ -61,6 +62,7 @@ def train(options: Options, wish: Wish) -> None:
     if wish.is_stored or wish.until is not None:
         end = session_date(wish.until, option=UNTIL)
         recipe = dataclasses.replace(recipe, spans=_spans(panel, end))
+    create_directory(state_directory(settings))
     root = state_directory(settings) / "models"
     trained = _train(root, recipe, panel, is_quiet=options.json, resume=wish.resume)
     _publish(trained, root, options)

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import shutil
+import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -152,3 +154,18 @@ async def test_shipped_and_own_files_are_checked_where_they_are(day: VendorDay) 
     assert (sample.status, sample.document["bars"]) == (0, SESSIONS)
     assert (own.status, own.document["bars"]) == (0, 2)
     assert not (day.directory / "state" / "bars").exists()
+
+
+async def test_a_fetch_before_the_first_start_leaves_a_state_directory_that_starts(
+    day: VendorDay,
+) -> None:
+    shutil.rmtree(day.directory / "state", ignore_errors=True)
+    before = os.umask(0o002)  # as many a distribution gives its users
+    try:
+        done = await fetch(day, "--from", FROM)
+    finally:
+        os.umask(before)
+
+    assert done.status == 0
+    assert (day.directory / "state" / "bars").is_dir()
+    assert stat.S_IMODE((day.directory / "state").stat().st_mode) == 0o700

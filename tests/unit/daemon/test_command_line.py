@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from rich.text import Text
 
+from daemon import cli
 from daemon.command_line import Options, hoist
 from daemon.commands import output, reading, stopping
 from daemon.commands.reading import COLUMNS
@@ -54,6 +59,21 @@ def test_global_options_may_stand_anywhere_on_the_line() -> None:
         "--",
         "--json",
     ]
+
+
+def test_no_word_of_the_help_is_taken_for_markup() -> None:
+    # Typer hands it to Rich: of "State directory [state.directory]" the brackets were left out.
+    told = list(_help_of(typer.main.get_command(cli.app)))
+
+    assert len(told) > 60
+    assert [text for text in told if Text.from_markup(text).plain != text] == []
+
+
+def _help_of(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    yield from (getattr(each, "help", None) or "" for each in command.params)
+    for inner in getattr(command, "commands", {}).values():
+        yield from _help_of(inner)
 
 
 @pytest.mark.parametrize(

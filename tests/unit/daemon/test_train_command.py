@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import io
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from daemon import cli
 from daemon.after_close.training_data import own_panel
 from daemon.command_line import Options, hoist
+from daemon.commands import training
 from daemon.commands.model_config import config_or_defaults
 from domain.ids import Symbol
 from forecasts.model_store import SHIPPED, ModelStore
@@ -116,3 +118,29 @@ def test_without_stored_bars_the_next_step_is_named(home: Path) -> None:
 
     assert status == 1
     assert "run `openbell fetch --from" in problem
+
+
+def test_a_model_before_the_first_start_leaves_a_state_directory_that_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", "promoted")
+    before = os.umask(0o002)  # as many a distribution gives its users
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            promoted = cli._run(["models", "promote", "lstm", "1"])
+        monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", "trained")
+        monkeypatch.setattr(training, "_train", _leave_a_folder)
+        monkeypatch.setattr(training, "_publish", lambda *_: None)
+        monkeypatch.setattr(training, "_panel", lambda *_, **__: {})
+        trained = openbell("lstm")
+    finally:
+        os.umask(before)
+
+    assert (promoted, trained) == (0, (0, "", ""))
+    for name in ("promoted", "trained"):
+        assert (home / name / "models").is_dir()
+        assert stat.S_IMODE((home / name).stat().st_mode) == 0o700
+
+
+def _leave_a_folder(root: Path, *_: object, **__: object) -> None:
+    root.mkdir(parents=True)
