@@ -408,7 +408,17 @@ def find_path(path: Path | None) -> Path:
     """Return the file to read: the one named, else the first default that exists."""
     if path is not None:
         return path
-    return next((candidate for candidate in DEFAULT_PATHS if candidate.exists()), DEFAULT_PATHS[0])
+    return next(
+        (candidate for candidate in DEFAULT_PATHS if _may_be_there(candidate)), DEFAULT_PATHS[0]
+    )
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # In a folder that this user may not look into: who reads it says so.
+        return True
 
 
 def state_directory(config: Config) -> Path:

@@ -112,14 +112,23 @@ def _located(found: KillConfig, beside: Path) -> KillConfig:
     here = found.directory
     if here is None or here.is_absolute() or _has_books(here):
         return found
-    there = beside.resolve() / here
+    there = _resolved(beside) / here
     if not _has_books(there):
-        note = f"{here.resolve()} holds no books: a daemon of another folder is not latched by this"
+        note = (
+            f"{_resolved(here)} holds no books: a daemon of another folder is not latched by this"
+        )
         return dataclasses.replace(found, notes=(*found.notes, note))
     state = dataclasses.replace(found.config.state, directory=str(there))
-    note = f"no books in {here.resolve()}: latched in {there}, beside the configuration"
+    note = f"no books in {_resolved(here)}: latched in {there}, beside the configuration"
     config = dataclasses.replace(found.config, state=state)
     return dataclasses.replace(found, config=config, directory=there, notes=(*found.notes, note))
+
+
+def _resolved(path: Path) -> Path:
+    """Return where a path leads; as it stands where that cannot be told, as in a removed folder."""
+    with contextlib.suppress(OSError, RuntimeError):
+        return path.resolve()
+    return path
 
 
 def _has_books(directory: Path) -> bool:
@@ -242,5 +251,5 @@ def _place(config: Config, doubt: str | None) -> tuple[Path | None, str | None, 
         return directory, None, ""
     # The default; it may be any folder, but books in it are a daemon's.
     if _has_books(directory):
-        return directory, doubt, f"latched in {directory.resolve()}, {_MAYBE_OTHERS}"
+        return directory, doubt, f"latched in {_resolved(directory)}, {_MAYBE_OTHERS}"
     return None, doubt, _NOT_LATCHED

@@ -44,13 +44,24 @@ class Latch:
         return is_there and self.read().is_engaged
 
     def engage(
-        self, reason: str, at: dt.datetime, *, pending: KillAction | None = None
+        self,
+        reason: str,
+        at: dt.datetime,
+        *,
+        pending: KillAction | None = None,
+        is_asked: bool = True,
     ) -> LatchState:
         """Engage, durably; wins every race with a release.
 
         Pending work of an earlier kill stays pending.  On a full disk the record goes into
         space that was set aside; where even that fails an armed file is removed, since a
         missing one counts as engaged beside books.
+
+        Args:
+            reason: kept.
+            at: now.
+            pending: what is to be done at the broker.
+            is_asked: a person wants that, and no longer what they wanted before.
 
         Raises:
             StorageError: the disk took neither the record nor the removal of an armed one, or
@@ -65,6 +76,7 @@ class Latch:
                 at=at,
                 sequence=self._last_sequence() + 1,
                 pending=stronger(before.pending, pending),
+                asked=(pending if is_asked else None) or before.asked,
             )
             try:
                 self._replace(encode(state))

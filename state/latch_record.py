@@ -32,7 +32,8 @@ class KillAction(StrEnum):
 class LatchState:
     """What the latch says; ``sequence`` rises with every change, 0 when nothing was readable.
 
-    ``pending`` is what a kill wanted and nobody has seen completed yet;
+    ``pending`` is what a kill wanted and nobody has seen completed yet; ``asked`` what the
+    newest one of a person wanted, None where there was none or an earlier version wrote it;
     ``is_broker_locked`` that a kill saw the broker's own lock on new orders set;
     ``is_shorting_forbidden`` that a kill forbade short sales at the broker, where they were
     allowed before; ``closings`` how often a kill began to close positions;
@@ -45,10 +46,18 @@ class LatchState:
     at: dt.datetime | None
     sequence: int
     pending: KillAction | None = None
+    asked: KillAction | None = None
     is_broker_locked: bool = False
     is_shorting_forbidden: bool = False
     closings: int = 0
     closing_written_at: dt.datetime | None = None
+
+    @property
+    def is_closing_wanted(self) -> bool:
+        """Tell whether positions are to be closed: by a person's last kill, or one not yet done."""
+        if not self.is_engaged or self.pending is KillAction.FLATTEN:
+            return self.is_engaged
+        return self.asked is KillAction.FLATTEN if self.asked else self.closings > 0
 
 
 def read_record(path: Path) -> LatchState:
@@ -83,6 +92,7 @@ def encode(state: LatchState) -> bytes:
         "reason": state.reason[:_REASON_CHARACTERS],
         "at": _iso(state.at),
         "pending": state.pending.value if state.pending else None,
+        "asked": state.asked.value if state.asked else None,
         "is_broker_locked": state.is_broker_locked,
         "is_shorting_forbidden": state.is_shorting_forbidden,
         "closings": state.closings,
@@ -110,6 +120,7 @@ def _decode(line: bytes) -> LatchState:
         pending=KillAction(record["pending"]) if record.get("pending") else None,
         is_broker_locked=record.get("is_broker_locked") is True,
         # Absent in files of earlier versions.
+        asked=KillAction(record["asked"]) if record.get("asked") else None,
         is_shorting_forbidden=record.get("is_shorting_forbidden") is True,
         closings=int(record.get("closings", 0)),
         closing_written_at=_moment(record.get("closing_written_at")),

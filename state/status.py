@@ -48,7 +48,7 @@ def status(rows: Query, latch: LatchState) -> Row:
         "kill": kill,
         "broker_lock": facts.get("broker_lock"),
         "is_shorting_forbidden_by_kill": latch.is_shorting_forbidden,
-        "are_positions_closed_by_kill": latch.is_engaged and latch.closings > 0,
+        "are_positions_closed_by_kill": latch.is_closing_wanted and latch.closings > 0,
         "session": {"date": facts.get("session_date"), "phase": facts.get("session_phase")},
         **_money(rows, risk, facts.get("session_date")),
         **dict(rows(_COUNTS)[0]),

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,9 @@ from rich.text import Text
 from domain.reasons import printable
 
 WIDTH = 100
+# What a column of text is folded to at most, and what Rich leaves between two.
+_NARROW = 8
+_GAP = 2
 
 
 def print_json(document: Any) -> None:
@@ -63,7 +67,20 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(cell(row.get(key)) for key in columns))
-    console().print(table)
+    out = console()
+    # Better beyond the edge of a narrow terminal than cut: digits that are left out are not missed.
+    out.width = max(out.width, _narrowest(columns, rows, table))
+    out.print(table)
+
+
+def _narrowest(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], table: Table) -> int:
+    """Return the width in which no number is cut and every other column keeps some letters."""
+    widths = [
+        max(cell_len(text) for text in (heading, *(cell(row.get(key)) for row in rows)))
+        for key, heading in columns.items()
+    ]
+    parts = zip(widths, table.columns, strict=True)
+    return sum(w if one.no_wrap else min(w, _NARROW) for w, one in parts) + _GAP * (len(widths) - 1)
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:

@@ -56,21 +56,22 @@ class _Lives:
             self._stop = asyncio.Event()
             self._is_reload_wanted = False
             ending = await self._live()
-            if ending is Ending.RECORDING_ENDED and self._is_going_on():
+            if self._is_stopped():
+                return
+            if ending is Ending.RECORDING_ENDED and self._sessions is None:
                 self._begin_anew()
-            elif ending is Ending.STOPPED and self._is_reload_wanted:
-                self._reload()
             elif ending is Ending.RESTART and self._notifier.is_on:
                 raise RestartNeeded("too much failed: restarting, see `openbell status`")
             elif ending is Ending.RESTART:
                 self._log.warning("daemon.restarted")
-            else:
+            elif ending is not Ending.STOPPED or not self._is_reload_wanted:
                 return
+            if self._is_reload_wanted:
+                self._reload()
 
-    def _is_going_on(self) -> bool:
+    def _is_stopped(self) -> bool:
         # A stop that comes in a life's last moment ends it no sooner, and is meant all the same.
-        is_stopped = self._stop.is_set() and not self._is_reload_wanted
-        return self._sessions is None and not is_stopped
+        return self._stop.is_set() and not self._is_reload_wanted
 
     async def _live(self) -> Ending:
         life = asyncio.ensure_future(

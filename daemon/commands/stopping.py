@@ -40,7 +40,7 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     found = read_for_kill(options.config)
     latch = _latch(found)
     reason = reason or NO_REASON
-    flatten = flatten or (as_before and _has_flattened(latch))
+    flatten = flatten or (as_before and latch.read().is_closing_wanted)
     if found.directory is not None:
         # Before the broker is even looked for: from here on no order leaves.
         _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
@@ -53,12 +53,6 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     except OSError:
         lose(sys.stdout)
     return 0 if report.verified else EXIT_NOT_VERIFIED
-
-
-def _has_flattened(latch: Latch) -> bool:
-    """Tell whether a kill that is in force closed positions, or was to."""
-    state = latch.read()
-    return state.is_engaged and (state.closings > 0 or state.pending is KillAction.FLATTEN)
 
 
 class _PendingLatch(Latch):

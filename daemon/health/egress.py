@@ -51,7 +51,10 @@ class Egress:
         with contextlib.suppress(OpenbellError, OSError):
             # Pending: the next start, or `openbell kill`, cancels whatever works.
             Latch(self.directory).engage(
-                f"egress: {reason}", self.clock.now(), pending=KillAction.CANCEL
+                f"egress: {reason}",
+                self.clock.now(),
+                pending=KillAction.CANCEL,
+                is_asked=False,
             )
         structlog.get_logger("egress").critical(KIND, text=text)
         if self.note is not None:

@@ -202,11 +202,16 @@ def test_k09_a_kill_as_before_leaves_what_a_flatten_has_queued_for_the_open(
 
     as_before = openbell(home, "--json", "kill", "--as-before")
     canceled = openbell(plain, "--json", "kill")
+    # A plain one after it took the flatten back: nobody is there to want the positions closed.
+    after = openbell(plain, "--json", "kill", "--as-before")
 
     assert (as_before.returncode, canceled.returncode) == (0, 0)
     assert json.loads(as_before.stdout)["open_orders"] == json.loads(as_before.stdout)["positions"]
     assert json.loads(as_before.stdout)["open_orders"] > 0
-    assert json.loads(canceled.stdout)["open_orders"] == 0
+    for plainly in (canceled, after):
+        assert json.loads(plainly.stdout)["open_orders"] == 0
+        assert json.loads(plainly.stdout)["positions"] > 0
+    assert read(plain, "status")["are_positions_closed_by_kill"] is False
 
 
 def test_k09_a_kill_as_before_closes_nothing_where_no_kill_did(tmp_path: Path) -> None:

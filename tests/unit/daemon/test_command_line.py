@@ -276,6 +276,24 @@ def test_a_number_is_not_broken_over_two_lines_of_a_narrow_terminal(
     assert {"102.81", "98.779524"} <= set(screen.getvalue().split())
 
 
+def test_no_number_of_a_table_is_cut_where_the_terminal_is_too_narrow_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=40))
+    row = {
+        "symbol": "GOOGL",
+        "quantity": "1234",
+        "avg_entry_price": "101.123456",
+        "market_value": "126485.00",
+        "unrealized_pnl": "-1698.66",
+    }
+
+    output.print_table("", COLUMNS["positions"], [row], empty="")
+
+    assert set(row.values()) <= set(screen.getvalue().split())
+
+
 def test_a_table_shows_what_the_terminal_does_not_know_in_another_way(home: Path) -> None:
     (home / "var").mkdir()
     openbell("pause", "--reason", "fiancé ☃", cwd=home)

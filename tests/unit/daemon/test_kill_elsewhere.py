@@ -1,6 +1,10 @@
 """A kill that is typed in another folder than the daemon's latches the books it can find."""
 
+import errno
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +71,51 @@ def test_k01_without_books_anywhere_a_kill_says_whom_it_may_have_missed(
 
     assert found.directory == Path("books")
     assert any(f"{elsewhere / 'books'} holds no books" in note for note in found.notes)
+
+
+def test_k01_a_kill_typed_in_a_folder_that_was_removed_finds_the_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere, config = folders(tmp_path, monkeypatch, "home")
+    shutil.rmtree(elsewhere)
+
+    assert read_for_kill(config, {}).directory == home / "books"
+
+
+def test_k01_a_kill_in_a_removed_folder_goes_on_where_no_books_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, elsewhere, config = folders(tmp_path, monkeypatch)
+    shutil.rmtree(elsewhere)
+
+    found = read_for_kill(config, {})
+
+    assert found.is_broker_known
+    assert any("holds no books" in note for note in found.notes)
+
+
+def test_k01_a_default_configuration_that_may_not_be_looked_at_ends_no_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The superuser may look at everything, so the refusal is played.
+    hidden = tmp_path / "hidden" / "config.toml"
+    monkeypatch.setattr("daemon.config.DEFAULT_PATHS", (hidden,))
+    exists, read_bytes, read_text = Path.exists, Path.read_bytes, Path.read_text
+    refusal = PermissionError(errno.EACCES, "Permission denied", str(hidden))
+
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, **how: Any) -> Any:
+            if path == hidden:
+                raise refusal
+            return real(path, **how)
+
+        return call
+
+    monkeypatch.setattr(Path, "exists", refusing(exists))
+    monkeypatch.setattr(Path, "read_bytes", refusing(read_bytes))
+    monkeypatch.setattr(Path, "read_text", refusing(read_text))
+
+    found = read_for_kill(None, {})
+
+    assert not found.is_broker_known
+    assert str(hidden) in " ".join(found.doubts)

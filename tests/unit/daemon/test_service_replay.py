@@ -1,12 +1,15 @@
 """Recorded sessions, one after another: at the end of the recording everything begins anew."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from daemon.command_line import Options
 from daemon.commands import run
+from daemon.config import Config
 from daemon.lifecycle import Ending
 from tests.support.running import REPOSITORY, running_daemon
 from tests.unit.daemon.test_command_line import openbell
@@ -66,28 +69,60 @@ def test_a_replay_without_a_session_is_refused_instead_of_begun_anew_without_end
     assert not (tmp_path / "var").exists()
 
 
-def test_a_stop_in_the_last_moment_of_a_recording_is_no_reason_to_begin_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def configured(tmp_path: Path) -> Path:
+    config = tmp_path / "config.toml"
+    text = (REPOSITORY / "config.toml").read_text(encoding="utf-8")
+    config.write_text(
+        text.replace('directory = "var"', f'directory = "{tmp_path}"'), encoding="utf-8"
+    )
+    return config
+
+
+@pytest.mark.parametrize("ending", [Ending.RECORDING_ENDED, Ending.RESTART])
+def test_a_stop_in_the_last_moment_of_a_life_is_no_reason_to_begin_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
     lives = 0
 
     async def life(*_: object, stop: asyncio.Event, **__: object) -> Ending:
         nonlocal lives
         lives += 1
-        stop.set()
-        return Ending.RECORDING_ENDED
+        if lives == 1:
+            stop.set()
+            return ending
+        return Ending.STOPPED
 
     monkeypatch.setattr(run, "run_daemon", life)
-    config = tmp_path / "config.toml"
-    text = (REPOSITORY / "config.toml").read_text(encoding="utf-8")
-    config.write_text(
-        text.replace('directory = "var"', f'directory = "{tmp_path}"'), encoding="utf-8"
-    )
 
-    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+    run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
 
     assert lives == 1
     assert not (tmp_path / "archive").exists()
+
+
+def test_a_reload_in_the_last_moment_of_a_life_holds_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    orders: list[int] = []
+
+    async def life(using: Config, *_: object, stop: asyncio.Event, **__: object) -> Ending:
+        orders.append(using.risk.max_orders_per_day)
+        if len(orders) > 1:
+            return Ending.STOPPED
+        text = config.read_text(encoding="utf-8")
+        config.write_text(
+            text.replace("max_orders_per_day = 50", "max_orders_per_day = 7"), encoding="utf-8"
+        )
+        os.kill(os.getpid(), signal.SIGHUP)
+        await stop.wait()
+        return Ending.RESTART
+
+    monkeypatch.setattr(run, "run_daemon", life)
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    assert orders == [50, 7]
 
 
 def test_a_start_that_takes_longer_than_the_morning_does_not_skip_the_first_run(

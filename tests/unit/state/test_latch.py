@@ -394,3 +394,35 @@ def test_a_latch_that_nobody_may_look_for_is_not_vouched_for(tmp_path: Path) -> 
 
     assert latch.read().is_engaged
     assert not latch.holds()
+
+
+def test_what_a_person_asked_for_last_is_what_is_wanted(latch: Latch) -> None:
+    latch.engage("gone at the open", AT, pending=KillAction.FLATTEN)
+    latch.begin_closing(forbids_shorting=False)
+    latch.complete(KillAction.FLATTEN, AT)
+    assert latch.read().is_closing_wanted
+    latch.engage("a bug", AT, pending=KillAction.CANCEL, is_asked=False)
+    assert latch.read().is_closing_wanted, "the daemon takes no flatten back"
+
+    latch.engage("keep them", AT, pending=KillAction.CANCEL)
+
+    assert not latch.read().is_closing_wanted
+
+
+def test_a_flatten_that_is_not_done_yet_is_wanted_whatever_is_asked_after_it(
+    latch: Latch,
+) -> None:
+    latch.engage("gone", AT, pending=KillAction.FLATTEN)
+    latch.engage("stop", AT, pending=KillAction.CANCEL)
+    assert latch.read().is_closing_wanted
+
+    latch.release("done", AT)
+
+    assert not latch.read().is_closing_wanted
+
+
+def test_a_latch_of_an_earlier_version_wants_what_it_began_to_close(latch: Latch) -> None:
+    latch.engage("gone", AT)
+    latch.begin_closing(forbids_shorting=False)
+
+    assert latch.read().is_closing_wanted
