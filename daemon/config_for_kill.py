@@ -41,11 +41,13 @@ _NOT_LATCHED = f"the state directory is not known, so no running daemon was latc
 class KillConfig:
     """What is known: ``directory`` is None where no place for the latch is.
 
+    ``also`` holds other books of the same account, whose daemon may be the one that runs;
     ``doubts`` keep a kill from being verified, ``notes`` only deserve to be told.
     """
 
     config: Config
     directory: Path | None
+    also: Path | None = None
     is_broker_known: bool = True
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -110,9 +112,11 @@ def read_for_kill(path: Path | None = None, environ: Mapping[str, str] = os.envi
 def _located(found: KillConfig, beside: Path) -> KillConfig:
     """Look for the books beside the configuration too: a kill may be typed in any folder."""
     here = found.directory
-    if here is None or here.is_absolute() or _has_books(here):
+    if here is None or here.is_absolute():
         return found
     there = _resolved(beside) / here
+    if _has_books(here):
+        return _latching_both(found, there) if there != _resolved(here) else found
     if not _has_books(there):
         note = (
             f"{_resolved(here)} holds no books: a daemon of another folder is not latched by this"
@@ -129,6 +133,14 @@ def _resolved(path: Path) -> Path:
     with contextlib.suppress(OSError, RuntimeError):
         return path.resolve()
     return path
+
+
+def _latching_both(found: KillConfig, there: Path) -> KillConfig:
+    # The embedded broker has an account in each directory: only a real one is the same.
+    if found.config.broker.kind != "alpaca" or not _has_books(there):
+        return found
+    note = f"there are books in {there} too, beside the configuration: latched as well"
+    return dataclasses.replace(found, also=there, notes=(*found.notes, note))
 
 
 def _has_books(directory: Path) -> bool:

@@ -41,9 +41,12 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     latch = _latch(found)
     reason = reason or NO_REASON
     flatten = flatten or (as_before and latch.read().is_closing_wanted)
+    action = KillAction.FLATTEN if flatten else KillAction.CANCEL
     if found.directory is not None:
         # Before the broker is even looked for: from here on no order leaves.
-        _engage(latch, reason, KillAction.FLATTEN if flatten else KillAction.CANCEL)
+        _engage(latch, reason, action)
+    if found.also is not None:
+        _engage(Latch(found.also), reason, action)
     for line in found.notes:
         SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from daemon.command_line import Options
+from daemon.commands.stopping import kill
 from daemon.config import state_directory
 from daemon.config_for_kill import read_for_kill
 from state.files import DATABASE
+from state.latch import Latch
+from state.latch_record import KillAction
 
 TEXT = '[universe]\nsymbols = ["AAPL"]\n[broker]\nkind = "embedded"\n[state]\ndirectory = "books"\n'
 
@@ -60,6 +64,24 @@ def test_k01_books_of_the_current_folder_come_first(
 
     assert found.directory == Path("books")
     assert found.notes == ()
+
+
+def test_k01_of_two_books_of_one_account_both_are_latched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere, config = folders(tmp_path, monkeypatch, "home", "elsewhere")
+    config.write_text(
+        TEXT.replace('"embedded"', '"alpaca"')
+        + '[broker.alpaca]\ntrading_url = "http://127.0.0.1:9"\n',
+        encoding="utf-8",
+    )
+
+    status = kill(Options(config=config, json=False), flatten=False, as_before=False, reason="both")
+
+    assert status == 2, "nobody answers at that address"
+    for folder in (home, elsewhere):
+        latch = Latch(folder / "books").read()
+        assert (latch.is_engaged, latch.reason, latch.pending) == (True, "both", KillAction.CANCEL)
 
 
 def test_k01_without_books_anywhere_a_kill_says_whom_it_may_have_missed(
