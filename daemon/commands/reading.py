@@ -121,7 +121,7 @@ def status(options: Options) -> None:
 
 _FORBIDDEN = "forbidden at the broker by the kill, allowed again by the resume"
 # Sent by the kill, which writes no books; a daemon that runs reads them from the broker.
-_CLOSING = "sent by the kill; those that wait are below once the daemon has compared"
+_CLOSING = "sent by the kill; open ones count below once a daemon has compared"
 
 
 def _left_out(excluded: Mapping[str, str]) -> list[tuple[str, Any]]:
