@@ -13,6 +13,7 @@ from typing import Any
 from domain.money import decimal
 from state.database import connect_read_only, translated
 from state.files import DATABASE
+from state.track_rows import DEMOTIONS
 
 _SIGNALS = (
     "SELECT strategy, action, count(*) AS n FROM signals"
@@ -50,12 +51,6 @@ _MATURED = (
 _RUN_ENDS = (
     "SELECT kind, state, max(finished_at) AS at FROM runs WHERE finished_at IS NOT NULL"
     " GROUP BY 1, 2 ORDER BY 1, 2"
-)
-_DEMOTED = (
-    "SELECT source, is_demoted AND model = coalesce((SELECT model FROM locked_forecasts"
-    " WHERE source = s.source ORDER BY number DESC LIMIT 1), model)"
-    " FROM forecast_standings s WHERE session_date ="
-    " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source)"
 )
 
 
@@ -133,7 +128,7 @@ class Figures:
 
     def demoted(self) -> Mapping[str, int]:
         """Return 1 for a source whose track record keeps it from being used, else 0."""
-        return self._counts(_DEMOTED)
+        return self._counts(DEMOTIONS)
 
     def acknowledgements(self, session_date: str) -> Mapping[str, float]:
         """Return the seconds to the broker's answer by order of a session."""

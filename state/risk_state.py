@@ -100,8 +100,9 @@ class RiskState:
         newest = moment(self._store.rows("SELECT max(booked_at) AS at FROM cash_flows")[0]["at"])
         # A flow dated after now was booked before the clock was set back, or after a first equity
         # of then.
-        is_ahead = newest is not None and newest > self._store.clock.now()
-        return stamp(newest if newest is not None and is_ahead else read_at)
+        if newest is not None and newest > self._store.clock.now():
+            return stamp(newest)
+        return stamp(read_at)
 
     def flow_count(self) -> int:
         """Return how many cash flows have moved the mark so far."""

@@ -22,11 +22,11 @@ _STANDINGS = (
     " FROM forecast_standings WHERE source = s.source) ORDER BY source"
 )
 # What an earlier model of the source did is not held against the one that answers now.
-_DEMOTED = (
-    "SELECT source, reason FROM forecast_standings s WHERE is_demoted AND session_date ="
-    " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source)"
-    " AND model = coalesce((SELECT model FROM locked_forecasts WHERE source = s.source"
-    " ORDER BY number DESC LIMIT 1), model) ORDER BY source"
+DEMOTIONS = (
+    "SELECT source, is_demoted AND model = coalesce((SELECT model FROM locked_forecasts"
+    " WHERE source = s.source ORDER BY number DESC LIMIT 1), model) AS is_demoted, reason"
+    " FROM forecast_standings s WHERE session_date ="
+    " (SELECT max(session_date) FROM forecast_standings WHERE source = s.source) ORDER BY source"
 )
 _MATURED = (
     "SELECT l.*, o.session_date, o.matured_on, o.outcome, o.is_right, o.is_inside_80"
@@ -68,7 +68,7 @@ def matured(rows: Query, session_date: dt.date | None) -> list[Row]:
 
 def demotions(rows: Query) -> dict[str, str]:
     """Return why each demoted source is not used, by source."""
-    return {row["source"]: row["reason"] for row in rows(_DEMOTED)}
+    return {row["source"]: row["reason"] for row in rows(DEMOTIONS) if row["is_demoted"]}
 
 
 def _line(row: sqlite3.Row) -> Row:
