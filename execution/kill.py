@@ -75,6 +75,9 @@ async def complete_pending_kill(
     action = stronger(state.pending if state.is_engaged else None, wanted)
     if action is None:
         return None
+    if state.pending is KillAction.CANCEL and state.asked is KillAction.FLATTEN:
+        # Nobody asked for a cancel: it would take the closing orders that a person wants too.
+        action = KillAction.FLATTEN
     tell(f"completing the kill of {state.at}: {state.reason}")
     stages = KillStages(broker, latch, clock, tell, settings or KillSettings())
     return await stages.run(action)

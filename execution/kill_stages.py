@@ -24,6 +24,7 @@ from state.latch import Latch
 from state.latch_record import KillAction
 
 _AGREEING_LOOKS = 2
+_OVERTAKEN = "a kill that closes positions was asked for meanwhile: this one goes on as that"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,13 @@ class KillStages:
         self._latch = latch
         self._clock = clock
         self._tell = tell
+        self._settings = settings
         self._patience = settings.patience
         self._switches = AccountSwitches(broker, latch, clock, patience=self._patience, tell=tell)
         self._unlisted = Unlisted(broker, clock, keeps_nothing=self._keeps_nothing, tell=tell)
         self._ban_seconds = settings.deadline_seconds * settings.ban_share
         self._started = clock.monotonic()
-        self._until = self._started + settings.deadline_seconds
-        self._cancel_until = self._started + settings.deadline_seconds * settings.cancel_share
+        self._asked_before: KillAction | None = None
         self._scope: FlattenScope | None = None
         self._is_flatten = False
         self._is_closing = False
@@ -65,15 +66,31 @@ class KillStages:
         """The broker's lock on new orders as last read back; None where it has none."""
 
     async def run(self, action: KillAction, problems: Sequence[str] = ()) -> KillReport:
-        """Cancel, flatten, lock and verify; never raises for what the broker does."""
+        """Cancel, flatten, lock and verify; never raises for what the broker does.
+
+        Where a kill that closes positions is asked for while this one only cancels, it goes on
+        as that one, which may be dead by then: what the other sends is not to be canceled.
+        """
+        self._asked_before = self._latch.read().asked
+        report = await self._run(action, problems, since=self._started)
+        if report.verified or not self._is_overtaken():
+            return report
+        self._tell(_OVERTAKEN)
+        return await self._run(KillAction.FLATTEN, problems, since=self._clock.monotonic())
+
+    async def _run(
+        self, action: KillAction, problems: Sequence[str], *, since: float
+    ) -> KillReport:
         self._problems = list(problems)
+        self._until = since + self._settings.deadline_seconds
+        cancel_until = since + self._settings.deadline_seconds * self._settings.cancel_share
         is_flatten = self._is_flatten = action is KillAction.FLATTEN
         look: _Look | None = None
         is_proved = False
         try:
             if is_flatten:
-                await self._read_scope(until=self._started)
-            await self._cancel(until=self._cancel_until if is_flatten else self._until)
+                await self._read_scope(until=since)
+            await self._cancel(until=cancel_until if is_flatten else self._until)
             if is_flatten:
                 await self._flatten()
             await self._lock()
@@ -89,13 +106,22 @@ class KillStages:
         self._problems.append(problem)
         self._tell(problem)
 
+    def _is_overtaken(self) -> bool:
+        """Tell whether a kill that closes positions was asked for since this plain one began."""
+        if self._is_flatten or self._asked_before is KillAction.FLATTEN:
+            return False
+        now = self._latch.read()
+        return now.is_engaged and now.asked is KillAction.FLATTEN
+
     def _keeps(self, order: BrokerOrder) -> bool:
+        if self._is_overtaken():
+            return True
         return self._scope is not None and self._scope.is_flattening(order)
 
     def _keeps_nothing(self) -> bool:
         """Tell whether no order that may be open shall stay, without a look at them."""
         if not self._is_flatten:
-            return True
+            return not self._is_overtaken()
         state = self._latch.read()
         # Every kill that closes positions counts itself there before its first closing order.
         return not self._is_closing and state.sequence > 0 and state.closings == 0
@@ -122,6 +148,8 @@ class KillStages:
             patience=self._patience,
             tell=self._tell,
         )
+        if self._is_overtaken():
+            return
         if left is None:
             self._note(self._unlisted.problem)
         elif left:
@@ -161,6 +189,9 @@ class KillStages:
         return ban
 
     async def _lock(self) -> None:
+        if self._is_overtaken():
+            # It would refuse the closing orders of the other.
+            return
         self._locked = await self._set_lock(is_locked=True)
         if self._locked is None:
             self._tell("the account has no broker-side lock")
@@ -184,6 +215,8 @@ class KillStages:
                 agreeing = 0
             else:
                 agreeing = agreeing + 1 if self._is_done(look, is_flatten=is_flatten) else 0
+            if self._is_overtaken():
+                return look, False
             if agreeing == _AGREEING_LOOKS:
                 return look, True
             if agreeing == 0:

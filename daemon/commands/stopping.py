@@ -149,7 +149,7 @@ def show(report: KillReport, options: Options, *, flatten: bool, has_closed: boo
         f"{report.elapsed_seconds:.1f} s"
     )
     if report.verified:
-        if report.positions and has_closed and not flatten:
+        if report.positions and has_closed and report.proof is Proof.CANCELED:
             out.print(
                 "Closing orders of an earlier `openbell kill --flatten` are canceled too:"
                 " type it again to close."
@@ -157,7 +157,8 @@ def show(report: KillReport, options: Options, *, flatten: bool, has_closed: boo
         out.print("Trading stays stopped until: openbell resume --reason TEXT --confirm LAST4")
     else:
         # A plain one would cancel the closing orders too.
-        command = "openbell kill --flatten" if flatten else "openbell kill"
+        is_closing = flatten or report.proof is Proof.NOT_FLAT
+        command = "openbell kill --flatten" if is_closing else "openbell kill"
         out.print(f"Not verified: run `{command}` again, or cancel on the broker's web page.")
 
 

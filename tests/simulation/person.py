@@ -90,9 +90,7 @@ class Person:
                 self._judge.killed_at = self._world.loop.moment
             self._judge.look_at_latch()
             self._world.blame(latch.kill_tells(report))
-            self._world.blame(
-                latch.kill_asks_for_all(self._truth, report, process.name, began, flatten=flatten)
-            )
+            self._world.blame(latch.kill_asks_for_all(self._truth, report, process.name, began))
             if report.verified:
                 self._judge.kill_ended(report, process, is_alone=self._kills == 1)
                 if report.latched:

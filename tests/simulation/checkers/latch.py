@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.orders import OrderRequest
-from execution.kill import KillReport
+from execution.kill import KillReport, Proof
 from tests.simulation.broker_orders import Order
 from tests.simulation.checkers.evidence import ZERO, Violations
 from tests.simulation.truth import Truth
@@ -126,15 +126,15 @@ def kill_tells(report: KillReport) -> Violations:
     return [("I07", f"a kill is not verified and names no next step: {report.shortfall}")]
 
 
-def kill_asks_for_all(
-    truth: Truth, report: KillReport, process: str, began: float, *, flatten: bool
-) -> Violations:
+def kill_asks_for_all(truth: Truth, report: KillReport, process: str, began: float) -> Violations:
     """I07: a kill that never saw the open orders asked for a cancel of everything all the same.
 
-    One that closes positions may have to keep the closing orders of another.
+    One that closes positions may have to keep the closing orders of another, also where it was
+    a plain one until the other was asked for.
     """
+    is_plain = report.proof in {Proof.CANCELED, Proof.NOT_CANCELED}
     is_refused = any("refused the keys" in problem for problem in report.problems)
-    if flatten or is_refused or truth.listed_at.get(process, began) > began:
+    if not is_plain or is_refused or truth.listed_at.get(process, began) > began:
         return []
     asked = [e for e in truth.log if e[0] >= began and e[1:3] == ("asked for all", process)]
     return [] if asked else [("I07", "a kill saw no list of open orders and asked for nothing")]

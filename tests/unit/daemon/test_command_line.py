@@ -162,12 +162,18 @@ def test_a_flatten_that_is_not_verified_asks_for_a_flatten_again(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("flatten", "closings", "positions", "is_told"),
-    [(False, 1, 4, True), (False, 0, 4, False), (False, 1, 0, False), (True, 1, 4, False)],
+    ("proof", "closings", "positions", "is_told"),
+    [
+        (Proof.CANCELED, 1, 4, True),
+        (Proof.CANCELED, 0, 4, False),
+        (Proof.CANCELED, 1, 0, False),
+        # Of one that closes positions, also where a plain kill went on as that.
+        (Proof.QUEUED_FOR_OPEN, 1, 4, False),
+    ],
 )
 def test_a_plain_kill_says_that_what_a_flatten_left_for_the_open_is_canceled_too(
     capsys: pytest.CaptureFixture[str],
-    flatten: bool,
+    proof: Proof,
     closings: int,
     positions: int,
     is_told: bool,
@@ -178,14 +184,12 @@ def test_a_plain_kill_says_that_what_a_flatten_left_for_the_open_is_canceled_too
         positions=positions,
         verified=True,
         elapsed_seconds=0.7,
-        proof=Proof.CANCELED,
+        proof=proof,
         suspended=True,
         problems=(),
     )
 
-    stopping.show(
-        report, Options(config=None, json=False), flatten=flatten, has_closed=closings > 0
-    )
+    stopping.show(report, Options(config=None, json=False), flatten=False, has_closed=closings > 0)
 
     assert ("canceled too: type it again to close" in capsys.readouterr().out) is is_told
 
