@@ -19,7 +19,8 @@ class UnfinishedKill:
     """What the latch still asks for, done beside the daemon's own work.
 
     ``note`` takes a kind and a text for the operator; ``wanted`` is done also where the latch
-    could not note it.
+    could not note it, until a person has changed that: from then on the latch says what is left,
+    which is nothing where they killed by another way, or resumed.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class UnfinishedKill:
         self._desk = desk
         self._note = note
         self._wanted = wanted
+        self._seen: int | None = None
         self._is_done = False
         self._told = ""
         self._log = structlog.get_logger("daemon")
@@ -42,12 +44,19 @@ class UnfinishedKill:
             self._desk.stopping,
             self._desk.latch,
             clock=self._desk.clock,
-            wanted=self._wanted,
+            wanted=self._still_wanted(),
             tell=lambda line: self._log.warning("kill.stage", line=line),
         )
         self._is_done = report is None or report.verified
         if report is not None and not report.verified:
             self._tell(report.shortfall)
+
+    def _still_wanted(self) -> KillAction | None:
+        state = self._desk.latch.read()
+        if self._seen is None:
+            self._seen = state.sequence
+        is_changed = state.sequence != self._seen and not (state.is_engaged and not state.asked)
+        return None if is_changed else self._wanted
 
     async def attempt(self) -> None:
         """Try once, and tell the operator also what kept it from being run."""

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from daemon.session.unfinished_kill import AGAIN_AFTER_SECONDS
 from domain.account import Position
 from domain.errors import BrokerUnavailable
 from domain.orders import Side
 from execution.kill import Proof, complete_pending_kill
 from state.latch_record import KillAction
+from tests.scenario.test_remote_kill import Remote
 from tests.support.kill_scene import AAPL, make, strike
 from tests.support.virtual_time import virtual
 
@@ -109,3 +111,66 @@ async def test_cancel_that_nobody_asked_for_keeps_closing_orders(tmp_path: Path)
     assert report is not None
     assert report.proof is Proof.QUEUED_FOR_OPEN
     assert len(scene.broker.working()) == 1
+
+
+async def kill_from_afar_in_vain(remote: Remote) -> None:
+    """Let the daemon's own kill end unverified; it tries again minutes later."""
+    away = [BrokerUnavailable("orders: an answer is not usable")] * 1000
+    remote.scene.broker.read_faults["open_orders"].extend(away)
+    remote.controls.kill("from afar")
+    await remote.scene.clock.sleep(90)
+    assert remote.kinds == ["kill.engaged", "kill.unfinished"]
+    remote.scene.broker.read_faults["open_orders"].clear()
+
+
+def typed(remote: Remote) -> SimpleNamespace:
+    scene = remote.scene
+    return SimpleNamespace(broker=scene.broker, latch=scene.latch, clock=scene.clock, lines=[])
+
+
+@virtual
+async def test_kill_from_afar_that_is_tried_again_leaves_what_a_person_has_queued_to_close(
+    tmp_path: Path,
+) -> None:
+    remote = Remote(tmp_path)
+    remote.scene.broker.is_open = False
+    remote.scene.broker.quantities[AAPL] = Decimal(7)
+    await kill_from_afar_in_vain(remote)
+    report = await strike(typed(remote), flatten=True)
+    assert report.verified
+
+    await remote.scene.clock.sleep(4 * AGAIN_AFTER_SECONDS)
+
+    assert [order.side for order in remote.scene.broker.working()] == [Side.SELL]
+
+
+@virtual
+async def test_kill_from_afar_is_not_tried_again_after_a_person_resumed(tmp_path: Path) -> None:
+    remote = Remote(tmp_path)
+    broker, latch = remote.scene.broker, remote.scene.latch
+    await kill_from_afar_in_vain(remote)
+    assert (await strike(typed(remote))).verified
+    await broker.set_suspended(is_suspended=False)
+    latch.release("checked", remote.scene.clock.now())
+    stop = broker.place_by_hand("AAPL", Side.SELL, 1, coid="a-stop")
+
+    await remote.scene.clock.sleep(4 * AGAIN_AFTER_SECONDS)
+
+    assert broker.working() == [stop]
+    assert not broker.is_suspended
+
+
+@virtual
+async def test_kill_from_afar_in_vain_is_tried_again_where_nobody_did_anything(
+    tmp_path: Path,
+) -> None:
+    remote = Remote(tmp_path)
+    broker = remote.scene.broker
+    await kill_from_afar_in_vain(remote)
+    broker.place_by_hand("AAPL", Side.BUY, 1, coid="late")
+    remote.scene.latch.engage("a loss limit", remote.scene.clock.now())
+
+    await remote.scene.clock.sleep(2 * AGAIN_AFTER_SECONDS)
+
+    assert not broker.working()
+    assert remote.scene.latch.read().pending is None
