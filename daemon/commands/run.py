@@ -45,6 +45,7 @@ class _Lives:
         self._is_waiting = is_waiting
         self._notifier = Notifier()
         self._stop = asyncio.Event()
+        self._life: asyncio.Task[Ending] | None = None
         self._is_reload_wanted = False
         self._accepted = config
         self._keys = Credentials.of(config).known()
@@ -52,29 +53,36 @@ class _Lives:
 
     async def run(self) -> None:
         """Live until there is no next life."""
-        while True:
-            self._stop = asyncio.Event()
-            self._is_reload_wanted = False
-            ending = await self._live()
-            if self._is_stopped():
-                return
-            if ending is Ending.RECORDING_ENDED and self._sessions is None:
-                self._begin_anew()
-            elif ending is Ending.RESTART and self._notifier.is_on:
-                raise RestartNeeded("too much failed: restarting, see `openbell status`")
-            elif ending is Ending.RESTART:
-                self._log.warning("daemon.restarted")
-            elif ending is not Ending.STOPPED or not self._is_reload_wanted:
-                return
-            if self._is_reload_wanted:
-                self._reload()
+        # Over all lives: between two a signal would end the process, a reload as well.
+        with self._signals():
+            while await self._goes_on():
+                pass
+
+    async def _goes_on(self) -> bool:
+        """Live one life; tell whether there is another."""
+        self._stop = asyncio.Event()
+        self._is_reload_wanted = False
+        ending = await self._live()
+        if self._is_stopped():
+            return False
+        if ending is Ending.RECORDING_ENDED and self._sessions is None:
+            self._begin_anew()
+        elif ending is Ending.RESTART and self._notifier.is_on:
+            raise RestartNeeded("too much failed: restarting, see `openbell status`")
+        elif ending is Ending.RESTART:
+            self._log.warning("daemon.restarted")
+        elif ending is not Ending.STOPPED or not self._is_reload_wanted:
+            return False
+        if self._is_reload_wanted:
+            self._reload()
+        return True
 
     def _is_stopped(self) -> bool:
         # A stop that comes in a life's last moment ends it no sooner, and is meant all the same.
         return self._stop.is_set() and not self._is_reload_wanted
 
     async def _live(self) -> Ending:
-        life = asyncio.ensure_future(
+        self._life = life = asyncio.ensure_future(
             run_daemon(
                 self._config,
                 sessions=self._sessions,
@@ -83,34 +91,35 @@ class _Lives:
                 notifier=self._notifier,
             )
         )
-        with self._signals(life):
-            try:
-                return await life
-            except asyncio.CancelledError:
-                return Ending.DONE
-            except BaseExceptionGroup as group:
-                cause = first_cause(group)
-                if isinstance(cause, OpenbellError | OSError):
-                    raise cause from group
-                raise
+        try:
+            return await life
+        except asyncio.CancelledError:
+            return Ending.DONE
+        except BaseExceptionGroup as group:
+            cause = first_cause(group)
+            if isinstance(cause, OpenbellError | OSError):
+                raise cause from group
+            raise
 
     @contextlib.contextmanager
-    def _signals(self, life: "asyncio.Task[Ending]") -> Iterator[None]:
+    def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         scale = max(1.0, loop.speed) if isinstance(loop, ReplayLoop) else 1.0
 
         def end() -> None:
             if self._stop.is_set() and not self._is_reload_wanted:
                 # The second time it is meant.
-                life.cancel()
+                self._cut_short()
                 return
             self._is_reload_wanted = False
             self._notifier.stopping()
             self._stop.set()
-            loop.call_later(_DRAIN_SECONDS * scale, life.cancel)
+            loop.call_later(_DRAIN_SECONDS * scale, self._cut_short)
 
         def reload() -> None:
-            if not self._stop.is_set() and self._is_acceptable():
+            # Another one while the life ends: what was written since then holds as well.
+            is_stopping = self._stop.is_set() and not self._is_reload_wanted
+            if not is_stopping and self._is_acceptable():
                 self._is_reload_wanted = True
                 self._notifier.reloading()
                 self._stop.set()
@@ -123,6 +132,10 @@ class _Lives:
         finally:
             for number in handlers:
                 loop.remove_signal_handler(number)
+
+    def _cut_short(self) -> None:
+        if self._life is not None:
+            self._life.cancel()
 
     def _is_acceptable(self) -> bool:
         """Refuse a reload that could not start: the running daemon goes on as it is."""

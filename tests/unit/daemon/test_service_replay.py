@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,8 @@ from daemon.config import Config
 from daemon.lifecycle import Ending
 from tests.support.running import REPOSITORY, running_daemon
 from tests.unit.daemon.test_command_line import openbell
+
+ARMED = SimpleNamespace(is_engaged=False)
 
 
 def test_at_the_end_of_the_recording_it_says_so_and_begins_with_a_fresh_account(
@@ -123,6 +126,60 @@ def test_a_reload_in_the_last_moment_of_a_life_holds_in_the_next(
     run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
 
     assert orders == [50, 7]
+
+
+def test_a_second_reload_while_the_first_ends_a_life_holds_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    orders: list[int] = []
+
+    async def life(using: Config, *_: object, stop: asyncio.Event, **__: object) -> Ending:
+        orders.append(using.risk.max_orders_per_day)
+        if len(orders) > 1:
+            return Ending.STOPPED
+        for before, after in ((50, 7), (7, 5)):
+            text = config.read_text(encoding="utf-8")
+            config.write_text(
+                text.replace(f"max_orders_per_day = {before}", f"max_orders_per_day = {after}"),
+                encoding="utf-8",
+            )
+            os.kill(os.getpid(), signal.SIGHUP)
+            await stop.wait()
+            await asyncio.sleep(0.05)
+        return Ending.STOPPED
+
+    monkeypatch.setattr(run, "run_daemon", life)
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    assert orders == [50, 5]
+
+
+def test_a_signal_between_two_lives_does_not_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A service manager takes the end by a hang-up for a clean one, and does not start it again.
+    between: list[object] = []
+    lives = 0
+
+    async def life(*_: object, **__: object) -> Ending:
+        nonlocal lives
+        lives += 1
+        return Ending.RECORDING_ENDED if lives == 1 else Ending.STOPPED
+
+    def archive(_: Path) -> Path:
+        between.extend(map(signal.getsignal, (signal.SIGHUP, signal.SIGTERM)))
+        return tmp_path
+
+    monkeypatch.setattr(run, "run_daemon", life)
+    monkeypatch.setattr(run, "archive_books", archive)
+    monkeypatch.setattr(run, "Latch", lambda _: SimpleNamespace(read=lambda: ARMED))
+
+    run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
+
+    assert lives == 2
+    assert signal.SIG_DFL not in between
 
 
 def test_a_start_that_takes_longer_than_the_morning_does_not_skip_the_first_run(
