@@ -39,17 +39,20 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     found = read_for_kill(options.config)
     latch = _latch(found)
+    others = [Latch(found.also)] if found.also is not None else []
     reason = reason or NO_REASON
-    flatten = flatten or (as_before and latch.read().is_closing_wanted)
+    flatten = flatten or (
+        as_before and any(one.read().is_closing_wanted for one in (latch, *others))
+    )
     action = KillAction.FLATTEN if flatten else KillAction.CANCEL
-    if found.directory is not None:
+    for one in (latch, *others) if found.directory is not None else ():
         # Before the broker is even looked for: from here on no order leaves.
-        _engage(latch, reason, action)
-    if found.also is not None:
-        _engage(Latch(found.also), reason, action)
+        _engage(one, reason, action)
     for line in found.notes:
         SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)
+    for one in others:
+        _complete(one, report)
     try:
         show(report, options, flatten=flatten, has_closed=latch.read().closings > 0)
         sys.stdout.flush()
@@ -92,6 +95,17 @@ def _engage(latch: Latch, reason: str, action: KillAction) -> None:
     try:
         latch.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         latch.engage(reason, SystemClock().now(), pending=action)
+    except (OpenbellError, OSError) as exc:
+        SINK.write(f"openbell: {exc}\n")
+
+
+def _complete(latch: Latch, report: KillReport) -> None:
+    """Note in the latch of other books of the account what was seen done in it."""
+    if not report.verified:
+        return
+    done = KillAction.CANCEL if report.proof is Proof.CANCELED else KillAction.FLATTEN
+    try:
+        latch.complete(done, SystemClock().now(), is_broker_locked=report.suspended is True)
     except (OpenbellError, OSError) as exc:
         SINK.write(f"openbell: {exc}\n")
 

@@ -1,9 +1,12 @@
 """A kill that is typed in another folder than the daemon's latches the books it can find."""
 
+import contextlib
 import errno
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +15,12 @@ from daemon.command_line import Options
 from daemon.commands.stopping import kill
 from daemon.config import state_directory
 from daemon.config_for_kill import read_for_kill
+from domain.clock import SystemClock
 from state.files import DATABASE
 from state.latch import Latch
 from state.latch_record import KillAction
+from tests.support.fake_broker import FakeBroker
+from tests.support.kill_scene import AAPL
 
 TEXT = '[universe]\nsymbols = ["AAPL"]\n[broker]\nkind = "embedded"\n[state]\ndirectory = "books"\n'
 
@@ -82,6 +88,49 @@ def test_k01_of_two_books_of_one_account_both_are_latched(
     for folder in (home, elsewhere):
         latch = Latch(folder / "books").read()
         assert (latch.is_engaged, latch.reason, latch.pending) == (True, "both", KillAction.CANCEL)
+
+
+def both_of_one_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, FakeBroker]:
+    """Make two books of one account, with a broker that answers; return the configuration."""
+    _, _, config = folders(tmp_path, monkeypatch, "home", "elsewhere")
+    config.write_text(TEXT.replace('"embedded"', '"alpaca"'), encoding="utf-8")
+    broker = FakeBroker(SystemClock())
+
+    @contextlib.asynccontextmanager
+    async def connect(*_: object, **__: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(broker=broker, clock=SystemClock())
+
+    monkeypatch.setattr("daemon.commands.stopping.connect", connect)
+    return config, broker
+
+
+def test_k01_of_two_books_of_one_account_both_know_that_the_kill_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Left pending in one, no resume there was possible, and its next start closed positions.
+    config, _ = both_of_one_account(tmp_path, monkeypatch)
+
+    status = kill(Options(config=config, json=False), flatten=True, as_before=False, reason="both")
+
+    assert status == 0
+    for folder in ("home", "elsewhere"):
+        latch = Latch(tmp_path / folder / "books").read()
+        assert (latch.is_engaged, latch.pending, latch.is_broker_locked) == (True, None, True)
+
+
+def test_k01_the_kill_unit_flattens_where_a_person_did_for_the_other_books(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, broker = both_of_one_account(tmp_path, monkeypatch)
+    broker.fills_at_once = True
+    broker.quantities[AAPL] = Decimal(7)
+    beside = Latch(config.parent / "books")
+    beside.arm_new(SystemClock().now())
+    beside.engage("typed", SystemClock().now(), pending=KillAction.FLATTEN)
+
+    kill(Options(config=config, json=False), flatten=False, as_before=True, reason="the unit")
+
+    assert broker.quantities[AAPL] == 0
 
 
 def test_k01_without_books_anywhere_a_kill_says_whom_it_may_have_missed(
