@@ -10,7 +10,7 @@ from execution.account_switches import allow_shorting
 from execution.desk import Desk
 from execution.reconcile import Reconciler
 from state.latch import Latch
-from state.latch_record import LatchState
+from state.latch_record import KillAction, LatchState
 from state.locks import LIMIT_LOCK
 
 CONFIRM_LENGTH = 4
@@ -115,9 +115,11 @@ def _check_latch(state: LatchState, expected_sequence: int) -> None:
             f"the latch changed meanwhile ({state.reason}); read `openbell status` and resume again"
         )
     if state.pending is not None:
+        # A plain one completes no flatten, however often it is verified.
+        more = " --flatten" if state.pending is KillAction.FLATTEN else ""
         raise StateError(
             f"the kill ({state.pending.value}) is not completed at the broker; run"
-            " `openbell kill` until it is verified, then resume"
+            f" `openbell kill{more}` until it is verified, then resume"
         )
 
 
