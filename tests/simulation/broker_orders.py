@@ -58,6 +58,8 @@ class Amendment:
     """When a program that was up heard of it."""
     unnamed: list[float] = field(default_factory=list)
     """When such a program heard of it by a name that its books did not have."""
+    mistold: list[Execution] = field(default_factory=list)
+    """What such a program was told that the execution is now, and it is not."""
     is_paid: bool = False
     """True once a person took the broker's cash into the books, and its cash with it."""
 

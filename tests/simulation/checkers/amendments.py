@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from domain.orders import OrderRequest, TradeUpdate
@@ -62,8 +63,28 @@ def contradicted(truth: Truth, db: sqlite3.Connection) -> list[tuple[Amendment, 
     ]
 
 
+def believed(truth: Truth, db: sqlite3.Connection) -> list[tuple[Execution, Execution]]:
+    """Return what stands in the place of corrections, since the wire told them otherwise.
+
+    Found as seed 59000268: the correction came before its execution, which could not be booked
+    yet, and was told once more at another price after it.
+    """
+    booked = set(standing(db))
+    return [
+        (one.now, wrong)
+        for one in truth.amendments
+        if one.now is not None and one.unnamed and key(one.now) not in booked
+        for wrong in one.mistold
+        if key(wrong) in booked
+    ]
+
+
 def hear(truth: Truth, db: sqlite3.Connection, update: TradeUpdate) -> None:
     """Remember that a daemon heard of what it could take back by name, or not."""
+    for one in _meant(truth, update):
+        if not _is_whole(update, one) and one.now is not None and update.fill is not None:
+            fill = update.fill
+            one.mistold.append(replace(one.now, quantity=fill.quantity, price=fill.price))
     row = db.execute(_BOOKED_AS, (update.previous_execution_id,)).fetchone()
     if row is None:
         for one in _meant(truth, update):

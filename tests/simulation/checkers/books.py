@@ -34,6 +34,9 @@ def every_fill_once(truth: Truth, db: sqlite3.Connection) -> Violations:
             theirs[amendments.key(one.now)] -= 1
     for other in {amendments.key(other) for _, other in amendments.contradicted(truth, db)}:
         theirs[other] -= 1
+    for now, wrong in amendments.believed(truth, db):
+        theirs[amendments.key(now)] -= 1
+        theirs[amendments.key(wrong)] += 1
     ours = Counter(amendments.standing(db))
     found = [("I03", f"the ledger lacks {one}") for one in (theirs - ours)]
     return found + [("I03", f"the ledger invented {one}") for one in (ours - theirs)]
