@@ -28,6 +28,7 @@ from state.json_rows import (
 from state.latch import Latch
 from state.mark_history import mark_at
 from state.migrations import LATEST, version
+from state.pause import Pause
 from state.rows import stamp
 from state.status import status
 
@@ -65,7 +66,7 @@ class Reader:
             StateError: there is none, or it cannot be read.
         """
         self._path = directory / DATABASE
-        self._latch = Latch(directory)
+        self._latch, self._pause = Latch(directory), Pause(directory)
         if not self._path.is_file():
             raise StateError(
                 f"{self._path} does not exist: start openbell run or openbell demo first"
@@ -109,7 +110,7 @@ class Reader:
     def status(self) -> Row:
         """Return the ``status`` document."""
         with self.snapshot():
-            return status(self._rows, self._latch.read())
+            return status(self._rows, self._latch.read(), paused=self._pause.reason)
 
     def fact(self, name: str) -> str | None:
         """Return one of the small named values; None when it was never told."""

@@ -20,7 +20,6 @@ from domain.money import decimal
 from domain.orders import OrderState
 from domain.trading_state import TradingState
 from state.figures import Figures
-from state.pause import Pause
 from state.reader import Reader
 from transport.breaker import BreakerState
 
@@ -271,11 +270,7 @@ class StateCollector(Collector):
         upcoming = self._vitals.next_run
         yield from _known(
             ("kill_latch_engaged", "1 while nothing may be sent.", status["kill"]["engaged"]),
-            (
-                "paused",
-                "1 while a person paused entries.",
-                Pause(self._directory).reason is not None,
-            ),
+            ("paused", "1 while a person paused entries.", status["paused"] is not None),
             (
                 "reconcile_timestamp_seconds",
                 "When the books last were compared.",
