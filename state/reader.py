@@ -29,6 +29,7 @@ from state.latch import Latch
 from state.mark_history import mark_at
 from state.migrations import LATEST, version
 from state.pause import Pause
+from state.report_rows import ReportRecord, unbalanced
 from state.rows import stamp
 from state.status import status
 
@@ -269,6 +270,10 @@ class Reader:
             " WHERE session_date = r.session_date) ORDER BY session_date DESC"
         )
         return [{**whole(row), "is_reconciled": bool(row["is_reconciled"])} for row in rows]
+
+    def unbalanced(self) -> ReportRecord | None:
+        """Return the newest report where it does not balance and nobody accepted that."""
+        return unbalanced(self._rows)
 
     def _of_session(self, table: str, session_date: dt.date | None) -> list[sqlite3.Row]:
         return self._rows(_OF_SESSION.format(table=table), (_date(session_date),))

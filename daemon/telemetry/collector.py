@@ -86,6 +86,7 @@ class StateCollector(Collector):
     def _money(self) -> Iterable[Family]:
         with Reader(self._directory) as reader:
             status, positions, reports = reader.status(), reader.positions(), reader.reports()
+            is_waited_for = reader.unbalanced() is not None
         yield from _known(
             ("equity_usd", "Account equity.", status["equity"]),
             ("cash_usd", "Settled cash.", status["cash"]),
@@ -118,6 +119,7 @@ class StateCollector(Collector):
             yield from _known(
                 ("report_residual_usd", "What the last report left.", reports[0]["residual"]),
                 ("report_reconciled", "1 when it balanced.", reports[0]["is_reconciled"]),
+                ("report_unbalanced", "1 when not, and nobody accepted that.", is_waited_for),
             )
 
     def _work(self) -> Iterable[Family]:
