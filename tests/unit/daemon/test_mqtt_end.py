@@ -17,7 +17,7 @@ from tests.support.running import REPOSITORY, free_port
 from tests.support.tools import tool
 
 
-def bridge(port: int, meters: Meters) -> MqttBridge:
+def bridge(port: int, meters: Meters, *, pace: float = 1e-4) -> MqttBridge:
     clock = SystemClock()
     return MqttBridge(
         MqttParts(
@@ -29,8 +29,8 @@ def bridge(port: int, meters: Meters) -> MqttBridge:
             hub=Hub(clock),
             meters=meters,
             clock=clock,
-            # A heartbeat each millisecond: some message is always under way.
-            pace=1e-4,
+            # By default a heartbeat each millisecond: some message is always under way.
+            pace=pace,
             patience=1.0,
         )
     )
@@ -52,3 +52,27 @@ async def test_a_cancellation_that_meets_the_confirmation_of_a_message_is_heeded
             task.cancel()
             await asyncio.wait({task}, timeout=10)
             assert task.cancelled()
+
+
+async def test_two_daemons_share_a_message_broker_whatever_their_accounts_end_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    port, lost = free_port(), asyncio.Event()
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("OPENBELL__MQTT__PORT", str(port))
+    with mosquitto(tool("mosquitto"), tmp_path, port):
+        tasks = []
+        for prefix in ("paper", "trial"):
+            monkeypatch.setenv("OPENBELL__MQTT__TOPIC_PREFIX", prefix)
+            meters, sent = Meters(mode="paper"), asyncio.Event()
+            monkeypatch.setattr(meters.mqtt_sent, "inc", sent.set)
+            one = bridge(port, meters, pace=0.02)
+            monkeypatch.setattr(one, "_lost", lost.set)
+            tasks.append(asyncio.create_task(one.run()))
+            await asyncio.wait_for(sent.wait(), 10)
+        # Of two with one name the broker drops the first at once.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lost.wait(), 1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=10)
