@@ -44,7 +44,7 @@ class MqttBridge:
         self._reader = TelemetryReader(directory, account_tail=parts.account[-4:])
         self._wires = self._command_wires(Nonces(directory / "mqtt-nonces.json"))
         self.outbox = Outbox(dropped=parts.meters.mqtt_dropped.inc)
-        self._numbers = itertools.count(1)
+        self._numbers, self._beats = itertools.count(1), itertools.count(1)
         self._is_connected = False
         self._log = structlog.get_logger("mqtt")
         parts.hub.listen(self._hear)
@@ -146,7 +146,7 @@ class MqttBridge:
 
     async def _beat(self) -> None:
         while True:
-            document = {"at": self._parts.clock.now().isoformat(), "seq": next(self._numbers)}
+            document = {"at": self._parts.clock.now().isoformat(), "seq": next(self._beats)}
             self._send("heartbeat", document)
             await self._parts.clock.sleep(_HEARTBEAT_SECONDS * self._parts.pace)
 

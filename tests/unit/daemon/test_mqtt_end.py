@@ -1,13 +1,14 @@
 """The end of the telling: whatever the message broker does, a cancellation ends it."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from daemon.config import load
-from daemon.telemetry.hub import Hub
+from daemon.telemetry.hub import Hub, Notice
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.mqtt import MqttBridge
 from daemon.telemetry.mqtt_client import MqttParts
@@ -76,3 +77,21 @@ async def test_two_daemons_share_a_message_broker_whatever_their_accounts_end_in
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=10)
+
+
+async def test_heartbeats_are_numbered_without_a_gap_whatever_else_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path / "state"))
+    one = bridge(free_port(), Meters(mode="paper"), pace=0.001)
+    told = []
+    monkeypatch.setattr(one.outbox, "put", lambda message, **_: told.append(message))
+    beating = asyncio.create_task(one._beat())
+    while len(told) < 6:
+        await asyncio.sleep(0.005)
+        one._hear(Notice(kind="run.failed", text="", symbol=None, at=SystemClock().now()))
+    beating.cancel()
+
+    beats = [json.loads(one.payload) for one in told if one.topic.endswith("heartbeat")]
+    assert [beat["seq"] for beat in beats] == list(range(1, len(beats) + 1))
+    assert 2 <= len(beats) < len(told)
