@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import aiomqtt
 import pytest
 
 from daemon.config import load
@@ -95,3 +96,33 @@ async def test_heartbeats_are_numbered_without_a_gap_whatever_else_is_told(
     beats = [json.loads(one.payload) for one in told if one.topic.endswith("heartbeat")]
     assert [beat["seq"] for beat in beats] == list(range(1, len(beats) + 1))
     assert 2 <= len(beats) < len(told)
+
+
+async def test_what_ended_the_daemon_is_told_before_it_says_offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    port, kinds = free_port(), ["kill.engaged", "trading_state.changed", "daemon.failed"]
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("OPENBELL__MQTT__PORT", str(port))
+    with mosquitto(tool("mosquitto"), tmp_path, port):
+        meters, sent = Meters(mode="paper"), asyncio.Event()
+        monkeypatch.setattr(meters.mqtt_sent, "inc", sent.set)
+        one = bridge(port, meters, pace=0.1)
+        async with aiomqtt.Client("127.0.0.1", port) as client:
+            await client.subscribe("openbell/#", qos=1)
+            running = asyncio.create_task(one.run())
+            await sent.wait()
+            # As a daemon that a fault ends: what it led to, and in the same moment the end.
+            for kind in kinds:
+                one._hear(Notice(kind=kind, text="", symbol=None, at=SystemClock().now()))
+            running.cancel()
+            await asyncio.wait({running})
+            await one.farewell()
+            told = []
+            async with asyncio.timeout(10):
+                async for message in client.messages:
+                    told.append(json.loads(bytes(message.payload)))
+                    if told[-1] == {"state": "offline"}:
+                        break
+
+    assert [document["kind"] for document in told if "kind" in document][-3:] == kinds
