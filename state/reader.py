@@ -28,6 +28,8 @@ from state.json_rows import (
 from state.latch import Latch
 from state.mark_history import mark_at
 from state.migrations import LATEST, version
+from state.pause import Pause
+from state.report_rows import ReportRecord, unbalanced
 from state.rows import stamp
 from state.status import status
 
@@ -65,7 +67,7 @@ class Reader:
             StateError: there is none, or it cannot be read.
         """
         self._path = directory / DATABASE
-        self._latch = Latch(directory)
+        self._latch, self._pause = Latch(directory), Pause(directory)
         if not self._path.is_file():
             raise StateError(
                 f"{self._path} does not exist: start openbell run or openbell demo first"
@@ -109,7 +111,7 @@ class Reader:
     def status(self) -> Row:
         """Return the ``status`` document."""
         with self.snapshot():
-            return status(self._rows, self._latch.read())
+            return status(self._rows, self._latch.read(), paused=self._pause.reason)
 
     def fact(self, name: str) -> str | None:
         """Return one of the small named values; None when it was never told."""
@@ -268,6 +270,10 @@ class Reader:
             " WHERE session_date = r.session_date) ORDER BY session_date DESC"
         )
         return [{**whole(row), "is_reconciled": bool(row["is_reconciled"])} for row in rows]
+
+    def unbalanced(self) -> ReportRecord | None:
+        """Return the newest report where it does not balance and nobody accepted that."""
+        return unbalanced(self._rows)
 
     def _of_session(self, table: str, session_date: dt.date | None) -> list[sqlite3.Row]:
         return self._rows(_OF_SESSION.format(table=table), (_date(session_date),))

@@ -34,8 +34,8 @@ _EXCLUDED = (
 _LAST_BACKUP = "SELECT max(finished_at) AS at FROM runs WHERE kind = 'backup' AND state = 'DONE'"
 
 
-def status(rows: Query, latch: LatchState) -> Row:
-    """Return the document; ``rows`` runs one query."""
+def status(rows: Query, latch: LatchState, *, paused: str | None) -> Row:
+    """Return the document; ``rows`` runs one query, ``paused`` is why entries are paused."""
     facts = {row["name"]: row["value"] for row in rows("SELECT name, value FROM facts")}
     risk = rows("SELECT * FROM risk_state")[0]
     kill = _kill(risk, latch)
@@ -44,8 +44,9 @@ def status(rows: Query, latch: LatchState) -> Row:
     locks = rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
     return {
         "mode": facts.get("mode"),
-        **_trading_state(rows, risk, is_killed=kill["engaged"]),
+        **_trading_state(rows, risk, paused=paused, is_killed=kill["engaged"]),
         "kill": kill,
+        "paused": paused,
         "broker_lock": facts.get("broker_lock"),
         "is_shorting_forbidden_by_kill": latch.is_shorting_forbidden,
         "are_positions_closed_by_kill": latch.is_closing_wanted and latch.closings > 0,
@@ -81,13 +82,15 @@ def _kill(risk: sqlite3.Row, latch: LatchState) -> Row:
     return {"engaged": True, "reason": risk["latch_reason"], "at": risk["latch_at"]}
 
 
-def _trading_state(rows: Query, risk: sqlite3.Row, *, is_killed: bool) -> Row:
+def _trading_state(rows: Query, risk: sqlite3.Row, *, paused: str | None, is_killed: bool) -> Row:
     """The state as it was remembered, and what holds since, without anybody having looked."""
     state, reason = TradingState(risk["trading_state"]), risk["trading_state_reason"] or ""
     report = unbalanced(rows)
-    if report is not None and report.problem not in reason:
+    holding = [f"paused: {paused}"] if paused is not None else []
+    holding += [report.problem] if report is not None else []
+    if holding:
         state = strictest(state, TradingState.REDUCING)
-        reason = f"{reason}; {report.problem}" if reason else report.problem
+        reason = "; ".join([reason] * bool(reason) + [why for why in holding if why not in reason])
     state = strictest(state, TradingState.HALTED if is_killed else state)
     return {"trading_state": state.value, "trading_state_reason": reason}
 

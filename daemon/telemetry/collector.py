@@ -20,7 +20,6 @@ from domain.money import decimal
 from domain.orders import OrderState
 from domain.trading_state import TradingState
 from state.figures import Figures
-from state.pause import Pause
 from state.reader import Reader
 from transport.breaker import BreakerState
 
@@ -87,6 +86,7 @@ class StateCollector(Collector):
     def _money(self) -> Iterable[Family]:
         with Reader(self._directory) as reader:
             status, positions, reports = reader.status(), reader.positions(), reader.reports()
+            is_waited_for = reader.unbalanced() is not None
         yield from _known(
             ("equity_usd", "Account equity.", status["equity"]),
             ("cash_usd", "Settled cash.", status["cash"]),
@@ -119,6 +119,7 @@ class StateCollector(Collector):
             yield from _known(
                 ("report_residual_usd", "What the last report left.", reports[0]["residual"]),
                 ("report_reconciled", "1 when it balanced.", reports[0]["is_reconciled"]),
+                ("report_unbalanced", "1 when not, and nobody accepted that.", is_waited_for),
             )
 
     def _work(self) -> Iterable[Family]:
@@ -271,11 +272,7 @@ class StateCollector(Collector):
         upcoming = self._vitals.next_run
         yield from _known(
             ("kill_latch_engaged", "1 while nothing may be sent.", status["kill"]["engaged"]),
-            (
-                "paused",
-                "1 while a person paused entries.",
-                Pause(self._directory).reason is not None,
-            ),
+            ("paused", "1 while a person paused entries.", status["paused"] is not None),
             (
                 "reconcile_timestamp_seconds",
                 "When the books last were compared.",

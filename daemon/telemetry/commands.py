@@ -27,7 +27,8 @@ _FIELDS = {"v", "account", "verb", "reason", "issued_at", "nonce", "sig"}
 _KEY_BYTES = 32
 _NONCE_LENGTHS = range(16, 65)
 _LONGEST_REASON = 200
-_DEEPEST = 3
+# The document's own, and those that a reason may hold: a kill is a kill with "[desk]" in it.
+_MOST_BRACKETS = 1 + _LONGEST_REASON
 
 
 @unique
@@ -164,7 +165,7 @@ def _document(payload: bytes) -> Mapping[str, Any]:
     if len(payload) > MOST_BYTES:
         raise CommandRefused(f"it has {len(payload)} bytes, {MOST_BYTES} are allowed")
     # Nesting is refused before the parser could run out of stack over it.
-    if payload.count(b"{") + payload.count(b"[") > _DEEPEST:
+    if payload.count(b"{") + payload.count(b"[") > _MOST_BRACKETS:
         raise CommandRefused("it is nested")
     try:
         document = json.loads(payload)

@@ -64,6 +64,8 @@ class TelemetryReader:
 
     def everything(self) -> Mapping[str, Any]:
         """Return the document of every topic."""
+        # Whoever asks for all of it has nothing: should it fail now, all of it is news later.
+        self._told = {}
         with Reader(self._directory) as reader:
             status = reader.status()
             # Of one session: this is read on the loop, at every change, after years too.

@@ -1,6 +1,7 @@
 """MQTT: telemetry out, signed commands in.  A broker that is away never touches trading."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ class MqttBridge:
         self._reader = TelemetryReader(directory, account_tail=parts.account[-4:])
         self._wires = self._command_wires(Nonces(directory / "mqtt-nonces.json"))
         self.outbox = Outbox(dropped=parts.meters.mqtt_dropped.inc)
-        self._numbers = itertools.count(1)
+        self._numbers, self._beats = itertools.count(1), itertools.count(1)
         self._is_connected = False
         self._log = structlog.get_logger("mqtt")
         parts.hub.listen(self._hear)
@@ -77,13 +78,22 @@ class MqttBridge:
             )
 
     async def farewell(self) -> None:
-        """Say that the daemon ends, if somebody listens; for the end, after ``run``."""
+        """Tell what still waits, and that the daemon ends; for the end, after ``run``."""
+        seconds = PUBLISH_SECONDS * self._parts.patience
         try:
-            async with asyncio.timeout(PUBLISH_SECONDS * self._parts.patience):
-                async with self._parts.client("-end") as client:
-                    await client.publish(self._parts.topic("status"), OFFLINE, qos=1, retain=True)
+            async with asyncio.timeout(2 * seconds), self._parts.client("-end") as client:
+                # What ended the daemon may be among it; but offline it is in any case.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._publish_what_waits(client)
+                await client.publish(self._parts.topic("status"), OFFLINE, qos=1, retain=True)
         except (aiomqtt.MqttError, TimeoutError):
             self._log.info("mqtt.farewell_unheard")
+
+    async def _publish_what_waits(self, client: aiomqtt.Client) -> None:
+        while len(self.outbox):
+            _, message = await self.outbox.take()
+            await client.publish(message.topic, message.payload, qos=1, retain=message.is_retained)
 
     def _client(self) -> aiomqtt.Client:
         will = aiomqtt.Will(self._parts.topic("status"), OFFLINE, 1, True)
@@ -146,7 +156,7 @@ class MqttBridge:
 
     async def _beat(self) -> None:
         while True:
-            document = {"at": self._parts.clock.now().isoformat(), "seq": next(self._numbers)}
+            document = {"at": self._parts.clock.now().isoformat(), "seq": next(self._beats)}
             self._send("heartbeat", document)
             await self._parts.clock.sleep(_HEARTBEAT_SECONDS * self._parts.pace)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -46,6 +47,11 @@ class MqttParts:
         """Return a full topic."""
         return f"{self.config.mqtt.topic_prefix.strip('/')}/{name}"
 
+    @property
+    def _home(self) -> str:
+        # Of two clients with one name the broker drops the first: accounts may end alike.
+        return f"{zlib.crc32(self.topic('').encode()):08x}"
+
     def client(
         self,
         suffix: str,
@@ -58,7 +64,7 @@ class MqttParts:
         return aiomqtt.Client(
             settings.host,
             settings.port,
-            identifier=f"openbell-{self.account[-4:]}{suffix}",
+            identifier=f"openbell-{self.account[-4:]}-{self._home}{suffix}",
             username=self.user.reveal() if self.user else None,
             password=self.password.reveal() if self.password else None,
             tls_context=ssl.create_default_context() if settings.tls else None,

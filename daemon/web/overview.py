@@ -11,7 +11,6 @@ from domain.clock import Clock
 from domain.money import text
 from marketdata.base import SessionCalendar
 from state.figures import Figures
-from state.pause import Pause
 from state.reader import Reader
 
 Document = Mapping[str, Any]
@@ -62,7 +61,6 @@ class Overview:
             "speed": self._time_scale,
             "sequence": sequence,
             "started_at": started.isoformat() if started else None,
-            "paused": Pause(self._directory).reason,
             "control": self._is_control,
             "next_run": {"kind": upcoming[0], "at": upcoming[1].isoformat()} if upcoming else None,
             "tomorrow": self._tomorrow(now),

@@ -1,6 +1,7 @@
 """What a scrape reads from the state: nothing twice, and what happened between two scrapes."""
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 from daemon.config import load
@@ -11,6 +12,7 @@ from domain.clock import ManualClock
 from state.facts import Facts
 from state.journal import Journal
 from state.ledger import Ledger
+from state.reports import Reports
 from state.runs import Runs, RunState
 from state.store import Store
 from tests.support.running import REPOSITORY
@@ -90,3 +92,18 @@ def test_a_run_that_failed_before_the_first_scrape_is_seen(tmp_path: Path) -> No
     name = 'openbell_run_ended_timestamp_seconds{kind="submit",state="FAILED"}'
     (line,) = [line for line in text.splitlines() if line.startswith(name)]
     assert float(line.split()[1]) == at
+
+
+def test_a_report_that_does_not_balance_waits_until_a_person_accepts_it(tmp_path: Path) -> None:
+    reports = Reports(open_store(tmp_path))
+    reports.record(SESSION, is_reconciled=False, residual=Decimal("2.50"), digest="a", at=START)
+    scraped = Scraped(tmp_path)
+
+    assert "openbell_report_unbalanced 1.0" in scraped.scrape()
+
+    waiting = reports.unbalanced()
+    assert waiting is not None
+    reports.accept(waiting)
+
+    assert "openbell_report_unbalanced 0.0" in scraped.scrape()
+    assert "openbell_report_reconciled 0.0" in scraped.scrape()

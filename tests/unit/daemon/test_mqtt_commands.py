@@ -63,6 +63,13 @@ def test_a_signed_fresh_command_is_accepted(tmp_path: Path, verb: str) -> None:
     assert accepted.verb is Verb(verb)
 
 
+@pytest.mark.parametrize("reason", ["[desk] {risk} [now] [!]", "[" * 200])
+def test_a_reason_may_hold_brackets(tmp_path: Path, reason: str) -> None:
+    accepted = desk(tmp_path).accept(packed(command(reason=reason)), is_retained=False)
+
+    assert accepted.reason == reason
+
+
 @pytest.mark.parametrize("verb", ["resume", "unkill", "unpause", "buy", "config", "run"])
 def test_m04_no_verb_raises_risk(tmp_path: Path, verb: str) -> None:
     with pytest.raises(CommandRefused, match="is no verb"):

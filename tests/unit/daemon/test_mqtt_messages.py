@@ -10,6 +10,7 @@ import pytest
 
 from daemon.telemetry import messages
 from daemon.telemetry.messages import TelemetryReader
+from domain.errors import StateError
 from domain.ids import BrokerOrderId, ClientOrderId
 from state.facts import Facts
 from state.journal import Journal
@@ -77,3 +78,23 @@ def test_what_is_read_for_them_does_not_grow_with_the_years(
     told(tmp_path)
 
     assert max(read) == young
+
+
+def test_what_could_not_be_read_for_a_new_connection_is_told_with_the_next_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path)
+    reader = TelemetryReader(tmp_path, account_tail="0001")
+    reader.everything()
+    with monkeypatch.context() as patched:
+        patched.setattr(messages, "Reader", refusing)
+        with pytest.raises(StateError):
+            reader.everything()
+
+    # At the broker the last will stands, so the status is news though nothing in it changed.
+    assert reader.changed().keys() >= {"status", "runs"}
+    assert reader.changed() == {}
+
+
+def refusing(_directory: Path) -> Reader:
+    raise StateError("disk I/O error")

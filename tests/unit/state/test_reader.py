@@ -11,6 +11,7 @@ from state.decisions import Decisions
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
+from state.pause import Pause
 from state.reader import Reader
 from state.risk_state import RiskState
 from state.store import Store
@@ -123,6 +124,25 @@ def test_remembered_trading_state_is_told(store: Store, directory: Path) -> None
     RiskState(store).set_trading_state(TradingState.REDUCING, "daily loss")
     with Reader(directory) as reader:
         assert reader.status()["trading_state"] == "REDUCING"
+
+
+def test_a_pause_is_told_at_once_whatever_was_remembered(store: Store, directory: Path) -> None:
+    Pause(directory).set("lunch")
+    with Reader(directory) as reader:
+        status = reader.status()
+        assert (status["trading_state"], status["paused"]) == ("REDUCING", "lunch")
+        assert status["trading_state_reason"] == "paused: lunch"
+
+        RiskState(store).set_trading_state(TradingState.HALTED, "daily loss")
+        status = reader.status()
+        assert status["trading_state"] == "HALTED"
+        assert status["trading_state_reason"] == "daily loss; paused: lunch"
+
+        # Remembered by a look and still so: it is told once.
+        RiskState(store).set_trading_state(TradingState.REDUCING, "paused: lunch")
+        assert reader.status()["trading_state_reason"] == "paused: lunch"
+        Pause(directory).clear()
+        assert reader.status()["paused"] is None
 
 
 def test_orders_have_every_field_of_the_contract(day: Reader) -> None:
