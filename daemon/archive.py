@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from daemon.after_close.nightly import DIRECTORY as BACKUPS
 from domain.errors import StorageError, remedy
+from state.backup_folder import DIRECTORY as BACKUPS
 from state.files import DATABASE, MARK
 
 DIRECTORY = "archive"

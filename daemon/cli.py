@@ -16,6 +16,7 @@ from daemon.command_line import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     Options,
+    advised,
     complain,
     exit_code,
     hoist,
@@ -23,7 +24,7 @@ from daemon.command_line import (
     ready_streams,
 )
 from daemon.commands.models import app as models
-from domain.errors import OpenbellError
+from domain.errors import BadArgument, OpenbellError
 from domain.reasons import tidy
 
 app = typer.Typer(
@@ -143,6 +144,10 @@ def forecasts(
     if not is_scored:
         _listing(ctx, "forecasts", date)
         return
+    if date is not None:
+        raise BadArgument(
+            "--scores and --date: choose one of them; `--scores --json` has those of every session"
+        )
     from daemon.commands.scores import scores as command
 
     command(ctx.obj)
@@ -372,7 +377,9 @@ def paper_server(
 @app.command()
 def train(  # noqa: PLR0913, PLR0917 - an argument for each option
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="rnn, gru, lstm, attention-lstm, nhits, tft ...")],
+    model: Annotated[
+        str, typer.Argument(help="rnn, gru, lstm, attention-lstm, nhits, tft, lstm-ensemble.")
+    ],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same weights.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -439,7 +446,7 @@ def _run(arguments: list[str]) -> int:
             complain(f"{message} (see `openbell --help`)")
         return EXIT_USAGE
     except OpenbellError as error:
-        complain(str(error))
+        complain(advised(error))
         return exit_code(error)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED

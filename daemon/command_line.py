@@ -90,6 +90,13 @@ def lose(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+def advised(error: OpenbellError) -> str:
+    """Return what to tell of an error: one from the wire knows no next step."""
+    if isinstance(error, ProviderUnavailable) and not isinstance(error, ProviderRefused):
+        return f"{error}; try again, `openbell doctor` tells what can be reached"
+    return str(error)
+
+
 def exit_code(error: OpenbellError) -> int:
     """Return the exit status that scripts and systemd know an error by."""
     if isinstance(error, BadArgument):

@@ -311,6 +311,8 @@ class MqttConfig:
 
     def __post_init__(self) -> None:
         """Refuse what nothing could be published under: that would end the daemon itself."""
+        if not self.enabled:
+            return
         prefix = self.topic_prefix.strip("/")
         if not prefix.isprintable() or not prefix or set(prefix) & set("+#$"):
             raise ConfigError(

@@ -125,7 +125,9 @@ def build(cls: type[T], table: Mapping[str, Any], where: str = "") -> T:
     for name, field in fields.items():
         is_required = field.default is field.default_factory is dataclasses.MISSING
         if is_required and name not in values:
-            raise ConfigError(f"{_join(where, name)}: is missing")
+            raise ConfigError(
+                f"{_join(where, name)}: is missing; add it, as in what `openbell init` writes"
+            )
     return cls(**values)
 
 
@@ -164,6 +166,9 @@ def _setting(raw: Any, hint: Any, field: dataclasses.Field[Any], where: str) -> 
 
 
 def _check_range(value: Any, low: float | None, high: float | None, where: str) -> None:
+    if low is None and high is None:
+        # Its section checks it, and tells the bounds.
+        return
     is_above = low is None or value >= low
     is_below = high is None or value <= high
     if is_above and is_below and not math.isnan(value):

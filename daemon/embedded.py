@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from daemon.config import Config, state_directory
 from daemon.credentials import BROKER_KEY_ID, BROKER_SECRET_KEY, Credentials
 from domain.clock import Clock
+from domain.errors import ConfigError
 from domain.ids import Symbol
 from marketdata.base import SessionCalendar
 
 if TYPE_CHECKING:
-    from brokers.paper_server import PaperServer
+    from brokers.paper_server import Fault, PaperServer
 
 DIRECTORY = "paper"
 _ENDPOINT = "endpoint"
@@ -39,7 +40,7 @@ def embedded_broker(
     # A kill, and any command for a real account, must not wait for a web server to load.
     from brokers.exchange.daily_path import DailyPath
     from brokers.exchange.settings import ExchangeSettings
-    from brokers.paper_server import Keys, PaperServer, ServerOptions, parse_fault
+    from brokers.paper_server import Keys, PaperServer, ServerOptions
     from marketdata.recording import recording
 
     start = clock.now().date() - dt.timedelta(days=_DAYS_BEFORE)
@@ -63,7 +64,7 @@ def embedded_broker(
                 key_id=credentials.require(BROKER_KEY_ID).reveal(),
                 secret_key=credentials.require(BROKER_SECRET_KEY).reveal(),
             ),
-            faults=tuple(parse_fault(text) for text in settings.faults),
+            faults=faults_of(config),
             port=port,
         ),
     )
@@ -82,6 +83,20 @@ def recording_end(config: Config) -> dt.date | None:
         if Symbol(symbol) in coverage and coverage[Symbol(symbol)].has_range
     ]
     return max(ends, default=None)
+
+
+def faults_of(config: Config) -> "tuple[Fault, ...]":
+    """Return what goes wrong at the embedded broker.
+
+    Raises:
+        ConfigError: a fault is not known.
+    """
+    from brokers.paper_server import parse_fault
+
+    try:
+        return tuple(parse_fault(text) for text in config.broker.embedded.faults)
+    except ConfigError as exc:
+        raise ConfigError(f"broker.embedded.faults: {exc}") from None
 
 
 @contextlib.contextmanager

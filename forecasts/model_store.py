@@ -210,7 +210,7 @@ class ModelStore:
         if not found:
             raise ConfigError(
                 f"no model is called {name!r}; known: {', '.join(self.names()) or 'none'}; "
-                f"run `openbell train {name}`"
+                "`openbell train --help` names those that can be trained"
             )
         return found
 

@@ -5,15 +5,22 @@ copy and one that was made by hand that day the name does not tell the later; th
 file is that of its last copying.
 """
 
+import contextlib
+import datetime as dt
 import re
 import sqlite3
 from pathlib import Path
 
 from domain.errors import StateError
 from state.database import connect_unwritten
+from state.durable import write_durably
+from state.rows import stamp
+
+DIRECTORY = "backups"
 
 # Made by openbell: one a session, and what `openbell backup` names by the moment.
 _OURS = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{6})?\.db")
+_TESTED = "TESTED"
 _LAST_EVENT = "SELECT at, seq FROM events ORDER BY seq DESC LIMIT 1"
 
 
@@ -50,6 +57,27 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
     for path in surplus:
         path.unlink()
     return surplus
+
+
+def note_tested(folder: Path, at: dt.datetime) -> None:
+    """Note when a backup passed its test that is no run of the schedule.
+
+    A file, as the database belongs to the daemon.  A backup that holds is worth more than the
+    note of it: a disk that refuses this only leaves the former moment.
+    """
+    fresh = folder / f"{_TESTED}.new"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_durably(fresh, f"{stamp(at)}\n".encode())
+        fresh.replace(folder / _TESTED)
+
+
+def noted(folder: Path) -> str | None:
+    """Return the moment that ``note_tested`` wrote last; None where there is none to be read."""
+    try:
+        return stamp(dt.datetime.fromisoformat((folder / _TESTED).read_text("ascii").strip()))
+    except (OSError, ValueError):
+        return None
 
 
 def last_event(path: Path) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from domain.errors import StateError
 from state import track_rows
+from state.backup_folder import DIRECTORY, noted
 from state.database import connect_read_only, translated
 from state.explanation import explanation
 from state.files import DATABASE
@@ -110,8 +111,10 @@ class Reader:
 
     def status(self) -> Row:
         """Return the ``status`` document."""
+        backup = noted(self._path.parent / DIRECTORY)
         with self.snapshot():
-            return status(self._rows, self._latch.read(), paused=self._pause.reason)
+            latch, paused = self._latch.read(), self._pause.reason
+            return status(self._rows, latch, paused=paused, backup_noted=backup)
 
     def fact(self, name: str) -> str | None:
         """Return one of the small named values; None when it was never told."""

@@ -34,8 +34,15 @@ _EXCLUDED = (
 _LAST_BACKUP = "SELECT max(finished_at) AS at FROM runs WHERE kind = 'backup' AND state = 'DONE'"
 
 
-def status(rows: Query, latch: LatchState, *, paused: str | None) -> Row:
-    """Return the document; ``rows`` runs one query, ``paused`` is why entries are paused."""
+def status(rows: Query, latch: LatchState, *, paused: str | None, backup_noted: str | None) -> Row:
+    """Return the document.
+
+    Args:
+        rows: runs one query.
+        latch: as its file has it.
+        paused: why a person paused entries; None where nobody did.
+        backup_noted: when a backup passed its test that a person made.
+    """
     facts = {row["name"]: row["value"] for row in rows("SELECT name, value FROM facts")}
     risk = rows("SELECT * FROM risk_state")[0]
     kill = _kill(risk, latch)
@@ -47,7 +54,7 @@ def status(rows: Query, latch: LatchState, *, paused: str | None) -> Row:
         **_trading_state(rows, risk, paused=paused, is_killed=kill["engaged"]),
         "kill": kill,
         "paused": paused,
-        "broker_lock": facts.get("broker_lock"),
+        "broker_lock": _broker_lock(facts.get("broker_lock"), latch),
         "is_shorting_forbidden_by_kill": latch.is_shorting_forbidden,
         "are_positions_closed_by_kill": latch.is_closing_wanted and latch.closings > 0,
         "session": {"date": facts.get("session_date"), "phase": facts.get("session_phase")},
@@ -63,10 +70,18 @@ def status(rows: Query, latch: LatchState, *, paused: str | None) -> Row:
         "demoted_sources": demotions(rows),
         "reconciled_at": facts.get("reconciled_at"),
         "market_check": facts.get("market_check"),
-        "backup_at": backup["at"],
+        "backup_at": max(filter(None, (backup["at"], backup_noted)), default=None),
         "last_run": dict(last_run[0]) if last_run else None,
         "account": rows("SELECT account FROM writer")[0]["account"],
     }
+
+
+def _broker_lock(seen: str | None, latch: LatchState) -> str | None:
+    """As a daemon saw it last, or as a kill or a resume left it that none has seen yet."""
+    if latch.is_engaged and latch.is_broker_locked and latch.pending is None:
+        return "set" if seen in {None, "clear"} else seen
+    # Beside an armed latch a lock that is set is told in other words.
+    return "clear" if seen == "set" and not latch.is_engaged else seen
 
 
 def _kill(risk: sqlite3.Row, latch: LatchState) -> Row:

@@ -12,12 +12,11 @@ from daemon.config import RetentionConfig
 from daemon.schedule import DueRun, RunKind
 from domain.clock import Clock
 from domain.errors import StorageError, remedy
-from state.backup_folder import prune
+from state.backup_folder import DIRECTORY, prune
 from state.rehearsal import back_up_and_rehearse
 from state.retention import Retention, prune_records
 from state.store import Store
 
-DIRECTORY = "backups"
 NightJob = Callable[[DueRun, str], Awaitable[str]]
 
 

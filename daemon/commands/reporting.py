@@ -1,6 +1,7 @@
 """``report``: the reports again, from the database, or from the broker where there is none."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 from daemon import event_loop
 from daemon.after_close.broker_report import report_from_broker
@@ -17,7 +18,7 @@ from marketdata.session_calendar import NyseCalendar
 from reports.document import document
 from reports.model import EndOfDayReport, RollUp
 from reports.render import FORMATS, headline
-from reports.roll_up import MONTH, WEEK
+from reports.roll_up import MONTH, WEEK, period_of
 from reports.write import write
 from state.files import DATABASE, prepare_directory
 from state.reader import Reader
@@ -72,6 +73,14 @@ def _formats(formats: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
+def _require_some(kind: str, day: dt.date, known: Sequence[str]) -> None:
+    name, first, _ = period_of(kind, day)
+    if not any(first.isoformat() <= one <= day.isoformat() for one in known):
+        raise BadArgument(
+            f"--date {day}: {name} has no report until then; there are {known[0]} to {known[-1]}"
+        )
+
+
 def _kind(*, week: bool, month: bool) -> str | None:
     return WEEK if week else MONTH if month else None
 
@@ -89,6 +98,7 @@ def _from_database(
     sticks = yardsticks(config)
     if kind is not None:
         day = wanted or dt.date.fromisoformat(known[-1])
+        _require_some(kind, day, known)
         return read_roll_up(directory, kind, day, calendar=calendar, yardsticks=sticks)
     on = wanted.isoformat() if wanted else known[-1]
     if on not in issued:

@@ -10,7 +10,7 @@ from domain.clock import SystemClock
 from domain.errors import BadArgument, StateError
 from state.backup import accept_rollback
 from state.backup import restore as put_back
-from state.backup_folder import last_event, newest
+from state.backup_folder import DIRECTORY, last_event, newest, note_tested
 from state.files import DATABASE
 from state.rehearsal import back_up_and_rehearse
 
@@ -30,6 +30,7 @@ def backup(options: Options, *, out: Path | None) -> None:
     if target.exists():
         raise BadArgument(f"{target} exists already; name another with --out")
     made = back_up_and_rehearse(directory, target, clock=clock)
+    note_tested(directory / DIRECTORY, clock.now())
     if options.json:
         print_json({"backup": str(target), "events": made.head.sequence, "rows": made.rows})
         return

@@ -5,6 +5,7 @@ Nothing is opened that sends: what would answer is asked elsewhere.
 
 from daemon.config import Config
 from daemon.connection import check_recorded, replay_start
+from daemon.embedded import faults_of
 from daemon.telemetry.alerts import open_targets
 from daemon.telemetry.commands import check_keys
 from strategies.registry import build_allocations
@@ -30,7 +31,4 @@ def _check_replay(config: Config) -> None:
         replay_start(config)
     check_recorded(config)
     if is_embedded and config.broker.embedded.faults:
-        from brokers.paper_server import parse_fault
-
-        for text in config.broker.embedded.faults:
-            parse_fault(text)
+        faults_of(config)

@@ -53,6 +53,23 @@ async def test_k16_a_lock_that_a_person_cleared_is_told_once_and_the_latch_holds
 
 
 @virtual
+async def test_what_a_kill_or_a_resume_did_to_it_is_shown_before_a_daemon_has_looked(
+    tmp_path: Path,
+) -> None:
+    scene = Watched(tmp_path)
+    await scene.look()
+    assert shown(tmp_path) == "clear"
+
+    await killed(scene)
+    assert shown(tmp_path) == "set"
+
+    await scene.look()
+    scene.broker.is_suspended = False
+    scene.latch.release("checked", scene.clock.now())
+    assert shown(tmp_path) == "clear"
+
+
+@virtual
 async def test_k16_it_is_found_by_the_next_process_too(tmp_path: Path) -> None:
     scene = Watched(tmp_path)
     await killed(scene)

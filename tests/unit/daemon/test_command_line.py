@@ -1,5 +1,6 @@
 """Errors are one sentence and an exit status; options may stand anywhere."""
 
+import datetime as dt
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from daemon.commands.reading import COLUMNS
 from domain.clock import SystemClock
 from execution.kill_report import KillReport, Proof
 from state.reader import Reader
+from state.reports import Reports
 from state.store import Store
+from tests.support.state_builders import open_store
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -86,6 +90,8 @@ def _help_of(command: Any) -> Iterator[str]:
         (["demo", "--date", "2031-01-02"], 64, "outside the recording; choose a session from"),
         (["demo", "--date", "2013-09-29"], 64, "choose a session from 2013-09-30 to 2022-12-28"),
         (["report", "--from-broker", "--week"], 64, "choose one of them"),
+        (["forecasts", "--scores", "--date", "2022-11-14"], 64, "--scores and --date: choose one"),
+        (["models", "show", "nosuch"], 78, "; `openbell train --help` names those that can be"),
         (["status", "--config", "nowhere.toml"], 78, "nowhere.toml: no such file"),
         (["status"], 78, "does not exist: start openbell run or openbell demo first"),
         (["explain", "not-a-symbol"], 64, "not a US equity symbol"),
@@ -326,3 +332,43 @@ def test_the_exit_status_does_not_depend_on_who_listens(home: Path, lost: str) -
         )
         assert (command, done.returncode) == (command, status)
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("--week", "2022-W40"), ("--month", "2022-10"), (None, "no report")]
+)
+def test_a_period_without_a_report_names_those_that_are_there(
+    home: Path, kind: str | None, name: str
+) -> None:
+    store = open_store(home / "var")
+    for day in (14, 15):
+        Reports(store).record(
+            dt.date(2022, 11, day),
+            is_reconciled=True,
+            residual=Decimal(0),
+            digest="",
+            at=dt.datetime(2022, 11, day, 22, tzinfo=dt.UTC),
+        )
+    store.close()
+
+    done = openbell("report", *filter(None, [kind]), "--date", "2022-10-05", cwd=home)
+
+    assert done.returncode == 64
+    assert f"--date 2022-10-05: {name}" in done.stderr
+    assert "there are 2022-11-14 to 2022-11-15" in done.stderr
+
+
+def test_a_broker_that_is_away_leads_to_the_doctor(home: Path) -> None:
+    done = openbell(
+        "reconcile",
+        cwd=home,
+        OPENBELL__BROKER__KIND="alpaca",
+        OPENBELL__BROKER__ALPACA__TRADING_URL="http://127.0.0.1:9",
+        OPENBELL__CLOCK__KIND="system",
+        APCA_API_KEY_ID="PKTEST",
+        APCA_API_SECRET_KEY="test",
+    )
+
+    assert done.returncode == 75
+    assert done.stderr.endswith("; try again, `openbell doctor` tells what can be reached\n")
+    assert done.stderr.count("\n") == 1

@@ -13,6 +13,7 @@ from daemon.config import Config, load
 from domain.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[3]
+MQTT = "[mqtt]\nenabled = true\n"
 MINIMAL = '[universe]\nsymbols = ["AAPL"]\n'
 
 
@@ -87,10 +88,18 @@ def test_n02_a_misspelt_section_names_the_nearest_one(tmp_path: Path) -> None:
         ("[risk]\nkelly_fraction = 25", "risk.kelly_fraction"),
         ('[risk]\nmax_drawdown_pct = "5"', "risk.max_drawdown_pct = '5': must be a number"),
         ('[alerts]\nurls = "tgram://x"', 'alerts.urls: must be a list such as ["'),
-        ('[mqtt]\ntopic_prefix = "home/#"', "mqtt.topic_prefix = 'home/#': must be a topic such"),
-        ('[mqtt]\ntopic_prefix = "+"', "mqtt.topic_prefix = '+'"),
-        ('[mqtt]\ntopic_prefix = "/"', "mqtt.topic_prefix = '/'"),
-        ('[mqtt]\nhost = ""', "mqtt.host = '': must name a host"),
+        (f'{MQTT}topic_prefix = "home/#"', "mqtt.topic_prefix = 'home/#': must be a topic such"),
+        (f'{MQTT}topic_prefix = "+"', "mqtt.topic_prefix = '+'"),
+        (f'{MQTT}topic_prefix = "/"', "mqtt.topic_prefix = '/'"),
+        (f'{MQTT}host = ""', "mqtt.host = '': must name a host"),
+        (
+            "[risk]\nmax_drawdown_pct = nan",
+            "max_drawdown_pct = NaN: out of range, allowed is from 0",
+        ),
+        (
+            "[risk]\nkelly_fraction = nan",
+            "kelly_fraction = nan: out of range, allowed is from 0.01",
+        ),
         ("[state]\ndirectory = 7", "state.directory = 7: must be a text"),
         ("risk = 3", "risk: must be a section"),
         (
@@ -128,6 +137,11 @@ def test_n01_n12_wrong_values_name_key_value_and_what_is_allowed(
     assert "made-up" not in refusal(tmp_path, text)
 
 
+@pytest.mark.parametrize("line", ['host = ""', 'topic_prefix = "home/#"', 'topic_prefix = ""'])
+def test_what_mqtt_could_not_use_matters_only_where_it_is_on(tmp_path: Path, line: str) -> None:
+    assert not loaded(tmp_path, f"{MINIMAL}[mqtt]\n{line}\n").mqtt.enabled
+
+
 @pytest.mark.parametrize(
     ("symbols", "part"),
     [
@@ -143,7 +157,7 @@ def test_a_universe_that_cannot_be_meant_is_refused(
 
 
 def test_a_missing_universe_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "") == "universe: is missing"
+    assert refusal(tmp_path, "").startswith("universe: is missing; add it")
 
 
 def test_the_environment_overrides_the_file_with_the_type_of_the_key(tmp_path: Path) -> None:

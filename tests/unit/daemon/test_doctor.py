@@ -431,7 +431,7 @@ def test_a_wrong_key_in_the_configuration_ends_78_and_names_the_nearest(tmp_path
             {"MQTT__ENABLED": "true", "MQTT__COMMAND_PUBLIC_KEYS": '["a"]'},
         ),
         ("alerts.urls: target 1", {"ALERTS__URLS": '["nonsense://x"]'}),
-        ("fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
+        ("broker.embedded.faults: fault 'what'", {"BROKER__EMBEDDED__FAULTS": '["what"]'}),
         ("clock.start", {"CLOCK__START": "yesterday"}),
         ("clock.start", {"CLOCK__START": "2030-01-02T07:00:00-05:00"}),
         ("clock.kind", {"CLOCK__KIND": "system"}),

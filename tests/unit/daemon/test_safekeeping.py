@@ -1,6 +1,7 @@
 """``openbell backup`` and ``openbell restore``, as commands."""
 
 import contextlib
+import datetime as dt
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,3 +147,22 @@ def test_e09_a_database_behind_its_mark_is_kept_only_on_demand(
 
     assert done.returncode == 0, done.stderr
     open_store(home / "var").close()
+
+
+def test_a_backup_by_hand_is_the_last_one_too(home: Path, openbell: Openbell) -> None:
+    before = json.loads(openbell(home, "--json", "status").stdout)["backup_at"]
+    openbell(home, "backup", "--out", "elsewhere.db")
+
+    at = json.loads(openbell(home, "--json", "status").stdout)["backup_at"]
+
+    assert before is None
+    assert dt.datetime.fromisoformat(at).tzinfo is not None
+    # No backup in itself: a restore takes none of it.
+    assert "holds no backup" in openbell(home, "restore", "--reason", "drill").stderr
+
+
+def test_a_moment_that_cannot_be_read_is_none(home: Path, openbell: Openbell) -> None:
+    openbell(home, "backup")
+    (home / "var" / "backups" / "TESTED").write_text("soon")
+
+    assert json.loads(openbell(home, "--json", "status").stdout)["backup_at"] is None
