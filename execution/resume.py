@@ -115,11 +115,12 @@ def _check_latch(state: LatchState, expected_sequence: int) -> None:
             f"the latch changed meanwhile ({state.reason}); read `openbell status` and resume again"
         )
     if state.pending is not None:
-        # A plain one completes no flatten, however often it is verified.
-        more = " --flatten" if state.pending is KillAction.FLATTEN else ""
+        command = "`openbell kill`"
+        if state.pending is KillAction.FLATTEN:
+            command = f"`openbell kill --flatten`, or {command} to keep what is held,"
         raise StateError(
-            f"the kill ({state.pending.value}) is not completed at the broker; run"
-            f" `openbell kill{more}` until it is verified, then resume"
+            f"the kill ({state.pending.value}) is not completed at the broker; run {command}"
+            " until it is verified, then resume"
         )
 
 

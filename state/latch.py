@@ -53,9 +53,9 @@ class Latch:
     ) -> LatchState:
         """Engage, durably; wins every race with a release.
 
-        Pending work of an earlier kill stays pending.  On a full disk the record goes into
-        space that was set aside; where even that fails an armed file is removed, since a
-        missing one counts as engaged beside books.
+        Pending work of an earlier kill stays pending until one is seen done.  On a full disk
+        the record goes into space that was set aside; where even that fails an armed file is
+        removed, since a missing one counts as engaged beside books.
 
         Args:
             reason: kept.
@@ -90,6 +90,9 @@ class Latch:
     ) -> LatchState:
         """Note that a kill is done at the broker; a stronger one stays pending, all stay engaged.
 
+        Unless a person asked for the weaker one last: seen done, it takes a flatten back that
+        never came to its end.  Who thought better of it could resume in no other way.
+
         Args:
             action: what is done.
             at: when it was; the latch keeps the moment at which it was engaged.
@@ -100,7 +103,8 @@ class Latch:
         """
         with taking_turns(self.path.parent):
             before = self.read()
-            if before.pending is None or stronger(before.pending, action) is not action:
+            is_enough = action in {stronger(before.pending, action), before.asked}
+            if before.pending is None or not is_enough:
                 return before
             return self._update(before, pending=None, is_broker_locked=is_broker_locked)
 

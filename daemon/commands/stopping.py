@@ -41,9 +41,8 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     latch = _latch(found)
     others = [Latch(found.also)] if found.also is not None else []
     reason = reason or NO_REASON
-    flatten = flatten or (
-        as_before and any(one.read().is_closing_wanted for one in (latch, *others))
-    )
+    had_flatten = any(one.read().is_closing_wanted for one in (latch, *others))
+    flatten = flatten or (as_before and had_flatten)
     action = KillAction.FLATTEN if flatten else KillAction.CANCEL
     for one in (latch, *others) if found.directory is not None else ():
         # Before the broker is even looked for: from here on no order leaves.
@@ -54,7 +53,7 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     for one in others:
         _complete(one, report)
     try:
-        show(report, options, flatten=flatten, has_closed=latch.read().closings > 0)
+        show(report, options, flatten=flatten, had_flatten=had_flatten)
         sys.stdout.flush()
     except OSError:
         lose(sys.stdout)
@@ -139,14 +138,14 @@ def _unreachable(latch: Latch, *problems: str) -> KillReport:
     )
 
 
-def show(report: KillReport, options: Options, *, flatten: bool, has_closed: bool) -> None:
+def show(report: KillReport, options: Options, *, flatten: bool, had_flatten: bool) -> None:
     """Print how a kill ended, and what to type next.
 
     Args:
         report: the end of it.
         options: JSON or words.
         flatten: it was to close positions.
-        has_closed: a kill since the last resume began to close positions.
+        had_flatten: until then positions were to be closed.
     """
     if options.json:
         print_json(report.as_json())
@@ -163,9 +162,9 @@ def show(report: KillReport, options: Options, *, flatten: bool, has_closed: boo
         f"{report.elapsed_seconds:.1f} s"
     )
     if report.verified:
-        if report.positions and has_closed and report.proof is Proof.CANCELED:
+        if report.positions and had_flatten and report.proof is Proof.CANCELED:
             out.print(
-                "Closing orders of an earlier `openbell kill --flatten` are canceled too:"
+                "The earlier `openbell kill --flatten` is taken back with its closing orders:"
                 " type it again to close."
             )
         out.print("Trading stays stopped until: openbell resume --reason TEXT --confirm LAST4")

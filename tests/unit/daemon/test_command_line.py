@@ -168,19 +168,20 @@ def test_a_flatten_that_is_not_verified_asks_for_a_flatten_again(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("proof", "closings", "positions", "is_told"),
+    ("proof", "had_flatten", "positions", "is_told"),
     [
-        (Proof.CANCELED, 1, 4, True),
-        (Proof.CANCELED, 0, 4, False),
-        (Proof.CANCELED, 1, 0, False),
+        (Proof.CANCELED, True, 4, True),
+        (Proof.CANCELED, False, 4, False),
+        (Proof.CANCELED, True, 0, False),
         # Of one that closes positions, also where a plain kill went on as that.
-        (Proof.QUEUED_FOR_OPEN, 1, 4, False),
+        (Proof.QUEUED_FOR_OPEN, True, 4, False),
     ],
 )
-def test_a_plain_kill_says_that_what_a_flatten_left_for_the_open_is_canceled_too(
+def test_a_plain_kill_says_that_it_takes_a_flatten_back_with_what_waits_for_the_open(
     capsys: pytest.CaptureFixture[str],
+    *,
     proof: Proof,
-    closings: int,
+    had_flatten: bool,
     positions: int,
     is_told: bool,
 ) -> None:
@@ -195,9 +196,10 @@ def test_a_plain_kill_says_that_what_a_flatten_left_for_the_open_is_canceled_too
         problems=(),
     )
 
-    stopping.show(report, Options(config=None, json=False), flatten=False, has_closed=closings > 0)
+    options = Options(config=None, json=False)
+    stopping.show(report, options, flatten=False, had_flatten=had_flatten)
 
-    assert ("canceled too: type it again to close" in capsys.readouterr().out) is is_told
+    assert ("taken back with its closing orders" in capsys.readouterr().out) is is_told
 
 
 def test_help_and_reading_start_without_heavy_packages() -> None:

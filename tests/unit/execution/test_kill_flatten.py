@@ -285,15 +285,18 @@ async def test_flatten_gives_up_on_a_symbol_the_broker_refuses_and_names_it(tmp_
 
 
 @virtual
-async def test_k08_plain_kill_does_not_forget_a_flatten_that_is_still_pending(
-    tmp_path: Path,
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_k08_plain_kill_takes_a_pending_flatten_back_once_it_is_verified(
+    tmp_path: Path, *, is_down: bool
 ) -> None:
     scene = make(tmp_path)
     scene.latch.engage("flatten", scene.clock.now(), pending=KillAction.FLATTEN)
+    scene.broker.is_down = is_down
 
-    await strike(scene)
+    report = await strike(scene)
 
-    assert scene.latch.read().pending is KillAction.FLATTEN
+    assert report.verified is not is_down
+    assert scene.latch.read().pending is (KillAction.FLATTEN if is_down else None)
 
 
 @virtual

@@ -302,12 +302,29 @@ def test_latch_cannot_be_engaged_through_a_link(latch: Latch, tmp_path: Path) ->
 
 def test_pending_work_stays_until_it_is_completed(latch: Latch) -> None:
     latch.engage("kill", AT, pending=KillAction.FLATTEN)
-    latch.engage("again", AT, pending=KillAction.CANCEL)
+    latch.engage("a bug", AT, pending=KillAction.CANCEL, is_asked=False)
 
     assert latch.read().pending is KillAction.FLATTEN
     assert latch.complete(KillAction.CANCEL, AT).pending is KillAction.FLATTEN
     assert latch.complete(KillAction.FLATTEN, AT).pending is None
     assert latch.read().is_engaged
+
+
+def test_a_plain_kill_of_a_person_takes_a_flatten_back_once_it_is_seen_done(latch: Latch) -> None:
+    latch.engage("gone", AT, pending=KillAction.FLATTEN)
+    latch.engage("keep them", AT, pending=KillAction.CANCEL)
+    assert latch.read().pending is KillAction.FLATTEN, "nobody has seen it done yet"
+
+    state = latch.complete(KillAction.CANCEL, AT)
+
+    assert (state.is_engaged, state.pending, state.is_closing_wanted) == (True, None, False)
+
+
+def test_a_plain_kill_takes_no_flatten_back_that_was_asked_for_after_it(latch: Latch) -> None:
+    latch.engage("stop", AT, pending=KillAction.CANCEL)
+    latch.engage("gone", AT, pending=KillAction.FLATTEN)
+
+    assert latch.complete(KillAction.CANCEL, AT).pending is KillAction.FLATTEN
 
 
 def test_a_completion_without_pending_work_writes_nothing(latch: Latch) -> None:
