@@ -14,6 +14,7 @@ from daemon.schedule import DueRun, RunKind
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.standing import standing_of
+from daemon.session.unsent import unsent
 from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import RunSkipped, StateError
@@ -151,6 +152,8 @@ class TradingDay:
         results = await self._gate(decision, due, seen)
         self._tell_denials(results)
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
+        if what := unsent(self._trade.desk, report):
+            self._trade.desk.note("orders.unsent", what)
         return self._outcome(results, report)
 
     def _require_one_maker(self, run_id: str) -> None:

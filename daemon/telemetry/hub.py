@@ -47,6 +47,7 @@ URGENT = frozenset(
         "order.id_collision",
         "order.unknown",
         "orders.refused",
+        "orders.unsent",
         "position.short",
         "reconcile.failed",
         "report.undelivered",
