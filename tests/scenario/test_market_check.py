@@ -187,7 +187,7 @@ async def test_f07_without_the_calendar_one_that_agreed_this_week_is_believed(
     assert days.market.problem is None
     days.wall.jump(dt.timedelta(hours=2))
     await days.market._compare_calendars(SESSION)
-    assert "could not be read since 2022-12-14" in (days.market.problem or "")
+    assert "could not be read since 2022-12-14" in str(days.market.problem)
 
 
 @virtual
