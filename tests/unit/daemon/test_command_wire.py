@@ -111,7 +111,7 @@ def test_m05_noise_is_told_at_the_third_in_a_row_and_then_no_more(tmp_path: Path
     assert len(wire.answers) == 3
 
 
-def test_i20_the_same_refusal_again_and_again_is_told_once_in_a_quarter_of_an_hour(
+def test_the_same_refusal_again_and_again_is_told_once_in_a_quarter_of_an_hour(
     tmp_path: Path,
 ) -> None:
     wire = Listening(tmp_path)
