@@ -88,14 +88,18 @@ class Sender:
             pause = await self._post(request, cutoff, next(pauses))
             if pause is None:
                 return
-            if self._is_late(cutoff, after=pause) or self._is_tried_enough(request):
+            if self._is_late(cutoff, after=pause):
+                why = "before the cut-off"
+                break
+            if self._is_tried_enough(request):
+                why = f"in {settings.most_posts} tries"
                 break
             await self._desk.clock.sleep(pause)
             # Refused for now should mean not taken; one look costs less than a doubt.
             await self._evidence.look(request.client_order_id)
             if not self.mark_again(request.client_order_id):
                 return
-        self._skip(request.client_order_id, "the broker did not take it before the cut-off")
+        self._skip(request.client_order_id, f"the broker did not take it {why}")
 
     def _is_tried_enough(self, request: OrderRequest) -> bool:
         """A resend after a doubt has what is left of the attempts, not as many again."""

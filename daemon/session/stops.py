@@ -8,6 +8,7 @@ from decimal import Decimal
 import structlog
 
 from daemon.session.monitor import Judged
+from daemon.session.refused_exits import held_back_exits
 from daemon.session.stop_gate import StopGate
 from daemon.session.stop_tracks import StopTracks
 from domain.account import Account, Asset, Position
@@ -70,6 +71,7 @@ class Stops:
             tracks = self._follow(held, session)
             view = _view(session, judged.account, held, now)
             reached = stops_reached(Book(view=view, limits=self._limits), tracks)
+            reached = self._not_refused(reached, session)
             if not reached:
                 return
             view = await self._ready_to_close(reached, view, judged)
@@ -125,6 +127,14 @@ class Stops:
         kept = {symbol: track for symbol, track in before.items() if symbol in ours}
         self._tracks.save({**kept, **tracks})
         return tracks
+
+    def _not_refused(self, reached: Mapping[Symbol, str], session: Session) -> dict[Symbol, str]:
+        """Leave out what the broker refused of late; by the journal, also over a restart."""
+        if not reached:
+            return {}
+        orders = self._desk.journal.of_session(session.date)
+        held_back = held_back_exits(orders, self._desk.clock.now())
+        return {symbol: why for symbol, why in reached.items() if symbol not in held_back}
 
     def _still_reached(
         self, reached: Mapping[Symbol, str], before: Mapping[Symbol, Position], view: MarketView

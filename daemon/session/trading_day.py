@@ -14,6 +14,7 @@ from daemon.schedule import DueRun, RunKind
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.standing import standing_of
+from daemon.session.undone import denied_exits, stuck, unsent
 from domain.clock import Clock
 from domain.decisions import GateResult
 from domain.errors import RunSkipped, StateError
@@ -108,6 +109,7 @@ class TradingDay:
         self._require_enough(decision)
         self._decision = decision
         view = decision.view
+        self._tell("position.stuck", stuck(view))
         sources = sorted({forecast.source.value for forecast in view.forecasts.values()})
         self._trade.facts.put(forecast_source=", ".join(sources) or "none")
         self._log.info(
@@ -150,7 +152,9 @@ class TradingDay:
         seen = await self._compare(session)
         results = await self._gate(decision, due, seen)
         self._tell_denials(results)
+        self._tell("exit.denied", denied_exits(self._trade.desk, results))
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
+        self._tell("orders.unsent", unsent(self._trade.desk, report))
         return self._outcome(results, report)
 
     def _require_one_maker(self, run_id: str) -> None:
@@ -195,6 +199,10 @@ class TradingDay:
                 self._log.warning(
                     "order.denied", symbol=result.request.symbol, limits=list(result.reasons)
                 )
+
+    def _tell(self, kind: str, what: str) -> None:
+        if what:
+            self._trade.desk.note(kind, what)
 
     def _outcome(self, results: tuple[GateResult, ...], report: SendReport) -> str:
         denied = sum(not result.is_approved for result in results)

@@ -14,6 +14,7 @@ import aiomqtt
 import structlog
 
 from daemon.telemetry.commands import Command, CommandDesk, CommandRefused, Verb
+from daemon.telemetry.hub import without_figures
 from daemon.telemetry.mqtt_client import MqttParts, heed_cancellation, stay_connected
 from daemon.telemetry.nonces import Nonces
 from domain.errors import OpenbellError
@@ -21,6 +22,8 @@ from domain.errors import OpenbellError
 Answer = Callable[[Mapping[str, Any]], None]
 _ALERT_AFTER_REFUSALS = 3
 _REFUSALS_TOLD = 3
+# Whoever keeps sending it, an old command is no news each time.
+_QUIET_SECONDS = 900.0
 
 
 class CommandWire:
@@ -63,6 +66,7 @@ class CommandWire:
         self._answer = answer
         self._resend = resend
         self._refusals = 0
+        self._alarmed: dict[str, float] = {}
         self.is_listening = asyncio.Event()
         self._log = structlog.get_logger("mqtt")
 
@@ -128,10 +132,22 @@ class CommandWire:
         # Whoever can sign always hears why; a flood of noise is not answered one by one.
         if is_told or refusal.is_signed:
             self._answer({"accepted": False, "problem": str(refusal)})
+        if refusal.is_urgent and self._is_news(without_figures(str(refusal))):
+            self._parts.hub.alert(
+                "command.rejected",
+                f"a message on {self._topic} did nothing: {refusal}; to stop, use openbell kill",
+            )
         if self._refusals == _ALERT_AFTER_REFUSALS:
             self._parts.hub.alert(
                 "command.rejected", f"{self._refusals} messages in a row were refused: {refusal}"
             )
+
+    def _is_news(self, gist: str) -> bool:
+        now = self._parts.clock.monotonic()
+        if now - self._alarmed.get(gist, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            return False
+        self._alarmed[gist] = now
+        return True
 
 
 class _JudgedOnArrival(asyncio.Queue[aiomqtt.Message]):

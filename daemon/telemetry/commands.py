@@ -53,12 +53,18 @@ class Command:
 class CommandRefused(Exception):
     """The message is no command that may be obeyed; the text says why.
 
-    ``is_signed`` tells whether somebody who may command sent it.
+    ``is_signed`` tells whether somebody who may command sent it; ``is_urgent`` that somebody
+    may take it for obeyed, and has to hear that it was not.
     """
 
-    def __init__(self, reason: str, *, is_signed: bool = False) -> None:
+    def __init__(self, reason: str, *, is_signed: bool = False, is_urgent: bool = False) -> None:
         super().__init__(reason)
         self.is_signed = is_signed
+        self.is_urgent = is_urgent
+
+
+class _ObeyedBefore(CommandRefused):
+    """A delivery that came twice: what it asked for was done."""
 
 
 class CommandDesk:
@@ -93,14 +99,15 @@ class CommandDesk:
             CommandRefused: with the reason.
         """
         if is_retained:
-            raise CommandRefused("a retained message is old news, not a command")
+            raise CommandRefused("a retained message is old news, not a command", is_urgent=True)
         document = _document(payload)
         self._check_signature(document)
         # Only now is anything in it worth a sentence of its own.
         try:
             return self._accept_signed(document)
         except CommandRefused as exc:
-            raise CommandRefused(str(exc), is_signed=True) from exc
+            is_urgent = not isinstance(exc, _ObeyedBefore)
+            raise CommandRefused(str(exc), is_signed=True, is_urgent=is_urgent) from exc
 
     def _accept_signed(self, document: Mapping[str, Any]) -> Command:
         if document["account"] != self._account:
@@ -151,7 +158,7 @@ class CommandDesk:
         except StorageError as exc:
             raise CommandRefused(str(exc)) from exc
         if not is_new:
-            raise CommandRefused("it was obeyed before")
+            raise _ObeyedBefore("it was obeyed before")
 
 
 def to_sign(topic: str, document: Mapping[str, Any]) -> bytes:

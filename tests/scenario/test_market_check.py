@@ -181,11 +181,13 @@ async def test_f07_without_the_calendar_one_that_agreed_this_week_is_believed(
     await state_after_check(days)
     days.exchange.read_faults["calendar"].extend([BrokerUnavailable("away")] * 2)
 
-    assert await state_after_check(days) is TradingState.ACTIVE
-    days.wall.jump(dt.timedelta(days=8))
-    days.exchange.skew = dt.timedelta(days=-8)
+    # The exchange goes by the same clock, so nothing is skewed.
+    days.wall.jump(dt.timedelta(days=6, hours=23))
     await days.market._compare_calendars(SESSION)
-    assert "could not be read since 2022-12-14" in (days.market.problem or "")
+    assert days.market.problem is None
+    days.wall.jump(dt.timedelta(hours=2))
+    await days.market._compare_calendars(SESSION)
+    assert "could not be read since 2022-12-14" in str(days.market.problem)
 
 
 @virtual
@@ -230,6 +232,29 @@ async def test_f01_a_clock_that_jumped_two_hours_halts(tmp_path: Path) -> None:
 
     assert await state_after_check(days) is TradingState.HALTED
     assert days.scene.latch.read().reason.startswith("clock: this machine's clock is 7200.0 s")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"),
+    [
+        (1.9, TradingState.ACTIVE),
+        (2.1, TradingState.REDUCING),
+        (29.0, TradingState.REDUCING),
+        (31.0, TradingState.HALTED),
+        (-31.0, TradingState.HALTED),
+    ],
+)
+def test_f01_two_seconds_block_entries_and_thirty_halt(
+    tmp_path: Path, seconds: float, state: TradingState
+) -> None:
+    @virtual
+    async def scenario() -> None:
+        days = Days(tmp_path, start=at(MORNING))
+        days.exchange.skew = dt.timedelta(seconds=seconds)
+
+        assert await state_after_check(days) is state
+
+    scenario()
 
 
 @virtual

@@ -174,6 +174,28 @@ async def test_c09_event_that_breaks_the_handler_is_kept_and_the_next_is_merged(
 
 
 @virtual
+async def test_c09_the_order_of_an_event_that_breaks_the_handler_is_read_at_once(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    wanted, order = await live_order(scene)
+    scene.stream.clear()
+    scene.broker.fill(order, 10)
+    object.__setattr__(scene.stream[0], "fill", "not a fill")
+
+    scene.merge_stream()
+    await scene.path.follow_up()
+
+    # Nothing else told of its end, and no comparison came in between.
+    assert scene.state_of(wanted) is OrderState.FILLED
+    assert [record.client_order_id for record in scene.journal.incomplete()] == [
+        wanted.client_order_id
+    ]
+    await scene.reconciler.run("periodic")
+    scene.assert_books_equal()
+
+
+@virtual
 async def test_c12_flood_is_bounded_and_ends_in_one_reading_of_the_truth(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     wanted, order = await live_order(scene)

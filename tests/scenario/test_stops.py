@@ -1,6 +1,7 @@
 """Protective stops over the order path: what is sold, when, and how it is priced anew."""
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from daemon.session.monitor import Judged, Monitor
+from daemon.session.refused_exits import held_back_exits
 from daemon.session.stops import Stops
 from domain.account import Asset
-from domain.errors import BrokerUnavailable, RateLimited
+from domain.errors import BrokerUnavailable, OrderRejected, RateLimited
 from domain.ids import BrokerOrderId, Symbol
 from domain.orders import OrderState
 from domain.trading_state import TradingState
@@ -313,3 +315,56 @@ async def test_a_trailing_stop_remembers_the_best_price_over_a_restart(tmp_path:
     await look(scene, limits=limits)
 
     assert [order.quantity for order in sales(scene)] == [Decimal(10)]
+
+
+@virtual
+async def test_a13_an_exit_that_the_broker_refuses_leaves_orders_for_when_it_takes_one(
+    tmp_path: Path,
+) -> None:
+    # A sale by hand that rests at the broker holds the shares: asked for at each look, the
+    # orders of the day were used up in half an hour, and no stop sold when it was withdrawn.
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    no = refused(OrderRejected("insufficient qty available for order", code=403))
+    scene.broker.submit_faults.extend([no] * 1000)
+    before = len(scene.broker.posts)
+    await look(scene, times=120)
+    asked = len(scene.broker.posts) - before
+
+    scene.broker.submit_faults.clear()
+    await look(scene, times=31)
+
+    assert asked <= 10
+    assert [sale.quantity for sale in sales(scene)] == [10]
+
+
+@virtual
+async def test_an_exit_that_was_refused_once_is_asked_for_at_the_next_look(tmp_path: Path) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    scene.broker.submit_faults.append(refused(OrderRejected("halted", code=422)))
+
+    await look(scene, times=2)
+
+    assert [sale.quantity for sale in sales(scene)] == [10]
+
+
+@virtual
+async def test_a_refusal_holds_back_longer_each_time_and_never_by_a_clock_that_was_ahead(
+    tmp_path: Path,
+) -> None:
+    scene = await holding(tmp_path)
+    scene.broker.prices[AAPL] = Decimal(89)
+    no = refused(OrderRejected("halted", code=422))
+    scene.broker.submit_faults.extend([no] * 1000)
+    await look(scene, times=120)
+    records = scene.journal.of_session(TODAY.date)
+    last = max(record.updated_at for record in records if record.symbol == AAPL)
+
+    held_back = [
+        minutes
+        for minutes in (-1440, 1, 14, 16)
+        if AAPL in held_back_exits(records, last + dt.timedelta(minutes=minutes))
+    ]
+
+    assert held_back == [1, 14]
