@@ -23,7 +23,7 @@ from daemon.session.trading_day import PAST_CUTOFF, Trade, TradingDay, open_entr
 from daemon.session.unfinished_kill import UnfinishedKill
 from daemon.session.watch import Watch
 from daemon.telemetry.vitals import Vitals
-from domain.errors import OpenbellError, RunSkipped
+from domain.errors import OpenbellError, ProviderRefused, ProviderUnavailable, RunSkipped
 from domain.market import Session
 from domain.money import text
 from execution.stream import StreamFollower
@@ -31,6 +31,7 @@ from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
+TRY_AGAIN_AFTER = dt.timedelta(seconds=30)
 _ENDED_WITHIN = "the process ended during this run"
 _DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
@@ -283,13 +284,43 @@ class Daemon:
         if now > due.latest:
             return self._skip(due, run_id, f"missed: it was due at {due.at:%H:%M} UTC")
         try:
-            reason = await self._day.do(due, run_id)
+            reason = await self._answered(due, run_id)
         except RunSkipped as exc:
             return self._skip(due, run_id, str(exc))
         except OpenbellError as exc:
             return self._fail(due, run_id, str(exc))
         self._finish(run_id, RunState.DONE, reason, kind=due.kind.value)
         return RunState.DONE
+
+    async def _answered(self, due: DueRun, run_id: str) -> str:
+        """Do a run; the one that sends is begun again, while it may, until all it asks answers.
+
+        What raises so has sent nothing: from the first order on each has its own end.
+        """
+        is_told = False
+        while True:
+            try:
+                return await self._day.do(due, run_id)
+            except ProviderRefused:
+                raise
+            except ProviderUnavailable as exc:
+                again = self._life.trade.clock.now() + TRY_AGAIN_AFTER
+                if due.kind is not RunKind.SUBMIT or again >= due.latest:
+                    raise
+                if not is_told:
+                    self._life.trade.desk.note("run.waiting", _waiting(due, exc))
+                is_told = True
+            await self._rest(again)
+
+    async def _rest(self, until: dt.datetime) -> None:
+        """Wait within a run; asked to stop, it stays open for the next process."""
+        self._is_busy = False
+        try:
+            if self._life.vitals.is_stopping:
+                self.stop()
+            await self._life.alarm(until)
+        finally:
+            self._is_busy = True
 
     def _fail(self, due: DueRun, run_id: str, reason: str) -> RunState:
         """One run fails, is written down and told; the day goes on."""
@@ -305,3 +336,7 @@ class Daemon:
     def _finish(self, run_id: str, state: RunState, reason: str, *, kind: str = "") -> None:
         self._life.runs.finish(run_id, state, reason, self._life.trade.clock.now())
         self._log.info("run.finished", kind=kind, state=state.value, reason=reason)
+
+
+def _waiting(due: DueRun, problem: Exception) -> str:
+    return f"{due.kind.value}: {problem}; tried again until {due.latest:%H:%M} UTC"

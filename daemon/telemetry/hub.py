@@ -55,6 +55,7 @@ URGENT = frozenset(
         "report.undelivered",
         "run.failed",
         "run.missed",
+        "run.waiting",
         "stop.denied",
         "stop.doubtful",
         "stop.reached",
