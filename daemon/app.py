@@ -102,6 +102,7 @@ async def run_daemon(
                 )
                 daemon = Daemon(life)
                 async with (
+                    _lasting_halt(desk),
                     telling.open(desk, life.trade.reconciler),
                     _obeying(stop, daemon),
                     telling.errors.restarting(desk, telling.vitals, stop=daemon.stop),
@@ -111,6 +112,21 @@ async def run_daemon(
                     return Ending.RESTART if telling.errors.is_restarting else ending
         finally:
             store.close()
+
+
+@contextlib.asynccontextmanager
+async def _lasting_halt(desk: Desk) -> AsyncIterator[None]:
+    """Write a halt down that no disk took, before its life ends: the next one goes by the file.
+
+    Raises:
+        StorageError: the disk still refuses; nothing may begin anew in this process.
+    """
+    try:
+        yield
+    finally:
+        if desk.is_halted:
+            desk.latch.engage("a halt or a kill that no disk had taken", desk.clock.now())
+            desk.is_halted = False
 
 
 @contextlib.asynccontextmanager
