@@ -244,7 +244,8 @@ class Judge:
             return
         working = [order for order in truth.open_orders() if order.visible_at <= heard_at]
         await asyncio.sleep(_KILL_IS_DONE_SECONDS)
-        is_same = self._lives.life is life and self._lives.is_running
+        # Found as seed 63000126: it may have died at its first cancel, and nobody noticed yet.
+        is_same = self._lives.life is life and self._lives.is_running and not process.is_dead
         if is_same and process.frozen_until < heard_at:
             is_told = "kill.unfinished" in receiver.told[told:]
             self._world.blame(latch.kill_is_heard(truth, working, is_told=is_told))
