@@ -65,6 +65,20 @@ async def test_order_lists_refuse_what_they_do_not_know(venue: Venue) -> None:
 
 
 @wire
+async def test_pages_of_open_orders_go_on_after_one_that_ended(venue: Venue) -> None:
+    first, *rest = [await venue.door.submit("buy", "1", limit=f"5{n}.00") for n in range(3)]
+    await venue.door.cancel(first.id)
+    await venue.wait(1)
+
+    ascending = f"status=open&direction=asc&after_order_id={first.id}"
+    rows = await venue.door.call("GET", f"/v2/orders?{ascending}")
+    earlier = await venue.door.call("GET", f"/v2/orders?before_order_id={rest[1].id}")
+
+    assert [row["id"] for row in rows] == [order.id for order in rest]
+    assert [row["id"] for row in earlier] == [rest[0].id]
+
+
+@wire
 async def test_assets_are_found_by_id_and_filtered(venue: Venue) -> None:
     by_symbol = await venue.door.call("GET", "/v2/assets/AAPL")
     by_id = await venue.door.call("GET", f"/v2/assets/{by_symbol['id']}")
