@@ -207,8 +207,5 @@ def _cut(orders: list[Order], query: Mapping[str, str], known: Mapping[str, Orde
             for order in orders
             if (_submission(order) > place if keeps_later else _submission(order) < place)
         ]
-    limit = requests.read_decimal(query, "limit")
-    count = _DEFAULT_LIMIT if limit is None else int(limit)
-    if not 1 <= count <= _LARGEST_LIMIT:
-        raise malformed(f"limit must be between 1 and {_LARGEST_LIMIT}")
+    count = requests.read_count(query, "limit", default=_DEFAULT_LIMIT, most=_LARGEST_LIMIT)
     return orders[:count]

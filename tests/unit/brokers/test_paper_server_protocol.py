@@ -43,6 +43,9 @@ async def test_each_unreadable_field_is_named(venue: Venue) -> None:
         ({"order_class": "mleg"}, "order_class"),
         ({"client_order_id": 7}, "client_order_id"),
         ({"order_class": "bracket", "stop_loss": {"limit_price": "1"}}, "stop_loss.stop_price"),
+        ({"order_class": "bracket", "take_profit": [1]}, "take_profit"),
+        ({"qty": "1e40"}, "qty"),
+        ({"type": "limit", "limit_price": 1e40}, "limit_price"),
     ):
         with pytest.raises(Refused, match=named) as caught:
             await venue.door.call("POST", "/v2/orders", json=ORDER | change)
@@ -62,6 +65,14 @@ async def test_order_lists_refuse_what_they_do_not_know(venue: Venue) -> None:
     for query in ("status=some", "after=yesterday", "after_order_id=none"):
         with pytest.raises(Refused):
             await venue.door.call("GET", f"/v2/orders?{query}")
+
+
+@wire
+async def test_pages_of_activities_have_at_least_one_row(venue: Venue) -> None:
+    await venue.hold("1")
+    for size in ("0", "-1", "1e99"):
+        with pytest.raises(Refused, match="page_size"):
+            await venue.door.call("GET", f"/v2/account/activities?page_size={size}")
 
 
 @wire
