@@ -34,8 +34,15 @@ async def list_orders(
     base: Params = (("status", status), ("limit", str(_ORDER_PAGE)), ("direction", "asc"))
     start: Params = () if since is None else (("after", _stamp(since - _OVERLAP)),)
     cursor, is_by_id = start, True
+    last: BrokerOrder | None = None
     for _ in range(_MOST_PAGES):
         page = await _order_page(wire, (*base, *cursor))
+        if page is None:
+            if last is None or not is_by_id:
+                break
+            # The order that the cursor names is not in the list any more: filled since, perhaps.
+            is_by_id, cursor = False, _after(last)
+            continue
         fresh = [order for order in page if order.broker_order_id not in found]
         found.update((order.broker_order_id, order) for order in page)
         if not page or (not fresh and not is_by_id and len(page) < _ORDER_PAGE):
@@ -45,11 +52,7 @@ async def list_orders(
         # A page without news means that the cursor by id is not understood: go by time.
         is_by_id = is_by_id and bool(fresh)
         last = page[-1]
-        cursor = (
-            (("after_order_id", last.broker_order_id),)
-            if is_by_id
-            else (("after", _stamp(last.submitted_at - _OVERLAP)),)
-        )
+        cursor = (("after_order_id", last.broker_order_id),) if is_by_id else _after(last)
     raise BrokerUnavailable(f"orders ({status}): the list cannot be read to its end")
 
 
@@ -87,12 +90,18 @@ async def activities_since(wire: AlpacaWire, since: dt.datetime) -> tuple[Activi
     raise BrokerUnavailable("activities: the log cannot be read to its end")
 
 
-async def _order_page(wire: AlpacaWire, params: Params) -> list[BrokerOrder]:
+async def _order_page(wire: AlpacaWire, params: Params) -> list[BrokerOrder] | None:
     raw = await wire.read("/v2/orders", params, what="orders")
+    if raw is None:
+        return None
     try:
         return [parsing.order(row) for row in fields.rows(raw, what="orders")]
     except DataError as exc:
         raise BrokerUnavailable(f"orders: an answer is not usable: {exc}") from exc
+
+
+def _after(order: BrokerOrder) -> Params:
+    return (("after", _stamp(order.submitted_at - _OVERLAP)),)
 
 
 def _stamp(moment: dt.datetime) -> str:

@@ -14,7 +14,7 @@ from websockets.exceptions import WebSocketException
 from domain.errors import DataError
 from domain.secrets import Secret
 from transport.alpaca_connect import DirectConnect, Socket, check_sdk, parameters, unused
-from transport.alpaca_stream import Refused, StreamSettings
+from transport.alpaca_stream import LONGEST_SHOWN, Refused, StreamSettings
 
 Take = Callable[[Mapping[str, object]], None]
 
@@ -37,6 +37,7 @@ class HardenedStream(Socket, TradingStream):
             key_id.reveal(), secret_key.reveal(), raw_data=True, url_override=settings.url
         )
         self._open_params = parameters(settings)
+        self._keys = {"key_id": key_id, "secret_key": secret_key}
         self._take: Take = _refuse
 
     async def start(self, take: Take) -> None:
@@ -45,10 +46,8 @@ class HardenedStream(Socket, TradingStream):
         self.subscribe_trade_updates(unused)
         try:
             await self._start_ws()  # type: ignore[no-untyped-call]
-        except (json.JSONDecodeError, AttributeError, TypeError) as exc:
+        except (ValueError, AttributeError, TypeError) as exc:
             raise WebSocketException("the stream's first frame has no known form") from exc
-        except ValueError as exc:
-            raise Refused(f"the trade stream did not accept the keys ({exc})") from exc
 
     async def dispatch(self, message: Mapping[str, object]) -> None:
         """Hand a message over through the SDK's own seam."""
@@ -56,6 +55,19 @@ class HardenedStream(Socket, TradingStream):
 
     async def _connect(self) -> None:
         self._ws = await DirectConnect(self._endpoint, **self._open_params)
+
+    async def _auth(self) -> None:
+        # The SDK takes every answer but one for refused keys, also an error of the server's own.
+        keys = {name: key.reveal() for name, key in self._keys.items()}
+        await self._ws.send(json.dumps({"action": "authenticate", "data": keys}))
+        answer = json.loads(await self._ws.recv())
+        status = answer.get("data").get("status")
+        if status == "unauthorized":
+            raise Refused("the trade stream did not accept the keys (unauthorized)")
+        if status != "authorized":
+            raise WebSocketException(
+                f"the stream says nothing of the keys: {str(answer)[:LONGEST_SHOWN]}"
+            )
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         self._take(msg)

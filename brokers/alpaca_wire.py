@@ -147,9 +147,13 @@ class AlpacaWire:
         if reply.status != _OK:
             errors.raise_for_read(reply, what=what)
         try:
-            return reply.json(what=what)
+            found = reply.json(what=what)
         except DataError as exc:
             raise errors.Unanswered(str(exc)) from exc
+        if found is None:
+            # Absence is said by a 404 only.
+            raise errors.Unanswered(f"{what}: the answer is null")
+        return found
 
     def _learn(self, reply: Reply) -> None:
         self._pacer.observe(reply.headers)

@@ -4,9 +4,9 @@ import datetime as dt
 from decimal import Decimal
 
 from brokers.exchange.desk import Desk
-from brokers.exchange.margin import balances, held_quantity
+from brokers.exchange.margin import balances, held_quantity, may_short
 from brokers.exchange.orders import Order, Ticket
-from brokers.exchange.prices import Listing
+from brokers.exchange.prices import Listing, Quote
 from brokers.exchange.refusal import (
     MUST_BE_UNIQUE,
     forbidden,
@@ -22,7 +22,10 @@ from domain.orders import Side
 
 _MINIMUM_VALUE = Decimal(1)
 _SHORT_MARKUP = Decimal("1.03")
-_MINIMUM_SHORT_EQUITY = Decimal(2000)
+_OPENING = {
+    "buy_to_open": "cannot open a long buy while a short sell order is open",
+    "sell_to_open": "cannot open a short sell while a long buy order is open",
+}
 _PRICELESS = (Kind.MARKET, Kind.STOP, Kind.TRAILING_STOP)
 
 
@@ -39,6 +42,13 @@ def check_client_order_id(desk: Desk, client_order_id: str | None) -> None:
     twin = desk.book.find(client_order_id) if client_order_id is not None else None
     if twin is not None and (desk.settings.is_id_unique_for_ever or not twin.status.is_terminal):
         raise malformed(MUST_BE_UNIQUE)
+
+
+def check_fractions(desk: Desk, ticket: Ticket, intent: str) -> None:
+    """Refuse to open parts of shares where the account's configuration forbids them."""
+    is_opening = intent.endswith("_to_open") and is_fractional(ticket)
+    if is_opening and not desk.config.is_fractional_allowed:
+        raise forbidden("fractional trading is not enabled for this account")
 
 
 def check_window(desk: Desk, tif: Tif, at: dt.datetime) -> None:
@@ -63,15 +73,20 @@ def infer_intent(desk: Desk, ticket: Ticket) -> str:
     return intent
 
 
-def reserve_price(desk: Desk, ticket: Ticket, at: dt.datetime) -> Decimal:
-    """Return the price that the order's open quantity counts at."""
-    quote = desk.quote(ticket.symbol, at)
-    if quote is None:
-        raise unprocessable(f"no price is known for {ticket.symbol}")
+def expected_price(desk: Desk, ticket: Ticket, at: dt.datetime) -> Decimal:
+    """Return the price that the order names, else the one it would meet now."""
+    quote = _known_quote(desk, ticket, at)
     is_open = desk.open_session(at) is not None
-    ask = quote.ask if is_open else quote.last
-    if ticket.side is Side.BUY:
-        return ticket.limit_price or ticket.stop_price or ask
+    near = quote.ask if ticket.side is Side.BUY else quote.bid
+    return ticket.limit_price or ticket.stop_price or (near if is_open else quote.last)
+
+
+def reserve_price(desk: Desk, ticket: Ticket, intent: str, at: dt.datetime) -> Decimal:
+    """Return the price that the order's open quantity counts at; short sales have a margin."""
+    if intent != "sell_to_open":
+        return expected_price(desk, ticket, at)
+    quote = _known_quote(desk, ticket, at)
+    ask = quote.ask if desk.open_session(at) is not None else quote.last
     return max(ticket.limit_price or ZERO, ask * _SHORT_MARKUP)
 
 
@@ -91,12 +106,29 @@ def check_wash_trade(desk: Desk, ticket: Ticket) -> None:
             )
 
 
-def check_shares(desk: Desk, ticket: Ticket, intent: str, listing: Listing) -> None:
-    """Refuse to close more than is held and free, and shorts that are not allowed."""
+def check_opening(desk: Desk, ticket: Ticket, intent: str) -> None:
+    """Refuse to open one side while an order that would open the other is working."""
+    if not intent.endswith("_to_open"):
+        return
+    opposite = "sell_to_open" if intent == "buy_to_open" else "buy_to_open"
+    for order in desk.book.open_orders.values():
+        if order.symbol == ticket.symbol and order.position_intent == opposite:
+            raise forbidden(_OPENING[intent])
+
+
+def check_shares(
+    desk: Desk, ticket: Ticket, intent: str, listing: Listing, price: Decimal, at: dt.datetime
+) -> None:
+    """Refuse to close more than is held and free, and shorts that are not allowed.
+
+    An amount of money counts as the shares that it is worth now.
+    """
     held = abs(desk.book.holding(ticket.symbol).quantity)
     if intent.endswith("_to_close"):
         reserved, holders = held_quantity(desk, ticket.symbol, ticket.side)
-        wanted = ticket.quantity if ticket.quantity is not None else ZERO
+        wanted = ticket.quantity
+        if wanted is None:
+            wanted = round((ticket.notional or ZERO) / price, 9)
         if not (wanted <= held - reserved):
             raise insufficient_quantity(
                 symbol=ticket.symbol,
@@ -106,7 +138,7 @@ def check_shares(desk: Desk, ticket: Ticket, intent: str, listing: Listing) -> N
                 related=holders,
             )
     elif intent == "sell_to_open":
-        _check_short(desk, ticket, listing)
+        _check_short(desk, ticket, listing, at)
 
 
 def check_money(desk: Desk, ticket: Ticket, intent: str, price: Decimal, at: dt.datetime) -> None:
@@ -129,6 +161,13 @@ def check_money(desk: Desk, ticket: Ticket, intent: str, price: Decimal, at: dt.
         )
 
 
+def _known_quote(desk: Desk, ticket: Ticket, at: dt.datetime) -> Quote:
+    quote = desk.quote(ticket.symbol, at)
+    if quote is None:
+        raise unprocessable(f"no price is known for {ticket.symbol}")
+    return quote
+
+
 def _may_cross(ticket: Ticket, order: Order) -> bool:
     if order.kind is Kind.TRAILING_STOP or order.role is not Role.SINGLE:
         return False
@@ -144,12 +183,10 @@ def _may_cross(ticket: Ticket, order: Order) -> bool:
     return buy >= sell
 
 
-def _check_short(desk: Desk, ticket: Ticket, listing: Listing) -> None:
-    if not desk.settings.is_shorting_enabled or desk.config.is_shorting_forbidden:
+def _check_short(desk: Desk, ticket: Ticket, listing: Listing, at: dt.datetime) -> None:
+    if not may_short(desk, balances(desk, at)):
         raise forbidden("account is not allowed to short")
     if not listing.is_shortable:
         raise forbidden(f'asset "{ticket.symbol}" cannot be sold short')
     if is_fractional(ticket):
         raise unprocessable("fractional orders cannot be sold short")
-    if not (desk.book.cash >= _MINIMUM_SHORT_EQUITY):
-        raise forbidden("account is not allowed to short")

@@ -23,6 +23,7 @@ from domain.money import ZERO
 from domain.orders import Side
 
 _SHARE_GRID = Decimal("0.000000001")
+_WHOLE = 100
 
 
 class Exchange:
@@ -159,7 +160,12 @@ class Exchange:
             raise malformed("only one of qty or percentage is accepted")
         amount = abs(held)
         if percentage is not None:
-            amount = (amount * percentage / 100).quantize(_SHARE_GRID, ROUND_DOWN)
+            if not 0 < percentage <= _WHOLE:
+                raise malformed("percentage must be between 0 and 100")
+            listing = self.feed.listing(symbol)
+            has_parts = listing is None or listing.is_fractionable
+            grid = _SHARE_GRID if has_parts else Decimal(1)
+            amount = (amount * percentage / 100).quantize(grid, ROUND_DOWN)
         elif quantity is not None:
             amount = quantity
         ticket = Ticket(

@@ -10,7 +10,7 @@ from brokers.exchange.events import OrderChanged
 from brokers.exchange.orders import Order, Ticket
 from brokers.exchange.refusal import unprocessable
 from brokers.exchange.validation import check_base, check_fields, check_listing
-from brokers.exchange.windows import extended_close, good_till
+from brokers.exchange.windows import extended_close, good_till, new_york
 from brokers.exchange.words import Kind, OrderClass, Role, Status, Tif, Wake
 from domain.ids import Symbol
 from domain.orders import Side
@@ -34,9 +34,11 @@ def submit(desk: Desk, ticket: Ticket, at: dt.datetime) -> Order:
     if ticket.order_class is OrderClass.OCO and not intent.endswith("_to_close"):
         raise unprocessable("oco orders must be exit orders")
     admission.check_wash_trade(desk, ticket)
-    price = admission.reserve_price(desk, ticket, at)
-    check_base(ticket, ticket.limit_price or price)
-    admission.check_shares(desk, ticket, intent, listing)
+    admission.check_opening(desk, ticket, intent)
+    admission.check_fractions(desk, ticket, intent)
+    check_base(ticket, admission.expected_price(desk, ticket, at))
+    price = admission.reserve_price(desk, ticket, intent, at)
+    admission.check_shares(desk, ticket, intent, listing, price, at)
     admission.check_money(desk, ticket, intent, price, at)
     return _take(desk, ticket, intent, price, at)
 
@@ -45,6 +47,9 @@ def expiry(desk: Desk, tif: Tif, at: dt.datetime, *, is_extended: bool) -> dt.da
     """Return when an order of this time in force ends by itself."""
     if tif is Tif.GTC:
         return good_till(at)
+    today = desk.calendar.session_on(new_york(at).date())
+    if is_extended and today is not None and at < extended_close(today):
+        return extended_close(today)
     session = desk.calendar.next_session(at)
     return extended_close(session) if is_extended else session.close
 

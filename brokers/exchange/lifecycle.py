@@ -164,13 +164,21 @@ def _try(desk: Desk, order: Order, at: dt.datetime, *, is_auction: bool) -> None
         if not order.is_resting and order.tif not in (Tif.IOC, Tif.FOK):
             desk.amend(order, "", at, is_resting=True, is_auction=False)
         return
-    wanted = wanted_quantity(order, price)
+    wanted = _wanted(desk, order, price)
     allowed = _allowed(desk, quote)
     quantity = _part(desk, order, wanted, allowed)
     if quantity > 0:
         # A fill that used up its share of the volume waits for the next step of the prices.
         again = at + desk.settings.partial_delay if allowed is None else None
         _fill(desk, order, quantity, price, at, again=again, is_last=quantity == wanted)
+
+
+def _wanted(desk: Desk, order: Order, price: Decimal) -> Decimal:
+    wanted = wanted_quantity(order, price)
+    if order.notional is None or not order.position_intent.endswith("_to_close"):
+        return wanted
+    # The price may have moved: what closes for an amount of money never goes beyond flat.
+    return min(wanted, abs(desk.book.holding(order.symbol).quantity))
 
 
 def _allowed(desk: Desk, quote: Quote) -> Decimal | None:

@@ -17,6 +17,7 @@ _LONG_MAINTENANCE = Decimal("0.3")
 _SHORT_MAINTENANCE = Decimal("0.3")
 _CASH_ACCOUNT, _REGULATION_T = 1, 2
 _CHEAP = Decimal("2.50")
+_LEAST_SHORT_EQUITY = Decimal(2000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,16 @@ def balances(desk: Desk, at: dt.datetime) -> Balances:
         last_maintenance=last.maintenance_margin if last is not None else ZERO,
         reserved=sum((reservation(desk, o) for o in desk.book.open_orders.values()), ZERO),
         multiplier=desk.settings.multiplier,
+    )
+
+
+def may_short(desk: Desk, figures: Balances) -> bool:
+    """Tell whether the account may sell short: on margin, and with enough equity."""
+    return (
+        desk.settings.is_shorting_enabled
+        and not desk.config.is_shorting_forbidden
+        and figures.multiplier != _CASH_ACCOUNT
+        and figures.equity >= _LEAST_SHORT_EQUITY
     )
 
 

@@ -7,11 +7,11 @@ from brokers.exchange import admission
 from brokers.exchange.desk import Desk
 from brokers.exchange.events import OrderChanged
 from brokers.exchange.intake import expiry
-from brokers.exchange.margin import balances
-from brokers.exchange.orders import Amendment, Order
+from brokers.exchange.margin import balances, held_quantity
+from brokers.exchange.orders import Amendment, Order, Ticket
 from brokers.exchange.refusal import forbidden, insufficient_quantity, malformed, unprocessable
-from brokers.exchange.validation import check_price
-from brokers.exchange.words import Kind, Role, Status, Wake
+from brokers.exchange.validation import check_fields, check_listing
+from brokers.exchange.words import Kind, OrderClass, Role, Status, Tif, Wake
 from domain.money import ZERO, text
 
 _REPLACEABLE = (Status.NEW, Status.PARTIALLY_FILLED, Status.HELD)
@@ -28,6 +28,7 @@ def replace_order(desk: Desk, old: Order, amendment: Amendment, at: dt.datetime)
     admission.check_client_order_id(desk, amendment.client_order_id)
     changes = _changes(old, amendment)
     fresh = _fresh(desk, old, amendment, changes, at)
+    _check_terms(desk, fresh, at)
     _check_size(desk, old, fresh, at)
     desk.emit(OrderChanged(at=at, name=str(fresh.status), order=fresh))
     desk.amend(old, "pending_replace", at, status=Status.PENDING_REPLACE, replaced_by=fresh.id)
@@ -55,12 +56,10 @@ def _price_changes(old: Order, amendment: Amendment) -> dict[str, object]:
     if amendment.limit_price is not None:
         if old.limit_price is None:
             raise malformed(f"{old.kind} orders take no limit price")
-        check_price("limit_price", amendment.limit_price)
         changes["limit_price"] = amendment.limit_price
     if amendment.stop_price is not None:
         if not old.kind.has_stop:
             raise malformed(f"{old.kind} orders take no stop price")
-        check_price("stop_price", amendment.stop_price)
         changes["stop_price"] = amendment.stop_price
     if amendment.trail is not None:
         if old.kind is not Kind.TRAILING_STOP:
@@ -98,19 +97,47 @@ def _fresh(
     return dataclasses.replace(fresh, expires_at=ends, reserve_price=price)
 
 
+def _check_terms(desk: Desk, fresh: Order, at: dt.datetime) -> None:
+    """Refuse what a new order would be refused for by itself."""
+    if fresh.order_class is not OrderClass.SIMPLE and fresh.tif not in (Tif.DAY, Tif.GTC):
+        raise unprocessable("complex orders must be DAY or GTC orders")
+    ticket = Ticket(
+        symbol=fresh.symbol,
+        side=fresh.side,
+        kind=fresh.kind,
+        tif=fresh.tif,
+        quantity=fresh.quantity,
+        notional=fresh.notional,
+        limit_price=fresh.limit_price,
+        # That of a trailing stop is where the price has moved it.
+        stop_price=fresh.stop_price if fresh.kind.has_stop else None,
+        trail_price=fresh.trail_price,
+        trail_percent=fresh.trail_percent,
+        is_extended_hours=fresh.is_extended_hours,
+        client_order_id=fresh.client_order_id,
+    )
+    check_fields(ticket)
+    check_listing(ticket, desk.feed.listing(fresh.symbol))
+    admission.check_window(desk, fresh.tif, at)
+    if fresh.order_class is OrderClass.SIMPLE:
+        admission.check_wash_trade(desk, ticket)
+
+
 def _check_size(desk: Desk, old: Order, fresh: Order, at: dt.datetime) -> None:
     if fresh.role is not Role.SINGLE or fresh.quantity is None or old.quantity is None:
         return
     if fresh.position_intent.endswith("_to_close"):
         held = abs(desk.book.holding(fresh.symbol).quantity)
+        reserved, holders = held_quantity(desk, fresh.symbol, fresh.side)
+        others = reserved - old.leaves if old.id in holders else reserved
         wanted = fresh.quantity - old.filled_quantity
-        if not (wanted <= held):
+        if not (wanted <= held - others):
             raise insufficient_quantity(
                 symbol=fresh.symbol,
                 requested=wanted,
-                available=held,
+                available=held - others,
                 existing=held,
-                related=[old.id],
+                related=holders,
             )
         return
     # The larger of both counts while both may work.

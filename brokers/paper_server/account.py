@@ -13,6 +13,8 @@ from brokers.paper_server.venue import Venue
 from domain.ids import Symbol
 
 _PAGE_SIZE = 100
+# More than a page can be asked for, and is not given.
+_LARGEST_PAGE_SIZE = 10_000
 _CALENDAR_DAYS = 366
 _TRADE = "FILL"
 
@@ -71,8 +73,10 @@ class AccountApi:
         if token:
             ids = [row["id"] for row in rows]
             rows = rows[ids.index(token) + 1 :] if token in ids else []
-        size = requests.read_decimal(call.query, "page_size")
-        return json_answer(rows[: _PAGE_SIZE if size is None else min(int(size), _PAGE_SIZE)])
+        size = requests.read_count(
+            call.query, "page_size", default=_PAGE_SIZE, most=_LARGEST_PAGE_SIZE
+        )
+        return json_answer(rows[: min(size, _PAGE_SIZE)])
 
     def history(self, call: Call) -> Answer:
         """Read the equity at each close."""

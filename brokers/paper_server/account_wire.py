@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 from brokers.exchange.engine import Exchange
+from brokers.exchange.margin import may_short
 from brokers.exchange.orders import derive_id
 from brokers.exchange.prices import Listing
 from brokers.exchange.views import clock_view, last_close
@@ -47,7 +48,7 @@ def account_json(exchange: Exchange) -> Json:
         "maintenance_margin": _money(figures.maintenance_margin),
         "last_maintenance_margin": _money(figures.last_maintenance),
         "sma": "0",
-        "shorting_enabled": exchange.desk.settings.is_shorting_enabled,
+        "shorting_enabled": may_short(exchange.desk, figures),
         "trading_blocked": config.is_blocked,
         "transfers_blocked": False,
         "account_blocked": config.is_blocked,

@@ -15,6 +15,8 @@ from domain.orders import Side
 
 Word = TypeVar("Word", bound=StrEnum)
 
+_LARGEST_MAGNITUDE = 15
+
 
 def read_json(body: bytes) -> Mapping[str, Any]:
     """Parse a body as a JSON object with exact decimals."""
@@ -36,9 +38,18 @@ def read_decimal(fields: Mapping[str, Any], name: str) -> Decimal | None:
         number = Decimal(value) if not isinstance(value, bool) else None
     except (InvalidOperation, TypeError, ValueError):
         number = None
-    if number is None or not number.is_finite():
+    if number is None or not number.is_finite() or number.adjusted() > _LARGEST_MAGNITUDE:
         raise malformed(f"invalid {name}")
     return number
+
+
+def read_count(fields: Mapping[str, Any], name: str, *, default: int, most: int) -> int:
+    """Read a number of rows, from one to ``most``."""
+    number = read_decimal(fields, name)
+    count = default if number is None else int(number)
+    if not 1 <= count <= most:
+        raise malformed(f"{name} must be between 1 and {most}")
+    return count
 
 
 def read_bool(fields: Mapping[str, Any], name: str) -> bool:
@@ -65,7 +76,7 @@ def read_ticket(fields: Mapping[str, Any]) -> Ticket:
     symbol = fields.get("symbol")
     if not isinstance(symbol, str) or not symbol:
         raise malformed("symbol is required")
-    profit, loss = fields.get("take_profit") or {}, fields.get("stop_loss") or {}
+    profit, loss = _part(fields, "take_profit"), _part(fields, "stop_loss")
     stop_price = read_decimal(loss, "stop_price")
     if loss and stop_price is None:
         raise malformed("stop_loss.stop_price is required")
@@ -92,6 +103,13 @@ def read_ticket(fields: Mapping[str, Any]) -> Ticket:
         else StopLoss(stop_price=stop_price, limit_price=read_decimal(loss, "limit_price")),
         position_intent=fields.get("position_intent") or None,
     )
+
+
+def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = fields.get(name) or {}
+    if not isinstance(part, dict):
+        raise malformed(f"invalid {name}")
+    return part
 
 
 def read_amendment(fields: Mapping[str, Any]) -> Amendment:

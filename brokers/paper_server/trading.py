@@ -71,7 +71,7 @@ class TradingApi:
         ]
         is_ascending = call.query.get("direction") == "asc"
         orders.sort(key=_submission, reverse=not is_ascending)
-        orders = _cut(orders, call.query)
+        orders = _cut(orders, call.query, self._venue.exchange.book.orders)
         return json_answer([self._order(order, is_nested=is_nested) for order in orders])
 
     def cancel(self, call: Call) -> Answer:
@@ -193,21 +193,19 @@ def _matches(order: Order, query: Mapping[str, str]) -> bool:
     return not side or order.side == side
 
 
-def _cut(orders: list[Order], query: Mapping[str, str]) -> list[Order]:
-    """Apply the id cursors, which are positions in the list as sorted, and the limit."""
-    ids = [order.id for order in orders]
-    is_ascending = query.get("direction") == "asc"
+def _cut(orders: list[Order], query: Mapping[str, str], known: Mapping[str, Order]) -> list[Order]:
+    """Apply the id cursors and the limit; the order of a cursor need not be in the list."""
     for name, keeps_later in (("after_order_id", True), ("before_order_id", False)):
         cursor = query.get(name)
         if cursor is None:
             continue
-        if cursor not in ids:
+        if cursor not in known:
             raise not_found(f"order not found for {cursor}")
-        place = ids.index(cursor)
-        orders = orders[place + 1 :] if keeps_later == is_ascending else orders[:place]
-        ids = [order.id for order in orders]
-    limit = requests.read_decimal(query, "limit")
-    count = _DEFAULT_LIMIT if limit is None else int(limit)
-    if not 1 <= count <= _LARGEST_LIMIT:
-        raise malformed(f"limit must be between 1 and {_LARGEST_LIMIT}")
+        place = _submission(known[cursor])
+        orders = [
+            order
+            for order in orders
+            if (_submission(order) > place if keeps_later else _submission(order) < place)
+        ]
+    count = requests.read_count(query, "limit", default=_DEFAULT_LIMIT, most=_LARGEST_LIMIT)
     return orders[:count]

@@ -5,12 +5,17 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
+
 from brokers.exchange.engine import Exchange
 from brokers.exchange.events import Event
 from brokers.exchange.prices import PriceFeed, SessionSource
 from brokers.exchange.settings import ExchangeSettings
 from brokers.paper_server.journal import Journal
 from domain.clock import Clock
+from domain.errors import StorageError
+
+_DISK_PAUSE_SECONDS = 1.0
 
 Publish = Callable[[Sequence[Event], int], None]
 NextDue = Callable[[], dt.datetime | None]
@@ -35,6 +40,7 @@ class Venue:
     ) -> None:
         self._journal = journal
         self._clock = clock
+        self._log = structlog.get_logger(__name__)
         self._ahead = dt.timedelta(0)
         self._wake = asyncio.Event()
         self._unwritten: list[Event] = []
@@ -110,7 +116,13 @@ class Venue:
                     on_time(now)
             for _, act in self._take_once(now):
                 act()
-            self.settle()
+            try:
+                self.settle()
+            except StorageError as exc:
+                # What happened stays first in line; the market goes on when the disk does.
+                self._log.error("paper_server.disk_refuses", problem=str(exc))
+                await self._clock.sleep(_DISK_PAUSE_SECONDS)
+                continue
             self._wake.clear()
             await self._wait(self._next_due())
 

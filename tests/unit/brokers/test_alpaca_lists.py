@@ -12,10 +12,11 @@ from domain.account import ActivityKind
 from domain.errors import (
     BrokerUnavailable,
 )
-from domain.ids import BrokerOrderId, ClientOrderId
+from domain.ids import BrokerOrderId, ClientOrderId, Symbol
 from domain.orders import OrderState
 from tests.support.alpaca_words import START, broker_at, order_json, simulated
 from tests.support.scripted_server import (
+    Exchange,
     ScriptedServer,
     Seen,
     answer,
@@ -71,6 +72,24 @@ async def test_a04_absence_is_said_only_by_the_brokers_own_404() -> None:
         assert await broker.find_order(ClientOrderId("ob-1")) is None
         with pytest.raises(BrokerUnavailable):
             await broker.get_order(ORDER_ID)
+        await broker.aclose()
+
+
+@simulated
+async def test_a04_a_null_is_no_word_of_absence() -> None:
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/orders:by_client_order_id", answer(200, None))
+        server.on("GET", f"/v2/orders/{ORDER_ID}", answer(200, None))
+        server.on("GET", "/v2/assets/AAPL", answer(200, None))
+        broker = broker_at(server.url)
+
+        for read in (
+            broker.find_order(ClientOrderId("ob-1")),
+            broker.get_order(ORDER_ID),
+            broker.assets([Symbol("AAPL")]),
+        ):
+            with pytest.raises(BrokerUnavailable, match="null"):
+                await read
         await broker.aclose()
 
 
@@ -180,6 +199,43 @@ async def test_a27_lists_are_complete_even_when_pages_come_short(
 
         assert len({order.broker_order_id for order in orders}) == len(orders) == count
         assert {seen.params["status"] for seen in server.seen} == {"open"}
+        await broker.aclose()
+
+
+@simulated
+async def test_a27_an_order_that_fills_between_two_pages_does_not_end_the_list() -> None:
+    held = [
+        order_json(id=f"id-{n}", client_order_id=f"ob-{n}", submitted_at=f"2026-11-20T15:04:{n}Z")
+        for n in range(10, 50)
+    ]
+    page = order_list(held, cap=7)
+
+    async def open_orders(exchange: Exchange) -> None:
+        after = exchange.request.params.get("after_order_id", "")
+        if after == "id-23":
+            held[:] = [row for row in held if row["id"] != after]
+            gone = {"code": 40410000, "message": f"order not found for {after}"}
+            await answer(404, gone)(exchange)
+        else:
+            await answer(200, page(exchange.request))(exchange)
+
+    async with ScriptedServer() as server:
+        server.on("GET", "/v2/orders", open_orders)
+        broker = broker_at(server.url)
+
+        assert len(await broker.open_orders()) == 40
+        await broker.aclose()
+
+
+@simulated
+async def test_a27_a_list_that_is_not_there_at_all_is_a_failed_read() -> None:
+    async with ScriptedServer() as server:
+        gone = {"code": 40410000, "message": "endpoint not found"}
+        server.on("GET", "/v2/orders", answer(404, gone))
+        broker = broker_at(server.url)
+
+        with pytest.raises(BrokerUnavailable, match="cannot be read to its end"):
+            await broker.open_orders()
         await broker.aclose()
 
 

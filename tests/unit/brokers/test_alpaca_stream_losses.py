@@ -192,6 +192,25 @@ async def test_a_first_frame_of_no_known_form_is_a_loss_and_not_a_refusal() -> N
 
 
 @simulated
+async def test_an_error_of_the_server_is_no_refusal_of_the_keys() -> None:
+    peer = Peer()
+    broken = {"action": "error", "data": {"error_message": "internal server error"}}
+
+    async def fail(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(broken))
+        await socket.close()
+
+    async with peer.serving(fail), listening_to(peer.url) as heard:
+        await until(lambda: len(heard.lost) == 2)
+
+        assert "internal server error" in heard.lost[0]
+        assert "keys (" not in heard.lost[0]
+        # Back after a second, not after the pause that refused keys earn.
+        assert peer.attempts_at[1] - peer.attempts_at[0] < 3
+
+
+@simulated
 async def test_stopping_closes_the_socket() -> None:
     peer = Peer()
     async with peer.serving(sending(peer)):

@@ -7,6 +7,7 @@ import pytest
 
 from brokers.exchange.events import ActivityPosted
 from brokers.exchange.refusal import Refusal
+from brokers.exchange.words import Status
 from tests.support.exchange_world import AAPL, CLOSES, DATES, DAY, MSFT, PENNY, Market
 
 
@@ -131,6 +132,29 @@ def test_sell_that_would_flip_a_long_position_is_refused() -> None:
     assert "insufficient qty" in refusal(market, "sell", "11").message
 
 
+def test_sale_for_an_amount_of_money_is_refused_beyond_the_position() -> None:
+    market = Market("10:00")
+    market.hold("1")
+
+    said = refusal(market, "sell", None, notional="10000")
+
+    assert (said.http_status, said.code) == (403, 40310000)
+    assert said.details["available"] == "1"
+    assert market.order("sell", None, notional="50").quantity is None
+
+
+def test_sale_for_an_amount_of_money_ends_flat_where_the_price_fell_meanwhile() -> None:
+    market = Market("10:00")
+    market.hold("10")
+    market.at("17:00")
+    order = market.order("sell", None, notional="1019")
+
+    market.at("10:00", DATES[2])
+
+    assert market.status(order) is Status.FILLED
+    assert market.exchange.book.holdings == {}
+
+
 def test_order_that_could_trade_with_an_own_order_is_a_wash_trade() -> None:
     market = Market("10:00")
     market.hold("10")
@@ -223,6 +247,48 @@ def test_short_sale_needs_permission() -> None:
     assert refusal(market, "sell", "1").message == "account is not allowed to short"
 
 
+def test_short_sale_needs_equity_not_cash_and_a_margin_account() -> None:
+    market = Market("10:00")
+    market.hold("985")
+    assert market.exchange.book.cash < 2000
+    assert market.order("sell", "1", symbol=MSFT).position_intent == "sell_to_open"
+
+    for poor in (Market("10:00", starting_cash=Decimal(1999)), Market("10:00", multiplier=1)):
+        said = refusal(poor, "sell", "1", symbol=PENNY)
+        assert said.message == "account is not allowed to short"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (("sell", "110"), ("buy", "90"), "a long buy while a short sell order is open"),
+        (("buy", "90"), ("sell", "110"), "a short sell while a long buy order is open"),
+    ],
+)
+def test_nothing_opens_one_side_while_an_order_would_open_the_other(
+    first: tuple[str, str], second: tuple[str, str], message: str
+) -> None:
+    market = Market("10:00")
+    resting = market.order(first[0], "10", limit=first[1])
+    market.wait(1)
+
+    assert refusal(market, second[0], "10", limit=second[1]).message == f"cannot open {message}"
+
+    market.cancel(resting)
+    market.wait(1)
+    assert market.order(second[0], "10", limit=second[1]).status is Status.PENDING_NEW
+
+
+def test_parts_of_shares_are_refused_where_the_account_forbids_them() -> None:
+    market = Market("10:00")
+    market.hold("1.5")
+    market.exchange.configure(market.now, is_fractional_allowed=False)
+
+    for size in ({"quantity": "0.5"}, {"quantity": None, "notional": "100"}):
+        assert "fractional trading is not enabled" in refusal(market, "buy", **size).message
+    assert market.exchange.close_position(AAPL, market.now).quantity == Decimal("1.5")
+
+
 def test_short_position_has_negative_quantity_and_cost_and_is_covered_by_a_buy() -> None:
     market = Market("10:00")
     market.order("sell", "10")
@@ -247,6 +313,16 @@ def test_bracket_exits_must_be_on_the_right_sides_of_the_entry() -> None:
     assert said.message == "take_profit.limit_price must be >= base_price + 0.01"
 
 
+def test_exits_of_a_short_bracket_at_the_market_are_judged_by_the_price_of_now() -> None:
+    market = Market("10:00")
+
+    parent = market.order("sell", "10", order_class="bracket", take_profit="95", stop_loss="101")
+    said = refusal(market, "sell", "10", order_class="bracket", take_profit="95", stop_loss="99.50")
+
+    assert len(parent.leg_ids) == 2
+    assert said.message == "stop_loss.stop_price must be >= base_price + 0.01"
+
+
 def test_close_of_a_flat_symbol_is_not_found() -> None:
     market = Market("10:00")
 
@@ -263,6 +339,15 @@ def test_close_of_a_percentage_sells_that_part() -> None:
     order = market.exchange.close_position(AAPL, market.now, percentage=Decimal(50))
 
     assert order.quantity == 5
+
+
+@pytest.mark.parametrize("percentage", ["-1", "0", "100.1"])
+def test_close_of_more_than_the_whole_or_of_nothing_is_refused(percentage: str) -> None:
+    market = Market("10:00")
+    market.hold("10")
+
+    with pytest.raises(Refusal, match="percentage must be between 0 and 100"):
+        market.exchange.close_position(AAPL, market.now, percentage=Decimal(percentage))
 
 
 def test_equity_is_cash_plus_positions_and_last_equity_that_of_the_day_before() -> None:

@@ -8,7 +8,7 @@ import pytest
 from brokers.exchange.orders import Amendment, Order
 from brokers.exchange.refusal import Refusal
 from brokers.exchange.words import Status, Tif
-from tests.support.exchange_world import Market
+from tests.support.exchange_world import DATES, Market
 
 
 def amend(market: Market, order: Order, **changes: Any) -> Order:
@@ -35,6 +35,10 @@ def working(market: Market, *args: Any, **fields: Any) -> Order:
         ({"limit": "90"}, {"quantity": "1.5"}, "cannot be replaced"),
         ({"limit": "90"}, {"quantity": "5000"}, "insufficient buying power"),
         ({"stop": "110"}, {"limit_price": "95"}, "stop orders take no limit price"),
+        ({"stop": "110"}, {"stop_price": "-1"}, "stop_price must be > 0"),
+        ({"stop": "110"}, {"tif": Tif.IOC}, "must be DAY or GTC"),
+        ({"limit": "90"}, {"tif": Tif.OPG}, "after 7:00pm and before 9:28am"),
+        ({"limit": "90"}, {"limit_price": "91", "client_order_id": "x" * 129}, "128 characters"),
     ],
 )
 def test_amendment_that_does_not_fit_is_refused(
@@ -63,6 +67,38 @@ def test_exit_cannot_grow_beyond_the_position() -> None:
 
     with pytest.raises(Refusal, match="insufficient qty"):
         amend(market, old, quantity="11")
+
+
+def test_exit_cannot_grow_into_shares_that_another_exit_holds() -> None:
+    market = Market("10:00")
+    market.hold("10")
+    first = working(market, "sell", "5", limit="110")
+    working(market, "sell", "4", limit="110")
+
+    with pytest.raises(Refusal, match="insufficient qty") as caught:
+        amend(market, first, quantity="10")
+
+    assert caught.value.details["available"] == "6"
+    assert amend(market, first, quantity="6").quantity == 6
+
+
+def test_order_cannot_be_repriced_through_an_own_order() -> None:
+    market = Market("10:00")
+    market.hold("10")
+    buy = working(market, "buy", "10", limit="90")
+    working(market, "sell", "10", limit="110")
+
+    with pytest.raises(Refusal, match="potential wash trade"):
+        amend(market, buy, limit_price="120")
+
+
+def test_trail_of_a_replacement_has_the_bounds_of_a_new_one() -> None:
+    market = Market("10:00")
+    market.hold("10")
+    old = working(market, "sell", "10", kind="trailing_stop", trail_percent="5")
+
+    with pytest.raises(Refusal, match=r"trail_percent must be >= 0\.1"):
+        amend(market, old, trail="-5")
 
 
 def test_exit_can_be_repriced_while_it_holds_all_shares() -> None:
@@ -258,6 +294,15 @@ def test_extended_hours_order_lives_until_the_evening() -> None:
     market.at("19:59")
     assert market.status(order) is Status.NEW
     market.at("20:01")
+
+    assert market.status(order) is Status.EXPIRED
+
+
+def test_extended_hours_order_of_the_evening_ends_the_same_evening() -> None:
+    market = Market("17:00")
+    order = market.order("buy", "10", limit="150", is_extended_hours=True)
+
+    market.at("10:00", DATES[2])
 
     assert market.status(order) is Status.EXPIRED
 

@@ -43,6 +43,9 @@ async def test_each_unreadable_field_is_named(venue: Venue) -> None:
         ({"order_class": "mleg"}, "order_class"),
         ({"client_order_id": 7}, "client_order_id"),
         ({"order_class": "bracket", "stop_loss": {"limit_price": "1"}}, "stop_loss.stop_price"),
+        ({"order_class": "bracket", "take_profit": [1]}, "take_profit"),
+        ({"qty": "1e40"}, "qty"),
+        ({"type": "limit", "limit_price": 1e40}, "limit_price"),
     ):
         with pytest.raises(Refused, match=named) as caught:
             await venue.door.call("POST", "/v2/orders", json=ORDER | change)
@@ -62,6 +65,28 @@ async def test_order_lists_refuse_what_they_do_not_know(venue: Venue) -> None:
     for query in ("status=some", "after=yesterday", "after_order_id=none"):
         with pytest.raises(Refused):
             await venue.door.call("GET", f"/v2/orders?{query}")
+
+
+@wire
+async def test_pages_of_activities_have_at_least_one_row(venue: Venue) -> None:
+    await venue.hold("1")
+    for size in ("0", "-1", "1e99"):
+        with pytest.raises(Refused, match="page_size"):
+            await venue.door.call("GET", f"/v2/account/activities?page_size={size}")
+
+
+@wire
+async def test_pages_of_open_orders_go_on_after_one_that_ended(venue: Venue) -> None:
+    first, *rest = [await venue.door.submit("buy", "1", limit=f"5{n}.00") for n in range(3)]
+    await venue.door.cancel(first.id)
+    await venue.wait(1)
+
+    ascending = f"status=open&direction=asc&after_order_id={first.id}"
+    rows = await venue.door.call("GET", f"/v2/orders?{ascending}")
+    earlier = await venue.door.call("GET", f"/v2/orders?before_order_id={rest[1].id}")
+
+    assert [row["id"] for row in rows] == [order.id for order in rest]
+    assert [row["id"] for row in earlier] == [rest[0].id]
 
 
 @wire

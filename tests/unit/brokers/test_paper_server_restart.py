@@ -228,6 +228,27 @@ def test_events_that_the_disk_refused_are_written_before_any_later_one(
     run(case)
 
 
+def test_market_goes_on_by_itself_when_the_disk_takes_its_events_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError("disk full")
+
+    async def case() -> None:
+        heard: list[str] = []
+        async with server(tmp_path) as paper:
+            paper.venue.listen(lambda events, _: heard.extend(type(e).__name__ for e in events))
+            with monkeypatch.context() as broken:
+                broken.setattr("os.fdatasync", refuse)
+                # The close falls into the time without a disk, and nobody asks anything.
+                await asyncio.sleep((moment("16:05") - moment("10:00")).total_seconds())
+                assert heard == []
+            await asyncio.sleep(60)
+            assert heard == ["DayClosed"]
+
+    run(case)
+
+
 def test_every_folder_that_the_journal_makes_is_private(tmp_path: Path) -> None:
     # With the common umask the one above was everybody's to read.
     before = os.umask(0o022)
