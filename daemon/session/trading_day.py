@@ -148,11 +148,15 @@ class TradingDay:
         decision = self._decision
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
+            # A broker that is away is found out before forecasts and sentiment are paid for.
+            await self._compare(session)
             decision = await self._decide(session, run_id)
         seen = await self._compare(session)
         results = await self._gate(decision, due, seen)
         self._tell_denials(results)
         self._tell("exit.denied", denied_exits(self._trade.desk, results))
+        # Not before: what only waited for the broker may go on under settings that changed.
+        self._trade.facts.put(**{_PLAN: f"{run_id} {self._trade.desk.made_by}"})
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
         self._tell("orders.unsent", unsent(self._trade.desk, report))
         return self._outcome(results, report)
@@ -166,7 +170,6 @@ class TradingDay:
                 "code or settings changed after this plan was begun; its orders are followed,"
                 " and nothing is added until the next session"
             )
-        self._trade.facts.put(**{_PLAN: f"{run_id} {self._trade.desk.made_by}"})
 
     def _require_code_of_start(self) -> None:
         if self._trade.made_by() != self._trade.desk.made_by:
