@@ -14,6 +14,7 @@ from daemon.schedule import DueRun, RunKind
 from daemon.session.market_check import MarketCheck
 from daemon.session.monitor import Monitor
 from daemon.session.standing import standing_of
+from daemon.session.stopped import closed_by_stop
 from daemon.session.undone import denied_exits, stuck, unsent
 from domain.clock import Clock
 from domain.decisions import GateResult
@@ -192,7 +193,7 @@ class TradingDay:
             expected_data_date=trade.calendar.previous_session(session.date).date,
             journal=trade.desk.journal,
             ledger=trade.desk.ledger,
-            doubts=trade.cycle.doubts(),
+            doubts={**trade.cycle.doubts(), **closed_by_stop(trade.desk.journal, session)},
         )
         return gate(decision, context)
 

@@ -14,13 +14,13 @@ from daemon.session.stops import Stops
 from daemon.session.trading_day import TradingDay
 from domain.errors import BrokerUnavailable, StateError
 from domain.ids import Symbol
-from domain.orders import OrderRequest
+from domain.orders import OrderRequest, Side
 from execution.cycle import Decision
 from execution.gathering import Gathered
 from risk.settings import RiskLimits
 from risk.sizing import SizingPlan
 from tests.support.decisions import combined, view
-from tests.support.order_scene import request
+from tests.support.order_scene import hold, request
 from tests.support.schedule_scene import CALENDAR, Days, Exchange, at
 from tests.support.virtual_time import virtual
 
@@ -120,6 +120,24 @@ async def test_d11_a_plan_that_was_begun_is_not_added_to_under_other_settings(
 
     with pytest.raises(StateError, match="changed after this plan was begun"):
         await morning.submit()
+
+
+@virtual
+async def test_what_a_stop_sold_a_plan_from_before_does_not_buy_back(tmp_path: Path) -> None:
+    morning = Morning(tmp_path, request("AAPL"), request("MSFT"))
+    days, scene = morning.days, morning.days.scene
+    await hold(scene, "AAPL", 10)
+    await days.wall.sleep(1800)
+    days.exchange.prices[AAPL] = Decimal(89)
+
+    await morning.look_for_stops()
+    (sale,) = days.exchange.working()
+    days.exchange.fill(sale, 10, "89")
+    scene.merge_stream()
+    told = await morning.submit()
+
+    assert (sale.side, told) == (Side.SELL, "1 live, 1 denied")
+    assert [order.symbol for order in days.exchange.working()] == ["MSFT"]
 
 
 @virtual
