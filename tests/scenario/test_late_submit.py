@@ -153,3 +153,19 @@ async def test_nothing_is_paid_for_while_a_decision_could_not_be_sent(tmp_path: 
 
     assert await morning.submit() == "1 live, 0 denied"
     assert morning.cycle.paid == 1
+
+
+@virtual
+async def test_an_exit_of_the_plan_that_a_stop_sent_meanwhile_is_no_exit_that_was_denied(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request("AAPL", Side.SELL, leg="exit"))
+    await hold(morning.days.scene, "AAPL", 10)
+    await morning.days.wall.sleep(1800)
+    morning.days.exchange.prices[AAPL] = Decimal(89)
+    await morning.look_for_stops()
+
+    assert await morning.submit() == "nothing to send, 1 denied"
+
+    assert morning.days.scene.alert_kinds()["stop.reached"] == 1
+    assert morning.days.scene.alert_kinds()["exit.denied"] == 0
