@@ -4,6 +4,7 @@ Each is called once, at its moment, and returns the sentence that the ``runs`` t
 keeps.  What goes wrong with a source is in the decision; what raises here fails the run.
 """
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ import structlog
 from daemon.after_close.nightly import NightJob
 from daemon.schedule import DueRun, RunKind
 from daemon.session.market_check import MarketCheck
-from daemon.session.monitor import Monitor
+from daemon.session.monitor import Judged, Monitor
 from daemon.session.standing import standing_of
 from daemon.session.stopped import closed_by_stop
 from daemon.session.undone import denied_exits, stuck, unsent
@@ -37,7 +38,7 @@ from state.facts import Facts
 Report = Callable[[Session], Awaitable[str]]
 LookAgain = Callable[[Session], None]
 _PLAN = "plan_made_by"
-# Between two looks at the close, as long as between those of the session.
+# Between two looks of a run, as long as between those of the session.
 _PAUSE_SECONDS = 30.0
 PAST_CUTOFF = "past the entry cut-off"
 
@@ -183,7 +184,7 @@ class TradingDay:
         self, decision: Decision, due: DueRun, seen: ReconcileReport
     ) -> tuple[GateResult, ...]:
         trade, session = self._trade, due.session
-        judged = await trade.monitor.check(session, snapshot=True, seen=seen)
+        judged = await self._judge(due, seen)
         window = OrderWindow(opens_at=due.at, entries_until=due.latest, exits_until=session.close)
         context = gate_context(
             standing_of(trade.desk, judged, session, window),
@@ -196,6 +197,22 @@ class TradingDay:
             doubts={**trade.cycle.doubts(), **closed_by_stop(trade.desk.journal, session)},
         )
         return gate(decision, context)
+
+    async def _judge(self, due: DueRun, seen: ReconcileReport) -> Judged:
+        """Judge the account; what one look cannot tell, a second one mostly can.
+
+        Entries that are denied for it are not asked for again in this session.
+        """
+        trade, session = self._trade, due.session
+        judged = await trade.monitor.check(session, snapshot=True, seen=seen)
+        again = trade.clock.now() + dt.timedelta(seconds=_PAUSE_SECONDS)
+        if again >= due.latest or not (judged.is_unclear or trade.desk.market_doubt):
+            return judged
+        await trade.clock.sleep(_PAUSE_SECONDS)
+        await self._ask_the_market(session)
+        self._require_open()
+        seen = await self._compare(session)
+        return await trade.monitor.check(session, snapshot=True, seen=seen)
 
     def _tell_denials(self, results: tuple[GateResult, ...]) -> None:
         for result in results:

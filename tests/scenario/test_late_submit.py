@@ -1,5 +1,6 @@
 """The run that sends, later than it was due: what may have changed until it does."""
 
+import asyncio
 import dataclasses
 import datetime as dt
 from decimal import Decimal
@@ -153,6 +154,69 @@ async def test_nothing_is_paid_for_while_a_decision_could_not_be_sent(tmp_path: 
 
     assert await morning.submit() == "1 live, 0 denied"
     assert morning.cycle.paid == 1
+
+
+@virtual
+async def test_k11_an_equity_that_one_look_cannot_use_costs_a_look_and_not_the_day(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request())
+    await morning.begin()
+    exchange = morning.days.exchange
+    odd = dataclasses.replace(await exchange.account(), equity=Decimal("NaN"))
+    exchange.read_faults["account"].extend([None, None, odd])
+
+    assert await morning.submit() == "1 live, 0 denied"
+
+    assert morning.days.wall.now() - at("2022-12-14T09:20:00") < dt.timedelta(minutes=1)
+
+
+@virtual
+async def test_a_first_look_that_finds_new_cash_costs_a_look_and_not_the_day(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request())
+    yesterday = CALENDAR.previous_session(due().session.date)
+    await morning.days.monitor.check(yesterday, seen=await morning.days.scene.reconciler.run("x"))
+    # A dividend that is posted later; no run of the morning came before this one.
+    morning.days.exchange.cash += 12
+
+    assert await morning.submit() == "1 live, 0 denied"
+
+
+@virtual
+async def test_a_clock_that_is_set_right_meanwhile_costs_a_look_and_not_the_day(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request())
+    await morning.begin()
+    exchange = morning.days.exchange
+    exchange.skew = dt.timedelta(seconds=4)
+
+    async def set_right() -> None:
+        await morning.days.wall.sleep(20)
+        exchange.skew = dt.timedelta(0)
+
+    told, _ = await asyncio.gather(morning.submit(), set_right())
+
+    assert told == "1 live, 0 denied"
+
+
+@virtual
+async def test_what_stays_unclear_keeps_entries_back_and_nothing_waits_past_the_cut_off(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request())
+    await morning.begin()
+    exchange = morning.days.exchange
+    exchange.skew = dt.timedelta(seconds=4)
+
+    assert await morning.submit() == "nothing to send, 1 denied"
+    await morning.days.wall.sleep((due().latest - morning.days.wall.now()).total_seconds() - 10)
+    before = morning.days.wall.now()
+    assert await morning.submit() == "nothing to send, 1 denied"
+
+    assert morning.days.wall.now() - before < dt.timedelta(seconds=10)
 
 
 @virtual
