@@ -289,7 +289,7 @@ def earnings(request: OrderRequest, context: GateContext) -> LimitCheck:
 
 
 def open_to_entries(request: OrderRequest, context: GateContext) -> LimitCheck:
-    """Nothing is opened in a symbol that is halted, crossed, or about to end in a merger."""
+    """Nothing is opened in a symbol that is halted, crossed, about to end, or was stopped out."""
     told = context.closed_to_entries.get(request.symbol)
     is_exit = context.lowers_exposure(request)
     passed = told is None or is_exit

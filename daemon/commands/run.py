@@ -17,12 +17,21 @@ from daemon.credentials import Credentials
 from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from daemon.reload import keys_told, tightened
-from domain.errors import ConfigError, OpenbellError, RestartNeeded, first_cause
+from domain.errors import (
+    ConfigError,
+    OpenbellError,
+    ProviderRefused,
+    ProviderUnavailable,
+    RestartNeeded,
+    first_cause,
+)
 from state.latch import Latch
 from transport.replay_loop import ReplayLoop
 
 # systemd sends SIGKILL after 60 s; what is cut off before is UNKNOWN and read at the next start.
 _DRAIN_SECONDS = 45.0
+# Within the service manager's patience for a sign of life, a start that waits for answers included.
+_TRY_AGAIN_SECONDS = 10.0
 
 
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
@@ -47,6 +56,7 @@ class _Lives:
         self._stop = asyncio.Event()
         self._life: asyncio.Task[Ending] | None = None
         self._is_reload_wanted = False
+        self._is_reloaded = False
         self._accepted = config
         self._keys = Credentials.of(config).known()
         self._log = structlog.get_logger("run")
@@ -82,6 +92,31 @@ class _Lives:
         return self._stop.is_set() and not self._is_reload_wanted
 
     async def _live(self) -> Ending:
+        """Live one life; one that a reload began waits for a broker that is away.
+
+        It would end the process: a few such starts, and the service manager kills.
+        """
+        while True:
+            try:
+                return await self._one_life()
+            except ProviderRefused:
+                raise
+            except ProviderUnavailable as exc:
+                if not self._is_reloaded:
+                    raise
+                self._log.warning("daemon.waiting", reason=f"reloaded, and {exc}")
+            await self._rest()
+            if self._stop.is_set():
+                return Ending.STOPPED
+
+    async def _rest(self) -> None:
+        status = "reloaded; waiting for the broker"
+        self._notifier.beat(is_alive=True, is_ready=False, status=status)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TRY_AGAIN_SECONDS):
+                await self._stop.wait()
+
+    async def _one_life(self) -> Ending:
         self._life = life = asyncio.ensure_future(
             run_daemon(
                 self._config,
@@ -152,6 +187,7 @@ class _Lives:
     def _reload(self) -> None:
         # As it was accepted: an edit since then must not end the daemon.
         self._config, told = tightened(self._config, self._accepted)
+        self._is_reloaded = True
         before, self._keys = self._keys, Credentials.of(self._config).known()
         keys = keys_told(before, self._keys)
         self._notifier.send(f"STATUS=reloading; keys: {keys}")

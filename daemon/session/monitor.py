@@ -40,6 +40,11 @@ class Judged:
     reason: str = ""
     is_known: bool = True
 
+    @property
+    def is_unclear(self) -> bool:
+        """True where a loss is not known, so that no entry may leave."""
+        return None in {self.assessment.daily_loss_pct, self.assessment.drawdown_pct}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:

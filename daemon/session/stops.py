@@ -11,6 +11,7 @@ from daemon.session.monitor import Judged
 from daemon.session.refused_exits import held_back_exits
 from daemon.session.stop_gate import StopGate
 from daemon.session.stop_tracks import StopTracks
+from daemon.session.stopped import stop_run
 from domain.account import Account, Asset, Position
 from domain.decisions import GateResult
 from domain.errors import AuthRefused, BrokerUnavailable
@@ -223,7 +224,7 @@ class Stops:
                 self._tell_denied(result, "nothing sells it", session)
         approved = [result for result in results if result.is_approved]
         if approved:
-            await self._path.send(approved, f"{session.date}-watch", cutoff=session.close)
+            await self._path.send(approved, stop_run(session), cutoff=session.close)
 
     def _tell_denied(self, result: GateResult, what: str, session: Session) -> None:
         request, why = result.request, ", ".join(result.reasons)

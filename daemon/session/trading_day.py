@@ -4,6 +4,7 @@ Each is called once, at its moment, and returns the sentence that the ``runs`` t
 keeps.  What goes wrong with a source is in the decision; what raises here fails the run.
 """
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,8 +13,9 @@ import structlog
 from daemon.after_close.nightly import NightJob
 from daemon.schedule import DueRun, RunKind
 from daemon.session.market_check import MarketCheck
-from daemon.session.monitor import Monitor
+from daemon.session.monitor import Judged, Monitor
 from daemon.session.standing import standing_of
+from daemon.session.stopped import closed_by_stop
 from daemon.session.undone import denied_exits, stuck, unsent
 from domain.clock import Clock
 from domain.decisions import GateResult
@@ -36,7 +38,7 @@ from state.facts import Facts
 Report = Callable[[Session], Awaitable[str]]
 LookAgain = Callable[[Session], None]
 _PLAN = "plan_made_by"
-# Between two looks at the close, as long as between those of the session.
+# Between two looks of a run, as long as between those of the session.
 _PAUSE_SECONDS = 30.0
 PAST_CUTOFF = "past the entry cut-off"
 
@@ -148,11 +150,15 @@ class TradingDay:
         decision = self._decision
         if decision is None or decision.session.date != session.date:
             # The process started after the pre-market run: decide anew, the ids are the same.
+            # A broker that is away is found out before forecasts and sentiment are paid for.
+            await self._compare(session)
             decision = await self._decide(session, run_id)
         seen = await self._compare(session)
         results = await self._gate(decision, due, seen)
         self._tell_denials(results)
         self._tell("exit.denied", denied_exits(self._trade.desk, results))
+        # Not before: what only waited for the broker may go on under settings that changed.
+        self._trade.facts.put(**{_PLAN: f"{run_id} {self._trade.desk.made_by}"})
         report = await self._trade.path.send(results, run_id, cutoff=due.latest)
         self._tell("orders.unsent", unsent(self._trade.desk, report))
         return self._outcome(results, report)
@@ -166,7 +172,6 @@ class TradingDay:
                 "code or settings changed after this plan was begun; its orders are followed,"
                 " and nothing is added until the next session"
             )
-        self._trade.facts.put(**{_PLAN: f"{run_id} {self._trade.desk.made_by}"})
 
     def _require_code_of_start(self) -> None:
         if self._trade.made_by() != self._trade.desk.made_by:
@@ -179,7 +184,7 @@ class TradingDay:
         self, decision: Decision, due: DueRun, seen: ReconcileReport
     ) -> tuple[GateResult, ...]:
         trade, session = self._trade, due.session
-        judged = await trade.monitor.check(session, snapshot=True, seen=seen)
+        judged = await self._judge(due, seen)
         window = OrderWindow(opens_at=due.at, entries_until=due.latest, exits_until=session.close)
         context = gate_context(
             standing_of(trade.desk, judged, session, window),
@@ -189,9 +194,25 @@ class TradingDay:
             expected_data_date=trade.calendar.previous_session(session.date).date,
             journal=trade.desk.journal,
             ledger=trade.desk.ledger,
-            doubts=trade.cycle.doubts(),
+            doubts={**trade.cycle.doubts(), **closed_by_stop(trade.desk.journal, session)},
         )
         return gate(decision, context)
+
+    async def _judge(self, due: DueRun, seen: ReconcileReport) -> Judged:
+        """Judge the account; what one look cannot tell, a second one mostly can.
+
+        Entries that are denied for it are not asked for again in this session.
+        """
+        trade, session = self._trade, due.session
+        judged = await trade.monitor.check(session, snapshot=True, seen=seen)
+        again = trade.clock.now() + dt.timedelta(seconds=_PAUSE_SECONDS)
+        if again >= due.latest or not (judged.is_unclear or trade.desk.market_doubt):
+            return judged
+        await trade.clock.sleep(_PAUSE_SECONDS)
+        await self._ask_the_market(session)
+        self._require_open()
+        seen = await self._compare(session)
+        return await trade.monitor.check(session, snapshot=True, seen=seen)
 
     def _tell_denials(self, results: tuple[GateResult, ...]) -> None:
         for result in results:

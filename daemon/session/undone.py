@@ -12,6 +12,7 @@ from domain.orders import OrderRequest, OrderState
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from execution.orders import SendReport
+from risk.limits import duplicate_intent
 from risk.sizing import EXIT
 
 _MOST_NAMED = 5
@@ -31,11 +32,16 @@ def unsent(desk: Desk, report: SendReport) -> str:
 
 
 def denied_exits(desk: Desk, results: Sequence[GateResult]) -> str:
-    """Name the exits that the gate denied: what should go is kept."""
+    """Name the exits that the gate denied: what should go is kept.
+
+    One that left already, as that of a stop since the decision, is not among them.
+    """
     exits = [
         f"{_wish(result.request)} ({', '.join(result.reasons)})"
         for result in results
-        if not result.is_approved and result.request.leg == EXIT
+        if not result.is_approved
+        and result.request.leg == EXIT
+        and duplicate_intent.__name__ not in result.reasons
     ]
     if not exits or desk.effective_state() is TradingState.HALTED:
         return ""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from daemon.command_line import Options
 from daemon.commands import run
 from daemon.config import Config
 from daemon.lifecycle import Ending
+from domain.errors import BrokerUnavailable
 from tests.support.running import REPOSITORY, running_daemon
 from tests.unit.daemon.test_command_line import openbell
 
@@ -180,6 +182,62 @@ def test_a_signal_between_two_lives_does_not_end_the_process(
 
     assert lives == 2
     assert signal.SIG_DFL not in between
+
+
+class Outage:
+    """A life that is reloaded while the broker is away, and those after it."""
+
+    def __init__(self, config: Path, *, then: Callable[[], None]) -> None:
+        self.orders: list[int] = []
+        self._config = config
+        self._then = then
+
+    async def life(self, using: Config, *_: object, stop: asyncio.Event, **__: object) -> Ending:
+        self.orders.append(using.risk.max_orders_per_day)
+        if len(self.orders) == 1:
+            text = self._config.read_text(encoding="utf-8")
+            text = text.replace("max_orders_per_day = 50", "max_orders_per_day = 7")
+            self._config.write_text(text, encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGHUP)
+            await stop.wait()
+        elif len(self.orders) <= 3:
+            if len(self.orders) == 3:
+                self._then()
+            raise BrokerUnavailable("account: the broker does not answer")
+        return Ending.STOPPED
+
+
+def nothing() -> None:
+    """Leave it alone."""
+
+
+@pytest.mark.parametrize(
+    ("then", "lives"),
+    [(nothing, [50, 7, 7, 7]), (lambda: os.kill(os.getpid(), signal.SIGTERM), [50, 7, 7])],
+)
+def test_a_reload_while_the_broker_is_away_waits_for_it_unless_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None], lives: list[int]
+) -> None:
+    config = configured(tmp_path)
+    outage = Outage(config, then=then)
+    monkeypatch.setattr(run, "run_daemon", outage.life)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.05)
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    assert outage.orders == lives
+
+
+def test_a_start_that_nobody_reloaded_does_not_wait_for_a_broker_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def life(*_: object, **__: object) -> Ending:
+        raise BrokerUnavailable("account: the broker does not answer")
+
+    monkeypatch.setattr(run, "run_daemon", life)
+
+    with pytest.raises(BrokerUnavailable):
+        run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
 
 
 def test_a_start_that_takes_longer_than_the_morning_does_not_skip_the_first_run(
