@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from daemon.command_line import Options
 from daemon.commands.run import run
 from daemon.commands.stopping import kill
+from daemon.config import Config
+from daemon.lifecycle import Ending
 from daemon.telemetry import last_word as module
 from daemon.telemetry.last_word import last_word
 from domain.clock import SystemClock
-from domain.errors import ConfigError, OpenbellError
+from domain.errors import ConfigError, OpenbellError, StateError
 from state.files import DATABASE, MARK
 from state.latch import Latch
 
@@ -87,6 +90,19 @@ def test_n05_keys_that_are_missing_are_told(
 
     (told,) = target.taken
     assert "APCA_API_KEY_ID is missing" in told
+
+
+def test_a_daemon_that_told_its_end_itself_is_not_told_again(
+    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ended(_config: Config, *, heard: Callable[[], None], **_: object) -> Ending:
+        heard()
+        raise StateError("the disk is gone")
+
+    monkeypatch.setattr("daemon.commands.run.run_daemon", ended)
+
+    assert refused(configuration(tmp_path)) == "the disk is gone"
+    assert target.taken == []
 
 
 def test_d09_the_kill_after_a_daemon_that_did_not_come_back_is_told(
