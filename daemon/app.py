@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from daemon import log_setup
 from daemon.assembly import Parts, assemble, cycle_settings
@@ -26,6 +26,10 @@ from state.facts import Facts
 from state.store import Store
 
 
+def _nothing() -> None:
+    """Nobody asks whether people are told."""
+
+
 async def run_daemon(
     config: Config,
     *,
@@ -33,6 +37,7 @@ async def run_daemon(
     is_waiting: bool = False,
     stop: asyncio.Event | None = None,
     notifier: Notifier | None = None,
+    heard: Callable[[], None] = _nothing,
 ) -> Ending:
     """Build the daemon and let it live.
 
@@ -42,6 +47,7 @@ async def run_daemon(
         is_waiting: after them stay up, with time standing still.
         stop: set it to end soon and cleanly.
         notifier: tells the service manager.
+        heard: called once people hear from here what ends the daemon.
 
     Raises:
         OpenbellError: it cannot start, or cannot go on.
@@ -108,6 +114,7 @@ async def run_daemon(
                     telling.errors.restarting(desk, telling.vitals, stop=daemon.stop),
                     _restartable(desk, telling.vitals),
                 ):
+                    heard()
                     ending = await daemon.run(sessions=sessions, is_waiting=is_waiting)
                     return Ending.RESTART if telling.errors.is_restarting else ending
         finally:

@@ -20,7 +20,8 @@ from daemon.damaged_toml import legible
 from domain.errors import ConfigError
 from state.files import DATABASE
 
-_NEEDED = ("mode", "clock", "broker", "state", "universe")
+# The last is for who is told that the daemon did not come back.
+_NEEDED = ("mode", "clock", "broker", "state", "universe", "alerts")
 _MODE, _KIND, _URL = "mode", "broker.kind", "broker.alpaca.trading_url"
 _DIRECTORY = "state.directory"
 _UNIVERSE = {"universe": {"symbols": ["SPY"]}}

@@ -31,7 +31,7 @@ ROOMS = (
     "transport",
 )
 # Where a log goes or a page listens makes no other order.
-_DECIDING = (
+DECIDING = (
     "universe",
     "mode",
     "schedule",
@@ -68,5 +68,5 @@ def _digest_of_code(root: Path) -> str:
 
 def _digest_of_settings(config: Config) -> str:
     sections = dataclasses.asdict(config)
-    text = json.dumps({name: sections[name] for name in _DECIDING}, sort_keys=True, default=str)
+    text = json.dumps({name: sections[name] for name in DECIDING}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

@@ -25,9 +25,13 @@ from forecasts.features import BarColumns, FeatureSet, columns_of, contexts_of
 LARGEST_LOG_RETURN = 1.5
 LARGEST_IN_VOLATILITIES = 12.0
 LARGEST_BAD_FRACTION = 0.1
-# A dead model answers the same number for everybody; of fewer symbols one cannot tell.
+# A dead model answers the same number for everybody, or the same number of volatilities: ours
+# think in those, so what has learnt nothing, or is saturated, still differs from symbol to symbol
+# in returns.  The shipped model never told 25 symbols apart by less than 0.3 volatilities; that
+# all lean one way is no sign, it does so on most days.  Of fewer symbols one cannot tell.
 FEWEST_FOR_DISPERSION = 5
 SMALLEST_DISPERSION = 1e-6
+SMALLEST_DISPERSION_IN_VOLATILITIES = 1e-3
 DECIMALS = 6
 
 
@@ -126,9 +130,12 @@ def forecasts_of(
         )
     # Processors differ in the last bits of a float32.  A millionth of a return is nothing to a
     # decision, and with it rounded away the same day looks the same on every host.
-    chosen = quantiles[:, origin.horizon - 1].astype(np.float64).round(DECIMALS)
-    usable = _is_plausible(batch, chosen, origin.horizon)
-    _refuse_bad_answer(origin, chosen, usable)
+    exact = quantiles[:, origin.horizon - 1].astype(np.float64)
+    chosen = exact.round(DECIMALS)
+    volatility = _volatility(batch, origin.horizon)
+    usable = _is_plausible(chosen, volatility)
+    _refuse_bad_answer(origin, usable)
+    _refuse_dead(origin, exact[usable], volatility[usable])
     found: dict[Symbol, Forecast] = {}
     for row in np.flatnonzero(usable):
         symbol = batch.symbols[row]
@@ -143,26 +150,46 @@ def _columns(bars: Sequence[Bar]) -> BarColumns | None:
         return None
 
 
-def _is_plausible(batch: Batch, quantiles: NDArray[np.float64], horizon: int) -> NDArray[np.bool_]:
-    volatility = np.exp(batch.contexts[:, -1, SCALE_FEATURE].astype(np.float64))
-    bound = np.minimum(LARGEST_LOG_RETURN, LARGEST_IN_VOLATILITIES * volatility * np.sqrt(horizon))
+def _volatility(batch: Batch, horizon: int) -> NDArray[np.float64]:
+    """Return what each symbol's returns over the horizon usually vary by."""
+    daily = np.exp(batch.contexts[:, -1, SCALE_FEATURE].astype(np.float64))
+    return np.asarray(daily * np.sqrt(horizon))
+
+
+def _is_plausible(
+    quantiles: NDArray[np.float64], volatility: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    bound = np.minimum(LARGEST_LOG_RETURN, LARGEST_IN_VOLATILITIES * volatility)
     # NaN fails the comparison, and a band without width is no distribution.
     within = (np.abs(quantiles) <= bound[:, None]).all(axis=1)
     return np.asarray(within & (quantiles.max(axis=1) > quantiles.min(axis=1)))
 
 
-def _refuse_bad_answer(
-    origin: Origin, quantiles: NDArray[np.float64], usable: NDArray[np.bool_]
-) -> None:
+def _refuse_bad_answer(origin: Origin, usable: NDArray[np.bool_]) -> None:
     bad = int((~usable).sum())
     if bad > LARGEST_BAD_FRACTION * usable.size:
         raise ProviderUnavailable(
             f"{origin.model} answered {bad} of {usable.size} symbols with impossible numbers"
         )
-    rows = quantiles[usable]
-    enough = rows.shape[0] >= FEWEST_FOR_DISPERSION
-    if enough and not float(np.ptp(rows, axis=0).max()) > SMALLEST_DISPERSION:
+
+
+def _refuse_dead(
+    origin: Origin, quantiles: NDArray[np.float64], volatility: NDArray[np.float64]
+) -> None:
+    if quantiles.shape[0] < FEWEST_FOR_DISPERSION:
+        return
+    if not _dispersion(quantiles) > SMALLEST_DISPERSION:
         raise ProviderUnavailable(f"{origin.model} answered every symbol alike; it is dead")
+    scaled = quantiles / volatility[:, None]
+    if not _dispersion(scaled) > SMALLEST_DISPERSION_IN_VOLATILITIES:
+        raise ProviderUnavailable(
+            f"{origin.model} answered every symbol alike but for its volatility; it is dead"
+        )
+
+
+def _dispersion(rows: NDArray[np.float64]) -> float:
+    """Return by how much symbols are told apart, at the level where that is most."""
+    return float(np.ptp(rows, axis=0).max())
 
 
 def _forecast(

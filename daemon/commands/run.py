@@ -12,6 +12,7 @@ from daemon.app import run_daemon
 from daemon.archive import archive_books
 from daemon.command_line import Options
 from daemon.config import Config, load, state_directory
+from daemon.config_for_kill import read_for_kill
 from daemon.connection import check_recorded
 from daemon.credentials import Credentials
 from daemon.health.service import Notifier
@@ -36,14 +37,34 @@ _TRY_AGAIN_SECONDS = 10.0
 
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
     """Live until stopped, or for a number of sessions."""
-    config = load(options.config)
-    check_recorded(config)
-    lives = _Lives(options, config, sessions=sessions, is_waiting=is_waiting)
-    event_loop.run(config, lives.run())
+    lives: _Lives | None = None
+    try:
+        config = load(options.config)
+        check_recorded(config)
+        lives = _Lives(options, config, sessions=sessions, is_waiting=is_waiting)
+        event_loop.run(config, lives.run())
+    except Exception as exc:
+        if lives is None or not lives.is_telling:
+            _tell_refusal(options, exc)
+        raise
+
+
+def _tell_refusal(options: Options, exc: Exception) -> None:
+    """Nobody may look at an unattended host: who is to be told hears that nothing trades there."""
+    # As the kill reads it, since what is wrong may be the configuration itself.
+    urls = read_for_kill(options.config).config.alerts.urls
+    if urls:
+        from daemon.telemetry.last_word import last_word
+
+        why = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
+        last_word(urls, "daemon.failed", f"the daemon does not start, so nothing trades: {why}")
 
 
 class _Lives:
-    """One life after another: a replay that ended begins anew, a reload begins again."""
+    """One life after another: a replay that ended begins anew, a reload begins again.
+
+    ``is_telling`` is true once a life tells people itself what ends it.
+    """
 
     def __init__(
         self, options: Options, config: Config, *, sessions: int | None, is_waiting: bool
@@ -57,6 +78,7 @@ class _Lives:
         self._life: asyncio.Task[Ending] | None = None
         self._is_reload_wanted = False
         self._is_reloaded = False
+        self.is_telling = False
         self._accepted = config
         self._keys = Credentials.of(config).known()
         self._log = structlog.get_logger("run")
@@ -117,6 +139,7 @@ class _Lives:
                 await self._stop.wait()
 
     async def _one_life(self) -> Ending:
+        self.is_telling = False
         self._life = life = asyncio.ensure_future(
             run_daemon(
                 self._config,
@@ -124,6 +147,7 @@ class _Lives:
                 is_waiting=self._is_waiting,
                 stop=self._stop,
                 notifier=self._notifier,
+                heard=self._heard,
             )
         )
         try:
@@ -135,6 +159,9 @@ class _Lives:
             if isinstance(cause, OpenbellError | OSError):
                 raise cause from group
             raise
+
+    def _heard(self) -> None:
+        self.is_telling = True
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

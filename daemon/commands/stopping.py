@@ -41,6 +41,7 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     latch = _latch(found)
     others = [Latch(found.also)] if found.also is not None else []
     reason = reason or NO_REASON
+    was_engaged = latch.read().is_engaged
     had_flatten = any(one.read().is_closing_wanted for one in (latch, *others))
     flatten = flatten or (as_before and had_flatten)
     action = KillAction.FLATTEN if flatten else KillAction.CANCEL
@@ -57,7 +58,21 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
         sys.stdout.flush()
     except OSError:
         lose(sys.stdout)
+    # Of its own accord nobody looks; tried every few seconds, it is told at first and at its end.
+    if as_before and (report.verified or not was_engaged):
+        _tell(found.config, report, reason)
     return 0 if report.verified else EXIT_NOT_VERIFIED
+
+
+def _tell(config: Config, report: KillReport, reason: str) -> None:
+    """Tell people of a kill that no person typed: with the daemon dead nothing else does."""
+    if config.alerts.urls:
+        from daemon.telemetry.last_word import last_word
+
+        verified = "verified" if report.verified else "NOT VERIFIED, and tried again"
+        held = "unknown" if report.positions is None else report.positions
+        text = f"{reason}; {report.proof.value}, {verified}; positions: {held}"
+        last_word(config.alerts.urls, "kill.engaged", text)
 
 
 class _PendingLatch(Latch):

@@ -10,7 +10,7 @@ import pytest
 from daemon.config import Config, Universe
 from daemon.doctor.finding import Status
 from daemon.doctor.packages import LOCKED, packages
-from daemon.provenance import ROOMS, made_by
+from daemon.provenance import DECIDING, ROOMS, made_by
 from tests.support.running import REPOSITORY
 
 CONFIG = Config(universe=Universe(symbols=("AAPL",)))
@@ -51,6 +51,13 @@ def test_d11_settings_count_where_orders_follow_from_them() -> None:
 
     assert made_by(dataclasses.replace(CONFIG, risk=risk)) != made_by(CONFIG)
     assert made_by(dataclasses.replace(CONFIG, http=http)) == made_by(CONFIG)
+
+
+def test_d11_every_section_is_judged_to_decide_or_not_to() -> None:
+    # A new one has to be put on one of the two sides.
+    beside = {"alerts", "clock", "health", "http", "logging", "mqtt", "retention", "state"}
+
+    assert {field.name for field in dataclasses.fields(Config)} - set(DECIDING) == beside
 
 
 def test_n11_packages_that_are_not_the_tested_ones_are_named(tmp_path: Path) -> None:

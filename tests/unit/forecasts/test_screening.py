@@ -7,6 +7,7 @@ import pytest
 from domain.errors import ProviderUnavailable
 from domain.forecasts import ForecastSource
 from domain.ids import Symbol
+from forecasts.bar_features import SCALE_FEATURE
 from forecasts.screening import Batch, Origin, bars_needed, batch_of, forecasts_of
 from tests.support.forecast_scene import AS_OF, history_of, made_up_bars
 
@@ -80,6 +81,24 @@ def test_h05_an_answer_that_cannot_be_trusted_is_refused_whole(
 ) -> None:
     with pytest.raises(ProviderUnavailable, match=words):
         forecasts_of(batch(), rows, ORIGIN, AS_OF)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 1.0])
+def test_h05_a_network_that_tells_nobody_apart_is_refused_though_volatilities_differ(
+    shift: float,
+) -> None:
+    # What our networks answer when all of their weights are zero, or saturated.
+    asked = batch()
+    unit = np.exp(asked.contexts[:, -1, SCALE_FEATURE]) * np.sqrt(2)
+    rows = np.array([shift - 1.3, shift, shift + 1.3], dtype=np.float32) * unit[:, None]
+    assert np.ptp(rows, axis=0).max() > 0.001
+
+    with pytest.raises(ProviderUnavailable, match="alike but for its volatility; it is dead"):
+        forecasts_of(asked, np.repeat(rows[:, None], 3, axis=1), ORIGIN, AS_OF)
+
+
+def test_that_every_symbol_leans_one_way_is_no_sign_of_a_dead_model() -> None:
+    assert all(row.mean > 0 for row in forecasts_of(batch(), quantiles(), ORIGIN, AS_OF).values())
 
 
 def test_the_plausible_band_follows_each_symbols_volatility() -> None:

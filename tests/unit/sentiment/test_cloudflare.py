@@ -17,7 +17,7 @@ from sentiment.aggregation import ONE_SOURCE_SHARE
 from sentiment.canaries import canaries
 from sentiment.cloudflare import CloudflareScorer, CloudflareSettings
 from sentiment.cloudflare_errors import Refusal, Trouble
-from sentiment.neurons import MemoryNeuronBook
+from sentiment.neurons import MemoryNeuronBook, NeuronBudget, NeuronRates
 from tests.support import workers_ai as workers
 from tests.support.scripted_server import ScriptedServer, Step, answer, hang, html, reset
 
@@ -520,6 +520,19 @@ async def test_a_spent_budget_stops_the_call_before_it_is_made(
         await connect(book=book).score(items(1), NOON)
 
     assert server.seen == []
+
+
+def test_s06_calls_that_are_out_together_share_one_budget(clock: ManualClock) -> None:
+    rates = NeuronRates(tokens_in=0, tokens_out=1_000_000)
+    budget = NeuronBudget(daily=10, rates=rates, book=MemoryNeuronBook(), clock=clock)
+
+    first = budget.reserve(characters=0, max_tokens=6)
+    with pytest.raises(ProviderUnavailable, match="daily_neuron_budget"):
+        budget.reserve(characters=0, max_tokens=6)
+
+    budget.release(first)
+    budget.settle(budget.reserve(characters=0, max_tokens=6), {"neurons": 4})
+    assert budget.reserve(characters=0, max_tokens=6) == 6
 
 
 async def test_what_was_turned_away_costs_nothing(server: ScriptedServer, connect: Connect) -> None:
