@@ -2,7 +2,8 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,7 @@ class StateCollector(Collector):
         yield _labeled("position_value_usd", "By symbol.", "symbol", _largest(values))
         yield from _known(
             ("positions", "Symbols held.", len(positions)),
-            (
-                "unrealized_pnl_usd",
-                "Of all holdings.",
-                sum((decimal(row["unrealized_pnl"]) for row in positions), decimal(0)),
-            ),
+            ("unrealized_pnl_usd", "Of all holdings.", _whole(positions, "unrealized_pnl")),
         )
         if reports:
             yield from _known(
@@ -323,6 +320,12 @@ def _labeled(name: str, text: str, label: str, values: Mapping[str, Any]) -> Fam
     for key, value in values.items():
         family.add_metric((key,), float(value))
     return family
+
+
+def _whole(rows: Sequence[Mapping[str, Any]], name: str) -> Decimal | None:
+    """A sum without one of its parts would be another figure."""
+    parts = [row[name] for row in rows]
+    return None if None in parts else sum(map(decimal, parts), decimal(0))
 
 
 def _largest(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,10 +4,13 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from domain.account import ActivityKind
 from domain.ids import BrokerOrderId, Symbol
+from domain.orders import Side
 from domain.signals import Action
 from domain.trading_state import TradingState
 from state.decisions import Decisions
+from state.equity import EquityCurve
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
@@ -21,6 +24,7 @@ from tests.support.state_builders import (
     START,
     a_broker_order,
     a_fill,
+    an_activity,
 )
 
 NEXT_DAY = SESSION + dt.timedelta(days=1)
@@ -227,7 +231,42 @@ def test_positions_are_valued_at_the_last_mark_or_at_cost(day: Reader, store: St
         "locked": None,
     }
     assert positions[1]["symbol"] == "TSLA"
-    assert (positions[1]["market_value"], positions[1]["unrealized_pnl"]) == ("-300.5", "0")
+    assert positions[1]["market_value"] == "-300.5"
+    # 0 would say that its price was looked at.
+    assert positions[1]["unrealized_pnl"] is None
+
+
+def test_a_price_from_before_a_split_values_no_new_share(day: Reader, store: Store) -> None:
+    split = an_activity(
+        ActivityKind.SPLIT, at=START + 2 * HOUR, symbol=Symbol("AAPL"), quantity=Decimal(180)
+    )
+    Ledger(store).apply_activity(split)
+    with day:
+        (position,) = day.positions()
+
+    assert (position["quantity"], position["market_price"]) == ("240", None)
+    assert (position["market_value"], position["unrealized_pnl"]) == ("8580", None)
+
+
+def test_what_is_bought_again_is_not_valued_at_the_price_of_the_holding_before(
+    day: Reader, store: Store
+) -> None:
+    def traded(number: int, side: Side, price: str) -> None:
+        execution = a_fill(f"y{number}", quantity="60", price=price, side=side)
+        order = BrokerOrderId(f"y{number}")
+        Ledger(store).apply_fill(
+            dataclasses.replace(execution, broker_order_id=order), origin="stream"
+        )
+
+    traded(1, Side.SELL, "145")
+    EquityCurve(store).record(
+        START + 2 * HOUR, session_date=SESSION, equity=Decimal(98120), cash=Decimal(98120)
+    )
+    traded(2, Side.BUY, "200")
+    with day:
+        (position,) = day.positions()
+
+    assert (position["market_value"], position["unrealized_pnl"]) == ("12000", None)
 
 
 def test_forecasts_signals_and_sentiment_are_those_of_the_last_session(day: Reader) -> None:
