@@ -20,6 +20,7 @@ from domain.errors import StateError
 from domain.money import decimal
 from domain.orders import OrderState
 from domain.trading_state import TradingState
+from state.facts import AGREES
 from state.figures import Figures
 from state.reader import Reader
 from transport.breaker import BreakerState
@@ -278,7 +279,7 @@ class StateCollector(Collector):
             (
                 "market_check_passed",
                 "1 while calendar and clock agree with the broker's.",
-                status["market_check"] in (None, "agrees"),
+                status["market_check"] in (None, AGREES),
             ),
             (
                 "backup_timestamp_seconds",

@@ -11,6 +11,7 @@ from domain.signals import Action
 from domain.trading_state import TradingState
 from state.decisions import Decisions
 from state.equity import EquityCurve
+from state.facts import Facts
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
@@ -128,6 +129,27 @@ def test_remembered_trading_state_is_told(store: Store, directory: Path) -> None
     RiskState(store).set_trading_state(TradingState.REDUCING, "daily loss")
     with Reader(directory) as reader:
         assert reader.status()["trading_state"] == "REDUCING"
+
+
+def test_a_pause_that_ended_is_not_told_until_the_next_look(store: Store, directory: Path) -> None:
+    RiskState(store).set_trading_state(TradingState.REDUCING, "paused: lunch")
+    with Reader(directory) as reader:
+        status = reader.status()
+        assert (status["trading_state"], status["trading_state_reason"]) == ("ACTIVE", "")
+
+        RiskState(store).set_trading_state(TradingState.REDUCING, "daily loss 1.6 %")
+        assert reader.status()["trading_state"] == "REDUCING"
+
+
+def test_a_doubt_about_the_market_is_told_at_once(store: Store, directory: Path) -> None:
+    Facts(store).put(market_check="agrees")
+    with Reader(directory) as reader:
+        assert reader.status()["trading_state"] == "ACTIVE"
+
+        Facts(store).put(market_check="the broker closes at 13:00, not 16:00")
+        status = reader.status()
+        assert status["trading_state"] == "REDUCING"
+        assert status["trading_state_reason"] == "the broker closes at 13:00, not 16:00"
 
 
 def test_a_pause_is_told_at_once_whatever_was_remembered(store: Store, directory: Path) -> None:
