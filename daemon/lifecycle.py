@@ -32,6 +32,7 @@ from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
 TRY_AGAIN_AFTER = dt.timedelta(seconds=30)
+_NO_RUN_YET = "waiting"
 _ENDED_WITHIN = "the process ended during this run"
 _DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
@@ -98,6 +99,7 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
+            self._tell_phase(trade.facts.get("session_date"))
             killing = group.create_task(self._kill.keep_trying())
             self._life.started()
             self._life.vitals.is_ready = True
@@ -145,6 +147,7 @@ class Daemon:
 
     async def _wait_for_ever(self) -> None:
         self._log.info("daemon.waiting")
+        self._life.vitals.next_run = None
         loop = asyncio.get_running_loop()
         with loop.hold() if isinstance(loop, ReplayLoop) else contextlib.nullcontext():
             await asyncio.Event().wait()
@@ -242,7 +245,7 @@ class Daemon:
         plan = self._plan(session)
         self._life.vitals.next_run = (plan[0].kind.value, plan[0].at)
         await self._life.alarm(plan[0].at - WAKE_BEFORE)
-        self._life.trade.facts.put(session_date=session.date.isoformat())
+        self._tell_phase(session.date.isoformat())
         self._log.info("session.began", date=session.date.isoformat(), half_day=session.is_half_day)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._life.watch.over(session))
@@ -258,6 +261,15 @@ class Daemon:
                     break
             watching.cancel()
         self._log.info("session.ended", date=session.date.isoformat())
+
+    def _tell_phase(self, date: str | None) -> None:
+        """Tell how far a session is: nothing else would until its next run, after a restart."""
+        facts, runs = self._life.trade.facts, self._life.runs
+        if date is None:
+            facts.put(session_phase=_NO_RUN_YET)
+            return
+        phase = runs.newest_kind(dt.date.fromisoformat(date)) or _NO_RUN_YET
+        facts.put(session_date=date, session_phase=phase)
 
     async def _do(self, due: DueRun) -> None:
         life, date = self._life, due.session.date
