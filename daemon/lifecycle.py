@@ -27,6 +27,7 @@ from domain.errors import OpenbellError, ProviderRefused, ProviderUnavailable, R
 from domain.market import Session
 from domain.money import text
 from execution.stream import StreamFollower
+from state.facts import STOPPED
 from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 
@@ -99,7 +100,6 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._life.follower.run(self._life.stream))
             await self._start()
-            self._tell_phase(trade.facts.get("session_date"))
             killing = group.create_task(self._kill.keep_trying())
             self._life.started()
             self._life.vitals.is_ready = True
@@ -110,7 +110,7 @@ class Daemon:
             ending = await self._until_ended(self._living)
             self._life.vitals.is_stopping = True
             self._log.info("daemon.stopping", why=ending.value)
-            trade.facts.put(session_phase="stopped")
+            trade.facts.put(session_phase=STOPPED)
             listening.cancel()
             killing.cancel()
         return ending
@@ -161,6 +161,7 @@ class Daemon:
         )
         await self._kill.complete()
         self._close_old_runs()
+        self._tell_phase(trade.facts.get("session_date"))
         if trade.clock.now() >= self._sending_ends():
             # The cut-off was a former process's to do, and it may not have come to all.
             for order_id in open_entries(trade.desk):

@@ -8,6 +8,10 @@ AGREES: Final = "agrees"
 """What ``market_check`` is where calendar and clock are the broker's; else it is the doubt."""
 
 
+STOPPED: Final = "stopped"
+"""What ``session_phase`` is when a daemon ended in order."""
+
+
 class Facts:
     """A table of names and texts.
 

@@ -76,6 +76,7 @@ def status(rows: Query, latch: LatchState, *, paused: str | None, backup_noted: 
         },
         "forecast_source": facts.get("forecast_source"),
         "demoted_sources": demotions(rows),
+        "heartbeat_at": facts.get("heartbeat_at"),
         "reconciled_at": facts.get("reconciled_at"),
         "market_check": facts.get("market_check"),
         "backup_at": max(filter(None, (backup["at"], backup_noted)), default=None),
