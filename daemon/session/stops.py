@@ -25,7 +25,7 @@ from risk.context import is_known
 from risk.limits import UNKNOWN
 from risk.settings import RiskLimits
 from risk.sizing import EXIT
-from risk.stops import Track, followed, stops_reached
+from risk.stops import WATCH_RUN, Track, followed, stops_reached
 from state.rows import OrderRecord
 
 NO_STOP = Decimal(100)
@@ -223,7 +223,7 @@ class Stops:
                 self._tell_denied(result, "nothing sells it", session)
         approved = [result for result in results if result.is_approved]
         if approved:
-            await self._path.send(approved, f"{session.date}-watch", cutoff=session.close)
+            await self._path.send(approved, f"{session.date}-{WATCH_RUN}", cutoff=session.close)
 
     def _tell_denied(self, result: GateResult, what: str, session: Session) -> None:
         request, why = result.request, ", ".join(result.reasons)
