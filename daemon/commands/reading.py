@@ -18,6 +18,7 @@ from state.reader import Reader
 Row = Mapping[str, Any]
 
 _MOST_LEFT_OUT = 5
+_DECIDED = frozenset({"forecasts", "signals"})
 # It is written down every ten seconds.
 _HEARD_WITHIN = dt.timedelta(minutes=1)
 
@@ -91,7 +92,9 @@ def listing(options: Options, name: str, *, date: str | None) -> None:
         return
     when = f"on {on}" if on else "yet"
     empty = f"No {name} {when}; `openbell runs` shows what ran."
-    print_table("", COLUMNS[name], rows, empty=empty)
+    # A day may have no decision: then the last one is told, and of when it is.
+    title = f"decided by {rows[0]['run_id']}" if rows and name in _DECIDED else ""
+    print_table(title, COLUMNS[name], rows, empty=empty)
 
 
 def _directory(options: Options) -> Path:
