@@ -27,11 +27,13 @@ from domain.errors import OpenbellError, ProviderRefused, ProviderUnavailable, R
 from domain.market import Session
 from domain.money import text
 from execution.stream import StreamFollower
+from state.facts import STOPPED
 from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
 TRY_AGAIN_AFTER = dt.timedelta(seconds=30)
+_NO_RUN_YET = "waiting"
 _ENDED_WITHIN = "the process ended during this run"
 _DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
@@ -108,7 +110,7 @@ class Daemon:
             ending = await self._until_ended(self._living)
             self._life.vitals.is_stopping = True
             self._log.info("daemon.stopping", why=ending.value)
-            trade.facts.put(session_phase="stopped")
+            trade.facts.put(session_phase=STOPPED)
             listening.cancel()
             killing.cancel()
         return ending
@@ -145,6 +147,7 @@ class Daemon:
 
     async def _wait_for_ever(self) -> None:
         self._log.info("daemon.waiting")
+        self._life.vitals.next_run = None
         loop = asyncio.get_running_loop()
         with loop.hold() if isinstance(loop, ReplayLoop) else contextlib.nullcontext():
             await asyncio.Event().wait()
@@ -158,6 +161,7 @@ class Daemon:
         )
         await self._kill.complete()
         self._close_old_runs()
+        self._tell_phase(trade.facts.get("session_date"))
         if trade.clock.now() >= self._sending_ends():
             # The cut-off was a former process's to do, and it may not have come to all.
             for order_id in open_entries(trade.desk):
@@ -242,7 +246,7 @@ class Daemon:
         plan = self._plan(session)
         self._life.vitals.next_run = (plan[0].kind.value, plan[0].at)
         await self._life.alarm(plan[0].at - WAKE_BEFORE)
-        self._life.trade.facts.put(session_date=session.date.isoformat())
+        self._tell_phase(session.date.isoformat())
         self._log.info("session.began", date=session.date.isoformat(), half_day=session.is_half_day)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._life.watch.over(session))
@@ -258,6 +262,15 @@ class Daemon:
                     break
             watching.cancel()
         self._log.info("session.ended", date=session.date.isoformat())
+
+    def _tell_phase(self, date: str | None) -> None:
+        """Tell how far a session is: nothing else would until its next run, after a restart."""
+        facts, runs = self._life.trade.facts, self._life.runs
+        if date is None:
+            facts.put(session_phase=_NO_RUN_YET)
+            return
+        phase = runs.newest_kind(dt.date.fromisoformat(date)) or _NO_RUN_YET
+        facts.put(session_date=date, session_phase=phase)
 
     async def _do(self, due: DueRun) -> None:
         life, date = self._life, due.session.date

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from domain.money import ZERO, cents, decimal, text
 from reports.model import Row, Yardsticks
+from risk.sizing import ENTRY, EXIT
+from risk.stops import WATCH_RUN
 from state.cost_basis import average, exact_sum
 from state.rows import DISPLAY_PRICE_GRID
 
@@ -62,12 +64,18 @@ def trades(
     return tuple(
         {
             **_execution(order, executed[order["client_order_id"]], yardsticks),
-            **_wish(wishes.get(order["symbol"])),
-            **_forecast(known.get(order["symbol"]), order),
+            **_wish(wishes.get(order["symbol"]) if _is_decided(order) else None),
+            **_forecast(known.get(order["symbol"]) if _is_decided(order) else None, order),
         }
         for order in orders
         if order["client_order_id"] in executed
     )
+
+
+def _is_decided(order: Row) -> bool:
+    """Tell whether the session's decision is behind an order: a stop, a kill or a person is not."""
+    is_stop = str(order.get("run_id") or "").endswith(f"-{WATCH_RUN}")
+    return order["leg"] in {ENTRY, EXIT} and not order["is_external"] and not is_stop
 
 
 def _execution(order: Row, fills: Sequence[Row], yardsticks: Yardsticks) -> Row:

@@ -15,6 +15,9 @@ from domain.orders import OrderRequest
 from risk.book import HUNDRED, Book
 from risk.sizing import exit_order
 
+WATCH_RUN = "watch"
+"""Ends the name of the run that protective stops are sent by: no decision is behind them."""
+
 # From one look to the next a price keeps within this ratio, or it may be a split that the
 # books do not know yet; selling on that would be a loss made by us.
 _MOST_RATIO = Decimal("1.4")

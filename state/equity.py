@@ -1,6 +1,7 @@
 """Snapshots of equity and holdings, for plots and for the figures of ``status``."""
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -8,6 +9,8 @@ from domain.account import Position
 from domain.money import decimal, text
 from state.rows import stamp
 from state.store import Store
+
+_FORGET = "DELETE FROM marks WHERE symbol NOT IN (SELECT value FROM json_each(?))"
 
 
 class EquityCurve:
@@ -25,7 +28,10 @@ class EquityCurve:
         cash: Decimal,
         positions: Sequence[Position] = (),
     ) -> None:
-        """Store one point, replacing one of the same moment; prices become the last marks."""
+        """Store one point, replacing one of the same moment; prices become the last marks.
+
+        What is held no more loses its mark: bought again, it is not worth the price of then.
+        """
         moment = stamp(at)
         held = sorted(positions, key=lambda position: position.symbol)
         marks = [
@@ -51,6 +57,7 @@ class EquityCurve:
             connection.execute("INSERT OR REPLACE INTO equity VALUES (?, ?, ?, ?)", point)
             connection.execute("DELETE FROM position_points WHERE at = ?", (moment,))
             connection.executemany("INSERT INTO position_points VALUES (?, ?, ?, ?)", points)
+            connection.execute(_FORGET, (json.dumps([position.symbol for position in held]),))
             connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?)", marks)
 
     def has(self, session_date: dt.date) -> bool:

@@ -107,7 +107,10 @@ def forecast_row(row: sqlite3.Row) -> Row:
 
 
 def position_row(row: sqlite3.Row) -> Row:
-    """Return one holding at its last mark, or at cost where there is none."""
+    """Return one holding at its last mark, or at cost where there is none.
+
+    What it gained is then not known: 0 would be a figure.
+    """
     quantity, cost = decimal(row["quantity"]), decimal(row["total_cost"])
     price = decimal(row["price"]) if row["price"] is not None else None
     value = exact_product(quantity, price) if price is not None else cost
@@ -118,7 +121,7 @@ def position_row(row: sqlite3.Row) -> Row:
         "market_price": row["price"],
         "marked_at": row["marked_at"],
         "market_value": text(value),
-        "unrealized_pnl": text(exact_sum((value, -cost))),
+        "unrealized_pnl": text(exact_sum((value, -cost))) if price is not None else None,
         "realized_pnl": row["realized_pnl"],
         "locked": row["lock_reason"],
     }

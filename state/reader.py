@@ -34,10 +34,13 @@ from state.report_rows import ReportRecord, unbalanced
 from state.rows import stamp
 from state.status import status
 
+# A price from before a split is one of other shares.
 _POSITIONS = (
     "SELECT p.*, m.price, m.at AS marked_at, l.reason AS lock_reason FROM positions p"
-    " LEFT JOIN marks m USING (symbol) LEFT JOIN symbol_locks l USING (symbol)"
-    " WHERE p.quantity <> '0' ORDER BY symbol"
+    " LEFT JOIN marks m ON m.symbol = p.symbol AND m.at >= coalesce((SELECT max(e.at)"
+    " FROM ledger_entries e WHERE e.symbol = p.symbol AND e.kind = 'split'), '')"
+    " LEFT JOIN symbol_locks l ON l.symbol = p.symbol"
+    " WHERE p.quantity <> '0' ORDER BY p.symbol"
 )
 # What was ordered outside may be executed sessions later: then the New York day counts, which
 # is that of five hours before, whatever the season, as long as anything trades.

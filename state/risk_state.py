@@ -135,6 +135,10 @@ class RiskState:
         """Return the remembered state; ACTIVE before the first."""
         return _trading_state(self._row())
 
+    def trading_state_reason(self) -> str:
+        """Return why the remembered state is what it is; empty while ACTIVE."""
+        return str(self._row()["trading_state_reason"] or "")
+
     def _row(self) -> sqlite3.Row:
         return self._store.rows("SELECT * FROM risk_state")[0]
 

@@ -88,6 +88,14 @@ class Runs:
         row = self._store.rows("SELECT max(session_date) AS latest FROM runs")[0]
         return dt.date.fromisoformat(row["latest"]) if row["latest"] is not None else None
 
+    def newest_kind(self, session_date: dt.date) -> str | None:
+        """Return which run of a session was begun last; None before the first."""
+        row = self._store.row(
+            "SELECT kind FROM runs WHERE session_date = ? ORDER BY started_at DESC LIMIT 1",
+            (session_date.isoformat(),),
+        )
+        return str(row["kind"]) if row is not None else None
+
     def unfinished(self) -> tuple[RunRecord, ...]:
         """Return the runs that a crash left open, oldest first."""
         rows = self._store.rows("SELECT * FROM runs WHERE state = 'RUNNING' ORDER BY started_at")

@@ -1,6 +1,7 @@
 """The ``status`` document, made from the tables and the latch file."""
 
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 
 from domain.daily_pnl import daily_loss_pct, daily_pnl
@@ -8,12 +9,14 @@ from domain.money import decimal, text
 from domain.trading_state import TradingState, strictest
 from state.cash_flows import Query, flows_after, flows_since_start
 from state.cost_basis import exact_sum
+from state.facts import AGREES
 from state.json_rows import Row, percent
 from state.latch_record import LatchState
 from state.report_rows import unbalanced
 from state.rows import optional_decimal
 from state.track_rows import demotions
 
+_PAUSED = "paused: "
 _COUNTS = (
     "SELECT (SELECT count(*) FROM positions WHERE quantity <> '0') AS positions,"
     " (SELECT count(*) FROM orders WHERE is_working = 1) AS open_orders,"
@@ -51,7 +54,12 @@ def status(rows: Query, latch: LatchState, *, paused: str | None, backup_noted: 
     locks = rows("SELECT symbol, reason FROM symbol_locks ORDER BY symbol")
     return {
         "mode": facts.get("mode"),
-        **_trading_state(rows, risk, paused=paused, is_killed=kill["engaged"]),
+        **_trading_state(
+            risk,
+            _doubts(rows, paused=paused, market_check=facts.get("market_check")),
+            is_paused=paused is not None,
+            is_killed=kill["engaged"],
+        ),
         "kill": kill,
         "paused": paused,
         "broker_lock": _broker_lock(facts.get("broker_lock"), latch),
@@ -68,6 +76,7 @@ def status(rows: Query, latch: LatchState, *, paused: str | None, backup_noted: 
         },
         "forecast_source": facts.get("forecast_source"),
         "demoted_sources": demotions(rows),
+        "heartbeat_at": facts.get("heartbeat_at"),
         "reconciled_at": facts.get("reconciled_at"),
         "market_check": facts.get("market_check"),
         "backup_at": max(filter(None, (backup["at"], backup_noted)), default=None),
@@ -97,32 +106,44 @@ def _kill(risk: sqlite3.Row, latch: LatchState) -> Row:
     return {"engaged": True, "reason": risk["latch_reason"], "at": risk["latch_at"]}
 
 
-def _trading_state(rows: Query, risk: sqlite3.Row, *, paused: str | None, is_killed: bool) -> Row:
+def _doubts(rows: Query, *, paused: str | None, market_check: str | None) -> list[str]:
+    """Return why only exits may leave, the account's figures apart, without anybody's look."""
+    found = [f"{_PAUSED}{paused}"] if paused is not None else []
+    found += [market_check] if market_check not in {None, AGREES} else []
+    report = unbalanced(rows)
+    return [*found, report.problem] if report is not None else found
+
+
+def _trading_state(
+    risk: sqlite3.Row, doubts: Sequence[str], *, is_paused: bool, is_killed: bool
+) -> Row:
     """The state as it was remembered, and what holds since, without anybody having looked."""
     state, reason = TradingState(risk["trading_state"]), risk["trading_state_reason"] or ""
-    report = unbalanced(rows)
-    holding = [f"paused: {paused}"] if paused is not None else []
-    holding += [report.problem] if report is not None else []
-    if holding:
+    if reason.startswith(_PAUSED) and not is_paused and state is TradingState.REDUCING:
+        # Nothing but doubts begins so, and they are read anew: the next look may be days off.
+        state, reason = TradingState.ACTIVE, ""
+    if doubts:
         state = strictest(state, TradingState.REDUCING)
-        reason = "; ".join([reason] * bool(reason) + [why for why in holding if why not in reason])
+        reason = "; ".join([reason] * bool(reason) + [why for why in doubts if why not in reason])
     state = strictest(state, TradingState.HALTED if is_killed else state)
     return {"trading_state": state.value, "trading_state_reason": reason}
 
 
 def _money(rows: Query, risk: sqlite3.Row, session_date: str | None) -> Row:
-    last = rows("SELECT equity, cash, at FROM equity ORDER BY at DESC LIMIT 1")
+    last = rows("SELECT * FROM equity ORDER BY at DESC LIMIT 1")
     equity = decimal(last[0]["equity"]) if last else None
     mark = optional_decimal(risk["high_water_mark"])
     # Money that came or went since is in the mark and in the day's flows: it counts here too.
     worth = exact_sum((equity, flows_after(rows, last[0]["at"]))) if equity is not None else None
+    # A reading of the session before, beside the first equity of this one, is no figure of a day.
+    is_of_session = bool(last) and last[0]["session_date"] == session_date
     return {
         "equity": last[0]["equity"] if last else None,
         "cash": last[0]["cash"] if last else None,
         "equity_at": last[0]["at"] if last else None,
         "high_water_mark": risk["high_water_mark"],
         "drawdown_pct": _drawdown_pct(worth, mark),
-        **_daily(rows, worth, session_date),
+        **_daily(rows, worth if is_of_session else None, session_date),
     }
 
 

@@ -10,12 +10,17 @@ from daemon.commands import arguments
 from daemon.commands.output import cell, money, print_json, print_pairs, print_table
 from daemon.commands.story import tell
 from daemon.config import load, state_directory
+from domain.clock import SystemClock
 from domain.errors import BadArgument
+from state.facts import STOPPED
 from state.reader import Reader
 
 Row = Mapping[str, Any]
 
 _MOST_LEFT_OUT = 5
+_DECIDED = frozenset({"forecasts", "signals"})
+# It is written down every ten seconds.
+_HEARD_WITHIN = dt.timedelta(minutes=1)
 
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "orders": {
@@ -41,6 +46,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "symbol": "symbol",
         "quantity": "quantity",
         "avg_entry_price": "avg entry",
+        "market_price": "price",
+        "marked_at": "of",
         "market_value": "market value",
         "unrealized_pnl": "unrealized",
     },
@@ -85,7 +92,9 @@ def listing(options: Options, name: str, *, date: str | None) -> None:
         return
     when = f"on {on}" if on else "yet"
     empty = f"No {name} {when}; `openbell runs` shows what ran."
-    print_table("", COLUMNS[name], rows, empty=empty)
+    # A day may have no decision: then the last one is told, and of when it is.
+    title = f"decided by {rows[0]['run_id']}" if rows and name in _DECIDED else ""
+    print_table(title, COLUMNS[name], rows, empty=empty)
 
 
 def _directory(options: Options) -> Path:
@@ -111,12 +120,15 @@ def _rows(reader: Reader, name: str, on: dt.date | None) -> Sequence[Row]:
 
 def status(options: Options) -> None:
     """Print the state of everything on one screen."""
-    with Reader(_directory(options)) as reader:
+    config = load(options.config)
+    with Reader(state_directory(config)) as reader:
         document = reader.status()
     if options.json:
         print_json(document)
         return
-    print_pairs(_status_lines(document))
+    # Replayed time tells nothing of how long ago that was.
+    now = SystemClock().now() if config.clock.kind == "system" else None
+    print_pairs(_status_lines(document, now))
 
 
 _FORBIDDEN = "forbidden at the broker by the kill, allowed again by the resume"
@@ -130,7 +142,25 @@ def _left_out(excluded: Mapping[str, str]) -> list[tuple[str, Any]]:
     return told[:_MOST_LEFT_OUT] + more * (len(told) > _MOST_LEFT_OUT)
 
 
-def _status_lines(now: Row) -> list[tuple[str, Any]]:
+def sign_of_life(status: Row, now: dt.datetime | None) -> str | None:
+    """Tell whether a daemon lives: what it wrote last looks the same after it died."""
+    at = status["heartbeat_at"]
+    if status["session"]["phase"] == STOPPED:
+        return STOPPED
+    if at is None:
+        return None
+    if now is not None and not now - dt.datetime.fromisoformat(at) <= _HEARD_WITHIN:
+        return (
+            f"NOT HEARD OF since {_moment(at)}: it does not run, or it hangs; all below is of then"
+        )
+    return f"heard of at {_moment(at)}"
+
+
+def _moment(at: str) -> str:
+    return f"{dt.datetime.fromisoformat(at):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _status_lines(now: Row, at: dt.datetime | None) -> list[tuple[str, Any]]:
     kill, session, last = now["kill"], now["session"], now["last_run"]
     latch = f"ENGAGED: {kill['reason']} ({kill['at']})" if kill["engaged"] else "armed, not engaged"
     run = (
@@ -141,6 +171,7 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
     breakers = ", ".join(f"{name} {state}" for name, state in sorted(now["breakers"].items()))
     return [
         ("mode", now["mode"]),
+        ("daemon", sign_of_life(now, at)),
         ("trading state", _with_reason(now["trading_state"], now["trading_state_reason"])),
         ("kill switch", latch),
         ("lock at the broker", now["broker_lock"]),
@@ -148,9 +179,10 @@ def _status_lines(now: Row) -> list[tuple[str, Any]]:
         *[("closing orders", _CLOSING)] * now["are_positions_closed_by_kill"],
         ("session", f"{session['date'] or '-'} {session['phase'] or ''}"),
         ("equity", money(now["equity"])),
+        ("read at", _moment(now["equity_at"]) if now["equity_at"] else None),
         ("high-water mark", money(now["high_water_mark"])),
         ("drawdown %", now["drawdown_pct"]),
-        ("P&L today", f"{money(now['daily_pnl'])} ({cell(now['daily_pnl_pct'])} %)"),
+        ("P&L of the session", f"{money(now['daily_pnl'])} ({cell(now['daily_pnl_pct'])} %)"),
         ("positions", _count(now["positions"])),
         ("open orders", _count(now["open_orders"])),
         ("unknown orders", _count(now["unknown_orders"])),

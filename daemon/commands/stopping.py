@@ -17,6 +17,7 @@ from daemon.log_setup import SINK
 from domain.clock import SystemClock
 from domain.errors import OpenbellError, StateError
 from domain.reasons import NO_REASON
+from domain.trading_state import TradingState
 from execution.kill import KillReport, Proof
 from execution.kill import kill as kill_everything
 from state.latch import Latch
@@ -250,6 +251,21 @@ def pause(options: Options, *, is_paused: bool, reason: str) -> None:
     if options.json:
         print_json({"paused": marker.reason is not None, "reason": marker.reason})
     else:
-        console().print(
-            "Entries are paused; exits still work." if is_paused else "Entries are allowed."
-        )
+        told = "Entries are paused; exits still work." if is_paused else _unpaused(marker)
+        console().print(told)
+
+
+def _unpaused(marker: Pause) -> str:
+    """Who ended a pause must not take a latch or a limit for ended with it."""
+    # A kill needs none of it, and is the quicker without.
+    from state.reader import Reader
+
+    try:
+        with Reader(marker.path.parent) as reader:
+            now = reader.status()
+    except StateError:
+        return "The pause is ended; the state could not be read, see openbell status."
+    if now["trading_state"] == TradingState.ACTIVE:
+        return "Entries are allowed."
+    why = now["kill"]["reason"] or now["trading_state_reason"]
+    return f"The pause is ended; entries stay blocked, {now['trading_state']}: {why}"

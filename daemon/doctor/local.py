@@ -15,14 +15,16 @@ from daemon.doctor.packages import packages
 from daemon.doctor.training import training
 from daemon.doctor.understood import check_understood
 from daemon.live_mode import check_configuration
-from domain.errors import ConfigError, OpenbellError
+from domain.errors import ConfigError, OpenbellError, StateError
 from domain.ids import Symbol
+from domain.trading_state import TradingState
 from forecasts.model_store import SHIPPED, ModelStore
 from marketdata.recording import recording
 from risk.settings import RiskLimits
 from state.inspection import inspect
 from state.latch import Latch
 from state.pause import Pause
+from state.reader import Reader
 from state.rehearsal import room_needed
 
 _GIGABYTE = 1_000_000_000
@@ -186,7 +188,25 @@ def _latch(config: Config) -> Iterator[Finding]:
     elif (why := Pause(directory).reason) is not None:
         yield warning("latch", f"armed, but entries are paused: {why}", fix="openbell unpause")
     else:
-        yield ok("latch", "armed: orders may leave")
+        yield _armed(directory)
+
+
+def _armed(directory: Path) -> Finding:
+    """An armed latch is not the only thing that orders wait for."""
+    try:
+        with Reader(directory) as reader:
+            now = reader.status()
+    except StateError:
+        # What is the matter with the database is told by its own line.
+        return ok("latch", "armed")
+    if now["trading_state"] == TradingState.ACTIVE:
+        return ok("latch", "armed: orders may leave")
+    why = now["kill"]["reason"] or now["trading_state_reason"]
+    return warning(
+        "latch",
+        f"armed, but trading is {now['trading_state']}: {why}",
+        fix="openbell status tells the rest",
+    )
 
 
 def _models(config: Config) -> Iterator[Finding]:

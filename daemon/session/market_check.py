@@ -19,12 +19,11 @@ from domain.market import Session
 from execution.desk import Desk
 from marketdata.session_calendar import new_york
 from marketdata.traded_sessions import TradedSessions
-from state.facts import Facts
+from state.facts import AGREES, Facts
 
 MOST_SKEW_SECONDS = 2.0
 HALTING_SKEW_SECONDS = 30.0
 FACT: Final = "market_check"
-AGREES: Final = "agrees"
 
 _AGREED_AT = "calendar_agreed_at"
 _TRUSTED_FOR = dt.timedelta(days=7)

@@ -117,8 +117,9 @@ class Monitor:
         if seen is not None and seen.flows != self._risk_state.flow_count():
             # A younger comparison booked money: the mark has it, this equity may not.
             seen = None
+        is_read = True
         if seen is None:
-            await self._read(judged_in)
+            is_read = await self._read(judged_in)
         else:
             await self._take(judged_in, _look_of(seen))
         last = self._last
@@ -132,7 +133,7 @@ class Monitor:
             reason=self._act(assessment),
             is_known=known is not None,
         )
-        if snapshot and known is not None:
+        if snapshot and known is not None and is_read:
             # Told where its prices are from, unless the other session has no figure at all.
             told_in = judged_in if self._curve.has(session.date) else session
             await self._snapshot(told_in, known.account, judged.held)
@@ -147,7 +148,8 @@ class Monitor:
         """Tell whether equity and mark are of one moment: old beside new would be a loss."""
         return last is not None and last.flows == self._risk_state.flow_count()
 
-    async def _read(self, session: Session) -> None:
+    async def _read(self, session: Session) -> bool:
+        """Ask for the account; False where nothing was told, and the last figure stands."""
         now, flows = self._desk.clock.now(), self._risk_state.flow_count()
         try:
             account = usable(await self._desk.broker.account())
@@ -159,6 +161,8 @@ class Monitor:
             residual = account.cash - self._desk.ledger.cash()
             look = _Look(account=account, at=now, flows=flows, residual=residual)
             await self._take(session, look)
+            return True
+        return False
 
     async def _take(self, session: Session, look: _Look) -> None:
         account, now = look.account, look.at

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from domain.ids import Symbol
 from domain.market import Session
+from risk.stops import WATCH_RUN
 from state.journal import Journal
 
 
 def stop_run(session: Session) -> str:
     """Return the run that the exits of a session's stops are planned by."""
-    return f"{session.date}-watch"
+    return f"{session.date}-{WATCH_RUN}"
 
 
 def closed_by_stop(journal: Journal, session: Session) -> Mapping[Symbol, str]:

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from domain.errors import StateError
 from domain.money import decimal
 from domain.orders import OrderState
 from domain.trading_state import TradingState
+from state.facts import AGREES
 from state.figures import Figures
 from state.reader import Reader
 from transport.breaker import BreakerState
@@ -109,11 +111,7 @@ class StateCollector(Collector):
         yield _labeled("position_value_usd", "By symbol.", "symbol", _largest(values))
         yield from _known(
             ("positions", "Symbols held.", len(positions)),
-            (
-                "unrealized_pnl_usd",
-                "Of all holdings.",
-                sum((decimal(row["unrealized_pnl"]) for row in positions), decimal(0)),
-            ),
+            ("unrealized_pnl_usd", "Of all holdings.", _whole(positions, "unrealized_pnl")),
         )
         if reports:
             yield from _known(
@@ -281,7 +279,7 @@ class StateCollector(Collector):
             (
                 "market_check_passed",
                 "1 while calendar and clock agree with the broker's.",
-                status["market_check"] in (None, "agrees"),
+                status["market_check"] in (None, AGREES),
             ),
             (
                 "backup_timestamp_seconds",
@@ -323,6 +321,12 @@ def _labeled(name: str, text: str, label: str, values: Mapping[str, Any]) -> Fam
     for key, value in values.items():
         family.add_metric((key,), float(value))
     return family
+
+
+def _whole(rows: Sequence[Mapping[str, Any]], name: str) -> Decimal | None:
+    """A sum without one of its parts would be another figure."""
+    parts = [row[name] for row in rows]
+    return None if None in parts else sum(map(decimal, parts), decimal(0))
 
 
 def _largest(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from domain.errors import StateError
 from domain.trading_state import TradingState
 from execution.desk import Desk
 from state.facts import Facts
+from state.risk_state import RiskState
 from transport.replay_loop import is_stepping
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Heartbeat:
     ) -> None:
         self._desk = desk
         self._facts = Facts(desk.store)
+        self._risk_state = RiskState(desk.store)
         self._hub = hub
         self._vitals = vitals
         self._meters = meters
@@ -76,11 +78,18 @@ class Heartbeat:
         """See what a person at the command line did: their kill passes no code of ours."""
         state = self._desk.effective_state()
         if state is not self._state:
-            latch = self._desk.latch.read()
-            why = latch.reason if latch.is_engaged else self._desk.only_exits()
+            why = self._why(state)
             told = f"{self._state} to {state}" + (f": {why}" if why else "")
             self._hub.alert("trading_state.changed", told)
             self._state = state
+
+    def _why(self, state: TradingState) -> str:
+        latch = self._desk.latch.read()
+        if latch.is_engaged or state is TradingState.ACTIVE:
+            return latch.reason if latch.is_engaged else ""
+        judged, doubts = self._risk_state.trading_state_reason(), self._desk.only_exits()
+        # What was judged of the account may have taken the doubts up.
+        return judged if doubts in judged else "; ".join(filter(None, (judged, doubts)))
 
     def _tell(self) -> None:
         problems = self._vitals.problems(time_scale=self._scale)

@@ -72,7 +72,8 @@ class TelemetryReader:
             date = status["session"]["date"]
             session = dt.date.fromisoformat(date) if date else None
             rows = {
-                "signals": reader.signals(),
+                # On a day without a decision those of the day before would be taken for its own.
+                "signals": reader.signals(session) if session else [],
                 "orders": reader.orders(session) if session else [],
                 "fills": reader.fills(session, newest=_MOST_ROWS) if session else [],
                 "positions": reader.positions(),

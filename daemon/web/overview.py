@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from daemon.config import Config, state_directory
+from daemon.schedule import NIGHT, RunKind
 from daemon.telemetry.vitals import Vitals
 from domain.clock import Clock
 from domain.money import text
@@ -18,6 +19,7 @@ Document = Mapping[str, Any]
 # Older than this the books are not known to agree.  In session they are compared every
 # half minute; outside it the comparison after the close stays good until the next day.
 _RECONCILED_WITHIN = dt.timedelta(minutes=3)
+_AFTER_CLOSE = NIGHT | {RunKind.END_OF_DAY}
 _NAMES = {"embedded": "DEMO", "paper": "PAPER", "live": "LIVE"}
 
 
@@ -79,8 +81,13 @@ class Overview:
         }
 
     def _tomorrow(self, now: dt.datetime) -> Document:
-        """Return the session after the one that runs or comes next."""
-        following = self._calendar.next_session(self._calendar.next_session(now).close)
+        """Return the session after that of the next run."""
+        following = self._calendar.next_session(now)
+        upcoming = self._vitals.next_run
+        # The night belongs to the session that is over: none of the coming one is named yet.
+        is_night = upcoming is not None and upcoming[0] in _AFTER_CLOSE
+        if not is_night or now >= following.open:
+            following = self._calendar.next_session(following.close)
         return {
             "date": following.date.isoformat(),
             "opens_at": following.open.isoformat(),

@@ -39,6 +39,23 @@ async def test_k10_without_equity_entries_are_blocked_after_five_minutes_and_not
 
 
 @virtual
+async def test_k10_an_equity_of_minutes_ago_is_no_reading_of_now(tmp_path: Path) -> None:
+    # It stood in the curve, in status and in the day's last reading as of then, beside the
+    # positions of now.
+    scene = Watched(tmp_path)
+    await scene.monitor.check(TODAY, snapshot=True)
+    without_equity(scene, 1)
+    await scene.clock.sleep(240)
+
+    judged = await scene.monitor.check(TODAY, snapshot=True)
+
+    assert judged.is_known
+    assert len(scene.store.rows("SELECT at FROM equity")) == 1
+    await scene.monitor.check(TODAY, snapshot=True)
+    assert len(scene.store.rows("SELECT at FROM equity")) == 2
+
+
+@virtual
 async def test_k11_an_equity_that_stays_unusable_is_told_once_and_again_after_a_good_one(
     tmp_path: Path,
 ) -> None:

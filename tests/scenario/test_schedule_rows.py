@@ -17,7 +17,7 @@ from daemon.after_close.nightly import NightJob
 from daemon.config import Schedule
 from daemon.lifecycle import Daemon
 from daemon.schedule import DueRun, RunKind, day_plan, night_plan, scheduler_alarm
-from domain.clock import SystemClock
+from domain.clock import SystemClock, sleep_until
 from domain.errors import ProviderUnavailable, RunSkipped, first_cause
 from domain.market import Session
 from domain.orders import OrderState
@@ -335,6 +335,25 @@ async def test_f08_an_end_of_day_cut_off_by_a_crash_is_done_by_the_next_start(
 
     assert days.states()["2022-12-14-eod"] == "DONE"
     assert "2022-12-14-eod" in {run_id for run_id, _ in days.done}
+
+
+@virtual
+async def test_a_restart_within_a_session_tells_how_far_the_session_is(tmp_path: Path) -> None:
+    days = Days(tmp_path, start=at("2022-12-14T07:00:00"))
+    await days.live(until=at("2022-12-14T11:00:00"))
+    assert days.facts.get("session_phase") == "stopped"
+
+    told: list[str | None] = []
+
+    async def look() -> None:
+        for moment in ("2022-12-14T11:01:00", "2022-12-15T08:29:00"):
+            await sleep_until(days.wall, at(moment))
+            told.append(f"{days.facts.get('session_date')} {days.facts.get('session_phase')}")
+
+    await days.live(until=at("2022-12-15T08:29:30"), meanwhile=look())
+
+    # And a session that has begun is in none of the phases of the one before.
+    assert told == ["2022-12-14 cutoff", "2022-12-15 waiting"]
 
 
 @virtual

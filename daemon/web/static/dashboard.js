@@ -38,6 +38,7 @@ const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "ill" 
 const newYork = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const newYorkDay = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const newYorkDate = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short" });
+const newYorkIso = new Intl.DateTimeFormat("en-CA", { timeZone: "America/New_York", year: "numeric", month: "2-digit", day: "2-digit" });
 const time = (text) => (text ? newYork.format(new Date(text)) : "–");
 const day = (text) => (text ? newYorkDay.format(new Date(text)) : "–");
 
@@ -80,7 +81,7 @@ function showHead() {
   put("latch", o.kill.engaged ? "ENGAGED" : "armed", o.kill.engaged ? "ill" : "good");
   put("latch-why", o.kill.engaged ? `${o.kill.reason} (${day(o.kill.at)})` : "released only by a person at the machine");
   put("equity", `$${number(o.equity)}`);
-  put("pnl", `today ${signed(o.daily_pnl)} (${signed(o.daily_pnl_pct)} %)`, tone(o.daily_pnl));
+  put("pnl", `${sessionDay()} ${signed(o.daily_pnl)} (${signed(o.daily_pnl_pct)} %)`, tone(o.daily_pnl));
   const broken = o.locked_symbols.length || o.unknown_orders;
   put("books", broken ? "in doubt" : o.is_compared ? "agree" : "not compared", broken ? "ill" : o.is_compared ? "good" : "warned");
   showSources();
@@ -88,6 +89,12 @@ function showHead() {
   showBanner();
   for (const id of ["token", "reason", "pause", "kill"]) $(id).disabled = !o.control;
   if (!o.control) put("control-why", "Buttons are off: no OPENBELL_HTTP_TOKEN is set. `openbell kill` works at the machine.");
+}
+
+// In the night, and over a weekend, the day's figure is that of the last session.
+function sessionDay() {
+  const date = overview.session && overview.session.date;
+  return !date || date === newYorkIso.format(new Date(overview.now)) ? "today" : `on ${date}`;
 }
 
 // What is remembered is of the last look; a pause and a doubt about the market hold at once.
@@ -159,7 +166,7 @@ function showMeters() {
   const o = overview;
   // What is not known is told as such: 0 would be good news.
   meter("m-drawdown", "drawdown", o.drawdown_pct, o.limits.max_drawdown_pct, "%");
-  meter("m-daily", "loss today", o.daily_pnl_pct === null ? null : Math.max(0, -o.daily_pnl_pct), o.limits.max_daily_loss_pct, "%");
+  meter("m-daily", `loss ${sessionDay()}`, o.daily_pnl_pct === null ? null : Math.max(0, -o.daily_pnl_pct), o.limits.max_daily_loss_pct, "%");
   meter("m-gpu", "GPU today", Number(o.costs.gpu_day_usd), Number(o.costs.gpu_day_budget_usd), "USD");
   meter("m-month", "costs this month", Number(o.costs.month_usd), Number(o.costs.month_budget_usd), "USD");
 }

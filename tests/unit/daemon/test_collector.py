@@ -8,7 +8,9 @@ from daemon.config import load
 from daemon.telemetry.collector import StateCollector, exposition
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.vitals import Vitals
+from domain.account import Position
 from domain.clock import ManualClock
+from state.equity import EquityCurve
 from state.facts import Facts
 from state.journal import Journal
 from state.ledger import Ledger
@@ -17,6 +19,7 @@ from state.runs import Runs, RunState
 from state.store import Store
 from tests.support.running import REPOSITORY
 from tests.support.state_builders import (
+    AAPL,
     OB1,
     SESSION,
     START,
@@ -107,3 +110,31 @@ def test_a_report_that_does_not_balance_waits_until_a_person_accepts_it(tmp_path
 
     assert "openbell_report_unbalanced 0.0" in scraped.scrape()
     assert "openbell_report_reconciled 0.0" in scraped.scrape()
+
+
+def test_what_all_holdings_gained_is_not_told_while_the_price_of_one_is_missing(
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path)
+    begin_order(store)
+    execute_order(store)
+    scraped = Scraped(tmp_path)
+
+    before = scraped.scrape()
+    held = Position(
+        symbol=AAPL,
+        quantity=Decimal(100),
+        avg_entry_price=Decimal("143.20"),
+        market_price=Decimal(144),
+    )
+    EquityCurve(store).record(
+        START,
+        session_date=SESSION,
+        equity=Decimal(100080),
+        cash=Decimal(85680),
+        positions=[held],
+    )
+
+    assert "openbell_unrealized_pnl_usd" not in before
+    assert 'openbell_exposure_usd{kind="gross"} 14320.0' in before
+    assert "openbell_unrealized_pnl_usd 80.0" in scraped.scrape()

@@ -22,12 +22,14 @@ from daemon.doctor.remote import remote_findings
 from daemon.session.market_check import differing_dates
 from domain.clock import SystemClock
 from domain.errors import StateError
+from domain.trading_state import TradingState
 from forecasts.model_store import ModelStore
 from marketdata.session_calendar import NyseCalendar
 from state.inspection import inspect
 from state.latch import Latch
 from state.latch_record import KillAction
 from state.pause import Pause
+from state.risk_state import RiskState
 from state.store import Store
 from tests.support.fake_broker import FakeBroker
 from tests.support.running import REPOSITORY
@@ -252,6 +254,21 @@ def test_a_pause_is_told(config: Config, home: Path) -> None:
     Pause(home).set("lunch")
 
     assert found(config, "latch").fix == "openbell unpause"
+
+
+def test_an_armed_latch_does_not_say_that_orders_may_leave_while_something_else_holds_them(
+    config: Config, home: Path
+) -> None:
+    with contextlib.closing(Store.open(home, clock=SystemClock())) as store:
+        assert found(config, "latch").text == "armed: orders may leave"
+
+        RiskState(store).set_trading_state(TradingState.REDUCING, "daily loss of 1.62 %")
+        told = found(config, "latch")
+
+    assert (told.status, told.text) == (
+        Status.WARNING,
+        "armed, but trading is REDUCING: daily loss of 1.62 %",
+    )
 
 
 def test_h10_a_damaged_model_file_is_named(config: Config, home: Path) -> None:

@@ -9,6 +9,9 @@ from daemon.telemetry.heartbeat import Heartbeat
 from daemon.telemetry.hub import Hub, Notice
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.vitals import Vitals
+from domain.trading_state import TradingState
+from state.pause import Pause
+from state.risk_state import RiskState
 from tests.support.order_scene import Scene
 from tests.support.virtual_time import virtual
 
@@ -18,6 +21,8 @@ class Beating:
 
     def __init__(self, directory: Path) -> None:
         scene = Scene(directory)
+        self.risk = RiskState(scene.store)
+        scene.desk.trading_state = self.risk.trading_state
         self.told: list[Notice] = []
         self.meters = Meters(mode="paper")
         self.vitals = Vitals(is_ready=True)
@@ -80,3 +85,34 @@ async def test_a_daemon_whose_broker_does_not_answer_is_not_ready(tmp_path: Path
     one.vitals.look_finished(is_answered=True)
     await one.beat(2)
     assert one.ready == 1
+
+
+@virtual
+async def test_whoever_is_told_that_entries_are_blocked_is_told_why(tmp_path: Path) -> None:
+    one = Beating(tmp_path)
+    await one.beat(2)
+    one.risk.set_trading_state(TradingState.REDUCING, "daily loss of 1.62 % reached 1.5 %")
+    await one.beat(2)
+    one.risk.set_trading_state(TradingState.ACTIVE, "")
+    await one.beat(2)
+
+    assert [notice.text for notice in one.told] == [
+        "ACTIVE to REDUCING: daily loss of 1.62 % reached 1.5 %",
+        "REDUCING to ACTIVE",
+    ]
+
+
+@virtual
+async def test_a_pause_is_named_once_in_what_is_told(tmp_path: Path) -> None:
+    one = Beating(tmp_path)
+    Pause(tmp_path).set("lunch")
+    one.risk.set_trading_state(TradingState.REDUCING, "paused: lunch")
+    await one.beat(2)
+    Pause(tmp_path).set("supper")
+    one.risk.set_trading_state(TradingState.HALTED, "the keys are refused")
+    await one.beat(2)
+
+    assert [notice.text for notice in one.told] == [
+        "ACTIVE to REDUCING: paused: lunch",
+        "REDUCING to HALTED: the keys are refused; paused: supper",
+    ]

@@ -12,11 +12,13 @@ from daemon.telemetry import messages
 from daemon.telemetry.messages import TelemetryReader
 from domain.errors import StateError
 from domain.ids import BrokerOrderId, ClientOrderId
+from state.decisions import Decisions
 from state.facts import Facts
 from state.journal import Journal
 from state.ledger import Ledger
 from state.reader import Reader
 from state.store import Store
+from tests.support.recorded_day import a_combined, a_signal, a_view
 from tests.support.state_builders import SESSION, START, a_fill, approved, open_store
 
 DAY = dt.timedelta(days=1)
@@ -49,6 +51,20 @@ def test_orders_and_fills_are_those_of_the_session(tmp_path: Path) -> None:
 
     assert [row["client_order_id"] for row in documents["orders"]] == [f"ob-{SESSION}"]
     assert [row["client_order_id"] for row in documents["fills"]] == [f"ob-{SESSION}"]
+
+
+def test_the_wishes_of_the_day_before_are_not_told_as_those_of_the_session(
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path)
+    Facts(store).put(session_date=SESSION.isoformat())
+    Decisions(store).record("run", a_view(), [a_signal()], [a_combined()])
+    decided = told(tmp_path)["signals"]
+
+    Facts(store).put(session_date=(SESSION + DAY).isoformat())
+
+    assert [row["symbol"] for row in decided] == ["AAPL"]
+    assert told(tmp_path)["signals"] == []
 
 
 def test_before_the_first_session_there_are_none(tmp_path: Path) -> None:

@@ -218,6 +218,18 @@ async def test_what_blocks_entries_is_told_before_the_next_look_and_hides_no_hal
         assert await page.value(says("state-why", "lunch"))
 
 
+async def test_the_figure_of_a_session_that_is_over_is_not_told_as_that_of_today(
+    daemon: Pretended, tmp_path: Path
+) -> None:
+    async with opened(daemon, tmp_path) as page:
+        await page.until(says("pnl", "today"))
+
+        # Sunday evening in New York.
+        daemon.change(now="2026-06-08T01:00:00+00:00")
+        await page.until(says("pnl", "on 2026-06-04"))
+        assert await page.value(says("m-daily", "loss on 2026-06-04"))
+
+
 async def test_a_loss_that_is_not_known_is_not_told_as_none(
     daemon: Pretended, tmp_path: Path
 ) -> None:

@@ -286,6 +286,41 @@ def test_an_order_from_outside_has_no_slippage_that_could_be_measured() -> None:
     assert slippage_summary([row]) is None
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"leg": "exit", "run_id": "2026-06-01-watch"},
+        {"leg": "flatten"},
+        {"leg": "external", "is_external": True},
+    ],
+    ids=["a stop", "a kill", "a person"],
+)
+def test_a_sale_that_no_decision_is_behind_is_not_told_as_one_of_the_purchases_signal(
+    changes: dict[str, Any],
+) -> None:
+    order = {
+        "client_order_id": "c1",
+        "symbol": "AAA",
+        "side": "sell",
+        "decision_price": "143",
+        "is_external": False,
+        "sent_at": "2026-06-01T15:20:00+00:00",
+        **changes,
+    }
+    fills = [{"client_order_id": "c1", "quantity": "100", "price": "143"}]
+    signal = {"symbol": "AAA", "action": "BUY", "confidence": 0.6, "parts": [part("a", 0.1, "BUY")]}
+    forecast = {
+        "symbol": "AAA",
+        "source": "local",
+        "as_of": "2026-06-01T12:30:00+00:00",
+        "confidence": 0.7,
+    }
+
+    (row,) = trades([order], fills, signals=[signal], forecasts=[forecast], yardsticks=Yardsticks())
+
+    assert (row["signal"], row["strategies"], row["forecast_source"]) == (None, "", None)
+
+
 @pytest.fixture
 def filled_ledger(tmp_path: Path) -> Ledger:
     """The ledger with an order of 100 that the broker filled by two executions."""

@@ -4,10 +4,14 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from domain.account import ActivityKind
 from domain.ids import BrokerOrderId, Symbol
+from domain.orders import Side
 from domain.signals import Action
 from domain.trading_state import TradingState
 from state.decisions import Decisions
+from state.equity import EquityCurve
+from state.facts import Facts
 from state.journal import Journal
 from state.latch import Latch
 from state.ledger import Ledger
@@ -21,6 +25,7 @@ from tests.support.state_builders import (
     START,
     a_broker_order,
     a_fill,
+    an_activity,
 )
 
 NEXT_DAY = SESSION + dt.timedelta(days=1)
@@ -126,6 +131,27 @@ def test_remembered_trading_state_is_told(store: Store, directory: Path) -> None
         assert reader.status()["trading_state"] == "REDUCING"
 
 
+def test_a_pause_that_ended_is_not_told_until_the_next_look(store: Store, directory: Path) -> None:
+    RiskState(store).set_trading_state(TradingState.REDUCING, "paused: lunch")
+    with Reader(directory) as reader:
+        status = reader.status()
+        assert (status["trading_state"], status["trading_state_reason"]) == ("ACTIVE", "")
+
+        RiskState(store).set_trading_state(TradingState.REDUCING, "daily loss 1.6 %")
+        assert reader.status()["trading_state"] == "REDUCING"
+
+
+def test_a_doubt_about_the_market_is_told_at_once(store: Store, directory: Path) -> None:
+    Facts(store).put(market_check="agrees")
+    with Reader(directory) as reader:
+        assert reader.status()["trading_state"] == "ACTIVE"
+
+        Facts(store).put(market_check="the broker closes at 13:00, not 16:00")
+        status = reader.status()
+        assert status["trading_state"] == "REDUCING"
+        assert status["trading_state_reason"] == "the broker closes at 13:00, not 16:00"
+
+
 def test_a_pause_is_told_at_once_whatever_was_remembered(store: Store, directory: Path) -> None:
     Pause(directory).set("lunch")
     with Reader(directory) as reader:
@@ -227,7 +253,42 @@ def test_positions_are_valued_at_the_last_mark_or_at_cost(day: Reader, store: St
         "locked": None,
     }
     assert positions[1]["symbol"] == "TSLA"
-    assert (positions[1]["market_value"], positions[1]["unrealized_pnl"]) == ("-300.5", "0")
+    assert positions[1]["market_value"] == "-300.5"
+    # 0 would say that its price was looked at.
+    assert positions[1]["unrealized_pnl"] is None
+
+
+def test_a_price_from_before_a_split_values_no_new_share(day: Reader, store: Store) -> None:
+    split = an_activity(
+        ActivityKind.SPLIT, at=START + 2 * HOUR, symbol=Symbol("AAPL"), quantity=Decimal(180)
+    )
+    Ledger(store).apply_activity(split)
+    with day:
+        (position,) = day.positions()
+
+    assert (position["quantity"], position["market_price"]) == ("240", None)
+    assert (position["market_value"], position["unrealized_pnl"]) == ("8580", None)
+
+
+def test_what_is_bought_again_is_not_valued_at_the_price_of_the_holding_before(
+    day: Reader, store: Store
+) -> None:
+    def traded(number: int, side: Side, price: str) -> None:
+        execution = a_fill(f"y{number}", quantity="60", price=price, side=side)
+        order = BrokerOrderId(f"y{number}")
+        Ledger(store).apply_fill(
+            dataclasses.replace(execution, broker_order_id=order), origin="stream"
+        )
+
+    traded(1, Side.SELL, "145")
+    EquityCurve(store).record(
+        START + 2 * HOUR, session_date=SESSION, equity=Decimal(98120), cash=Decimal(98120)
+    )
+    traded(2, Side.BUY, "200")
+    with day:
+        (position,) = day.positions()
+
+    assert (position["market_value"], position["unrealized_pnl"]) == ("12000", None)
 
 
 def test_forecasts_signals_and_sentiment_are_those_of_the_last_session(day: Reader) -> None:

@@ -23,7 +23,7 @@ class Account:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.clock = ManualClock(START)
-        store = open_store(directory, self.clock)
+        self.store = store = open_store(directory, self.clock)
         self.curve, self.risk = EquityCurve(store), RiskState(store)
         Facts(store).put(session_date=SESSION.isoformat())
         self.look("100000")
@@ -84,7 +84,21 @@ def test_money_that_came_before_the_session_began_is_in_its_start(tmp_path: Path
     account = Account(tmp_path / "var")
     following = SESSION + dt.timedelta(days=1)
     account.transfer("5000")
-    account.risk.record_equity(Decimal(105_000), account.clock.now(), session_date=following)
-    Facts(account.curve._store).put(session_date=following.isoformat())
+    now, worth = account.clock.now(), Decimal(105_000)
+    account.risk.record_equity(worth, now, session_date=following)
+    account.curve.record(now, session_date=following, equity=worth, cash=worth)
+    Facts(account.store).put(session_date=following.isoformat())
 
     assert account.status()["daily_pnl"] == "0"
+
+
+def test_the_last_reading_of_the_day_before_makes_no_gain_of_a_day(account: Account) -> None:
+    following = SESSION + dt.timedelta(days=1)
+    Facts(account.store).put(session_date=following.isoformat())
+    # Fallen overnight, and read by a look that keeps no point of the curve.
+    account.risk.record_equity(Decimal(98000), account.clock.now(), session_date=following)
+
+    status = account.status()
+
+    assert status["equity"] == "100000"
+    assert (status["daily_pnl"], status["daily_pnl_pct"]) == (None, None)
