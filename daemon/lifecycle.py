@@ -27,7 +27,7 @@ from domain.errors import OpenbellError, ProviderRefused, ProviderUnavailable, R
 from domain.market import Session
 from domain.money import text
 from execution.stream import StreamFollower
-from state.facts import STOPPED
+from state.fact_words import STOPPED
 from state.runs import Runs, RunState
 from transport.replay_loop import ReplayLoop
 

@@ -1,15 +1,6 @@
 """Facts: small named values that ``status`` shows, such as ``mode`` or ``reconciled_at``."""
 
-from typing import Final
-
 from state.store import Store
-
-AGREES: Final = "agrees"
-"""What ``market_check`` is where calendar and clock are the broker's; else it is the doubt."""
-
-
-STOPPED: Final = "stopped"
-"""What ``session_phase`` is when a daemon ended in order."""
 
 
 class Facts:

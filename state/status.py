@@ -9,7 +9,7 @@ from domain.money import decimal, text
 from domain.trading_state import TradingState, strictest
 from state.cash_flows import Query, flows_after, flows_since_start
 from state.cost_basis import exact_sum
-from state.facts import AGREES
+from state.fact_words import AGREES
 from state.json_rows import Row, percent
 from state.latch_record import LatchState
 from state.report_rows import unbalanced

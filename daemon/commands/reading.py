@@ -12,7 +12,7 @@ from daemon.commands.story import tell
 from daemon.config import load, state_directory
 from domain.clock import SystemClock
 from domain.errors import BadArgument
-from state.facts import STOPPED
+from state.fact_words import STOPPED
 from state.reader import Reader
 
 Row = Mapping[str, Any]

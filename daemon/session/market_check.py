@@ -19,7 +19,8 @@ from domain.market import Session
 from execution.desk import Desk
 from marketdata.session_calendar import new_york
 from marketdata.traded_sessions import TradedSessions
-from state.facts import AGREES, Facts
+from state.fact_words import AGREES
+from state.facts import Facts
 
 MOST_SKEW_SECONDS = 2.0
 HALTING_SKEW_SECONDS = 30.0

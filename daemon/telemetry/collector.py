@@ -20,7 +20,7 @@ from domain.errors import StateError
 from domain.money import decimal
 from domain.orders import OrderState
 from domain.trading_state import TradingState
-from state.facts import AGREES
+from state.fact_words import AGREES
 from state.figures import Figures
 from state.reader import Reader
 from transport.breaker import BreakerState

@@ -9,7 +9,8 @@ from daemon.command_line import Options
 from daemon.commands.reading import sign_of_life
 from daemon.commands.stopping import pause
 from domain.trading_state import TradingState
-from state.facts import STOPPED, Facts
+from state.fact_words import STOPPED
+from state.facts import Facts
 from state.reader import Reader
 from state.risk_state import RiskState
 from tests.support.running import REPOSITORY
