@@ -141,15 +141,22 @@ class StopWatch:
         )
 
     def _is_seen_to(self, db: sqlite3.Connection, symbol: Symbol, since: float) -> bool:
-        """Tell whether an order that closes it is, or was just, at work, or the books wait."""
+        """Tell whether an order that closes it is, or was just, at work, or the books waited.
+
+        An execution that was told just now moved the cost: found as seed 66000072.
+        """
         moment = self._truth.now() - dt.timedelta(seconds=self._truth.loop.moment - since)
         row = db.execute(
             "SELECT count(*) FROM orders WHERE symbol = ? AND (filled_quantity <> booked_quantity"
             " OR side = 'sell' AND state <> 'denied' AND (is_working = 1 OR updated_at >= ?))",
             (symbol, moment.astimezone(dt.UTC).isoformat()),
         ).fetchone()
+        told = db.execute(
+            "SELECT count(*) FROM ledger_entries WHERE symbol = ? AND booked_at >= ?",
+            (symbol, moment.astimezone(dt.UTC).isoformat()),
+        ).fetchone()
         is_open = any(o.symbol == symbol for o in self._truth.open_orders())
-        return bool(row[0]) or is_open
+        return bool(row[0] or told[0]) or is_open
 
 
 def _is_denial(kind: str, at: float, opened: float) -> bool:
