@@ -349,7 +349,8 @@ class Judge:
             blame(after_close.failures_told(db))
             # What a wrong answer hides has its report once a right one shows it again.
             hidden = self._truth.hours.closed | closures.believed(db)
-            blame(after_close.reports_made(db, self._directory, hidden))
+            is_hidden = bool(self._world.faults.counts["calendar.wrong"])
+            blame(after_close.reports_made(db, self._directory, hidden, is_hidden=is_hidden))
             blame(after_close.backups_hold(db, self._directory))
             blame(repetition.written_without_end(db))
             blame(closures.nothing_stays_wiped(self._truth, db, self._lives.spans))

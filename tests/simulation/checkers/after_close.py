@@ -24,13 +24,15 @@ def failures_told(db: sqlite3.Connection) -> Violations:
 
 
 def reports_made(
-    db: sqlite3.Connection, directory: Path, closed: Collection[dt.date]
+    db: sqlite3.Connection, directory: Path, closed: Collection[dt.date], *, is_hidden: bool
 ) -> Violations:
     """I14: a report that is called done lies there; one that failed is made with the next.
 
     What is registered and could not be written is left to the next run that can, and a closed
     day has none.  Nor is one looked at again that the broker's calendar calls closed afterwards
     (found as seed 48000554: its second issue lies there, and says what its third does).
+    ``is_hidden``: a wrong answer may have hidden a session at the next end of day, so that one
+    which failed waits for another (found as seed 64000008).
     """
     query = "SELECT max(finished_at) AS at FROM runs WHERE kind = 'eod' AND state = 'DONE'"
     last_done = db.execute(query).fetchone()["at"] or ""
@@ -50,7 +52,7 @@ def reports_made(
         if row["state"] == "DONE":
             due += [*failed, row["session_date"]]
             failed = []
-        elif row["state"] == "FAILED" and row["session_date"] in figures - never:
+        elif row["state"] == "FAILED" and not is_hidden and row["session_date"] in figures - never:
             failed.append(row["session_date"])
     return [
         ("I14", f"the report of {day} is registered as {registered.get(day)} and not there")
