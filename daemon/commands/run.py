@@ -114,29 +114,30 @@ class _Lives:
         return self._stop.is_set() and not self._is_reload_wanted
 
     async def _live(self) -> Ending:
-        """Live one life; one that a reload began waits for a broker that is away.
+        """Live one life; where nobody looks, it waits for a broker that is away as it begins.
 
-        It would end the process: a few such starts, and the service manager kills.
+        It would end the process: a few such starts, and the service manager kills.  A power cut
+        that takes the way out with it is as much as that, and so is a reload in an outage.
         """
+        is_told = False
         while True:
             try:
                 return await self._one_life()
             except ProviderRefused:
                 raise
             except ProviderUnavailable as exc:
-                if not self._is_reloaded:
+                if not (self._is_reloaded or self._notifier.is_on):
                     raise
-                self._log.warning("daemon.waiting", reason=f"reloaded, and {exc}")
-            await self._rest()
+                if not (is_told or self.is_telling):
+                    _tell_refusal(self._options, exc)
+                is_told = True
+                self._log.warning("daemon.waiting", reason=str(exc))
+                self._notifier.waiting(f"waiting for the broker: {exc}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TRY_AGAIN_SECONDS):
+                    await self._stop.wait()
             if self._stop.is_set():
                 return Ending.STOPPED
-
-    async def _rest(self) -> None:
-        status = "reloaded; waiting for the broker"
-        self._notifier.beat(is_alive=True, is_ready=False, status=status)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TRY_AGAIN_SECONDS):
-                await self._stop.wait()
 
     async def _one_life(self) -> Ending:
         self.is_telling = False

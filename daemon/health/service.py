@@ -9,6 +9,9 @@ import socket
 import time
 from collections.abc import Mapping
 
+# Asked for anew every few seconds; one try may take minutes where nothing answers.
+_PATIENCE_SECONDS = 600
+
 
 class Notifier:
     """Sends sd_notify messages; a service manager that is away is no error."""
@@ -48,6 +51,11 @@ class Notifier:
         if self._watchdog_seconds and is_alive and now - self._fed >= self._watchdog_seconds / 4:
             self._fed = now
             self.send("WATCHDOG=1")
+
+    def waiting(self, status: str) -> None:
+        """Tell that a start, or a life after a reload, takes as long as somebody else decides."""
+        self.beat(is_alive=True, is_ready=False, status=status)
+        self.send(f"EXTEND_TIMEOUT_USEC={_PATIENCE_SECONDS * 1_000_000}")
 
     def stopping(self) -> None:
         """Tell that the daemon is going down."""

@@ -119,6 +119,32 @@ def test_d09_a_daemon_that_cannot_come_back_is_followed_by_a_kill(boot: Boot) ->
     )
 
 
+def test_a31_a_start_while_the_broker_is_away_waits_for_it_and_is_no_crash_loop(
+    boot: Boot,
+) -> None:
+    # As after a power cut that took the router with it: five failures would latch the account.
+    away = {
+        "CLOCK__KIND": "system",
+        "BROKER__KIND": "alpaca",
+        "BROKER__ALPACA__TRADING_URL": "http://127.0.0.1:9",
+        "BROKER__ALPACA__TRADE_STREAM_URL": "ws://127.0.0.1:9/stream",
+    }
+    lines = [f"Environment=OPENBELL__{name}={value}\n" for name, value in away.items()]
+    systemd = boot(drop_in="".join([*lines, "TimeoutStartSec=12\n"]))
+    systemd.run("systemctl", "start", "--no-block", UNIT)
+    wait_for_log(systemd, '"daemon.waiting"')
+
+    # Longer than the time limit of a start.
+    time.sleep(14)
+
+    assert systemd.show(UNIT, "ActiveState") == "activating", systemd.log
+    assert systemd.show(UNIT, "StatusText").startswith("waiting for the broker: ")
+    assert systemd.show(UNIT, "NRestarts") == "0"
+    systemd.run("systemctl", "stop", UNIT)
+    assert systemd.show(UNIT, "Result") == "success"
+    assert systemd.show(KILL_UNIT, "ActiveState") == "inactive"
+
+
 def test_a_configuration_that_is_refused_is_not_tried_again(boot: Boot) -> None:
     systemd = boot(CONFIG.replace("max_drawdown_pct", "max_drawdwon_pct"))
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,7 +229,35 @@ def test_a_reload_while_the_broker_is_away_waits_for_it_unless_it_is_stopped(
     assert outage.orders == lives
 
 
-def test_a_start_that_nobody_reloaded_does_not_wait_for_a_broker_that_is_away(
+def test_a_start_by_a_service_manager_waits_for_a_broker_that_is_away_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives, told = [], []
+
+    async def life(*_: object, **__: object) -> Ending:
+        lives.append(1)
+        if len(lives) < 3:
+            raise BrokerUnavailable("account: the broker does not answer")
+        return Ending.STOPPED
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setattr(run, "run_daemon", life)
+        monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.05)
+        monkeypatch.setattr(run, "_tell_refusal", lambda _, exc: told.append(str(exc)))
+
+        run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
+        manager.settimeout(5)
+        heard = [manager.recv(4096).decode() for _ in range(3)]
+
+    assert len(lives) == 3
+    assert "STATUS=waiting for the broker: account: the broker does not answer" in heard
+    assert "EXTEND_TIMEOUT_USEC=600000000" in heard
+    assert told == ["account: the broker does not answer"]
+
+
+def test_a_start_by_hand_does_not_wait_for_a_broker_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def life(*_: object, **__: object) -> Ending:
