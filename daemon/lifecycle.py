@@ -18,24 +18,21 @@ import structlog
 
 from brokers.base import TradeStream
 from daemon.config import Schedule
-from daemon.schedule import NIGHT, Alarm, DueRun, RunKind, day_plan, night_plan
-from daemon.session.trading_day import PAST_CUTOFF, Trade, TradingDay, open_entries
+from daemon.schedule import Alarm, DueRun, RunKind, day_plan, night_plan
+from daemon.session.scheduled_runs import DONE_LATE, ScheduledRuns
+from daemon.session.trading_day import PAST_CUTOFF, Trade, open_entries
 from daemon.session.unfinished_kill import UnfinishedKill
 from daemon.session.watch import Watch
 from daemon.telemetry.vitals import Vitals
-from domain.errors import OpenbellError, ProviderRefused, ProviderUnavailable, RunSkipped
 from domain.market import Session
 from domain.money import text
 from execution.stream import StreamFollower
 from state.fact_words import STOPPED
-from state.runs import Runs, RunState
+from state.runs import Runs
 from transport.replay_loop import ReplayLoop
 
 WAKE_BEFORE = dt.timedelta(minutes=2)
-TRY_AGAIN_AFTER = dt.timedelta(seconds=30)
 _NO_RUN_YET = "waiting"
-_ENDED_WITHIN = "the process ended during this run"
-_DONE_LATE = NIGHT | {RunKind.END_OF_DAY}
 
 
 @unique
@@ -78,7 +75,7 @@ class Daemon:
 
     def __init__(self, life: Life) -> None:
         self._life = life
-        self._day = TradingDay(life.trade)
+        self._runs = ScheduledRuns(life.trade, life.runs, timed=life.timed_run, rest=self._rest)
         self._kill = UnfinishedKill(life.trade.desk, life.trade.desk.note)
         self._log = structlog.get_logger("daemon")
         self._is_busy = False
@@ -160,7 +157,7 @@ class Daemon:
             made_by=trade.desk.made_by,
         )
         await self._kill.complete()
-        self._close_old_runs()
+        self._runs.close_old(self._next_session().date)
         self._tell_phase(trade.facts.get("session_date"))
         if trade.clock.now() >= self._sending_ends():
             # The cut-off was a former process's to do, and it may not have come to all.
@@ -179,14 +176,6 @@ class Daemon:
         """The moment after which no order of the session in progress is sent."""
         plan = day_plan(self._next_session(), self._life.schedule)
         return next(due.latest for due in plan if due.kind is RunKind.SUBMIT)
-
-    def _close_old_runs(self) -> None:
-        """Runs that a crash left are taken up again, today's and late work; others failed."""
-        today, latest = self._next_session().date, self._life.runs.last_session()
-        for run in self._life.runs.unfinished():
-            is_late_work = run.session_date == latest and run.kind in _DONE_LATE
-            if run.session_date != today and not is_late_work:
-                self._finish(run.run_id, RunState.FAILED, _ENDED_WITHIN)
 
     def _next_session(self) -> Session:
         """The session that is running or comes next, until its last run is done."""
@@ -228,8 +217,9 @@ class Daemon:
         latest = await self._latest(passed)
         for missed in passed:
             for due in self._plan(missed):
-                is_late_work = due.kind in _DONE_LATE and missed.date >= latest
-                await self._do(due if is_late_work else dataclasses.replace(due, latest=due.at))
+                is_late_work = due.kind in DONE_LATE and missed.date >= latest
+                latest_moment = due.latest if is_late_work else due.at
+                await self._runs.do(dataclasses.replace(due, latest=latest_moment))
 
     async def _latest(self, passed: Sequence[Session]) -> dt.date:
         """Return the last of these days that was not closed, as far as the broker tells."""
@@ -255,7 +245,7 @@ class Daemon:
                 await self._life.alarm(due.at)
                 self._is_busy = True
                 try:
-                    await self._do(due)
+                    await self._runs.do(due)
                 finally:
                     self._is_busy = False
                 if self._life.vitals.is_stopping:
@@ -272,59 +262,6 @@ class Daemon:
         phase = runs.newest_kind(dt.date.fromisoformat(date)) or _NO_RUN_YET
         facts.put(session_date=date, session_phase=phase)
 
-    async def _do(self, due: DueRun) -> None:
-        life, date = self._life, due.session.date
-        now = life.trade.clock.now()
-        run_id = life.runs.begin(date, due.kind.value, now)
-        if run_id is None:
-            run_id = self._cut_off(due)
-            if run_id is None:
-                return
-            if now > due.latest:
-                # It may have sent orders: that is more than a run that never began.
-                self._fail(due, run_id, _ENDED_WITHIN)
-                return
-        life.trade.facts.put(session_phase=due.kind.value)
-        with life.timed_run(due.kind.value) as ended:
-            ended.append((await self._outcome(due, run_id, now)).value)
-
-    def _cut_off(self, due: DueRun) -> str | None:
-        """The run that a former process left open: doing it again makes the same order ids."""
-        run = self._life.runs.get(due.session.date, due.kind.value)
-        return run.run_id if run is not None and run.state is RunState.RUNNING else None
-
-    async def _outcome(self, due: DueRun, run_id: str, now: dt.datetime) -> RunState:
-        if now > due.latest:
-            return self._skip(due, run_id, f"missed: it was due at {due.at:%H:%M} UTC")
-        try:
-            reason = await self._answered(due, run_id)
-        except RunSkipped as exc:
-            return self._skip(due, run_id, str(exc))
-        except OpenbellError as exc:
-            return self._fail(due, run_id, str(exc))
-        self._finish(run_id, RunState.DONE, reason, kind=due.kind.value)
-        return RunState.DONE
-
-    async def _answered(self, due: DueRun, run_id: str) -> str:
-        """Do a run; the one that sends is begun again, while it may, until all it asks answers.
-
-        What raises so has sent nothing: from the first order on each has its own end.
-        """
-        is_told = False
-        while True:
-            try:
-                return await self._day.do(due, run_id)
-            except ProviderRefused:
-                raise
-            except ProviderUnavailable as exc:
-                again = self._life.trade.clock.now() + TRY_AGAIN_AFTER
-                if due.kind is not RunKind.SUBMIT or again >= due.latest:
-                    raise
-                if not is_told:
-                    self._life.trade.desk.note("run.waiting", _waiting(due, exc))
-                is_told = True
-            await self._rest(again)
-
     async def _rest(self, until: dt.datetime) -> None:
         """Wait within a run; asked to stop, it stays open for the next process."""
         self._is_busy = False
@@ -334,22 +271,3 @@ class Daemon:
             await self._life.alarm(until)
         finally:
             self._is_busy = True
-
-    def _fail(self, due: DueRun, run_id: str, reason: str) -> RunState:
-        """One run fails, is written down and told; the day goes on."""
-        self._life.trade.desk.note("run.failed", f"{due.kind.value}: {reason}")
-        self._finish(run_id, RunState.FAILED, reason, kind=due.kind.value)
-        return RunState.FAILED
-
-    def _skip(self, due: DueRun, run_id: str, reason: str) -> RunState:
-        self._life.trade.desk.note("run.missed", f"{due.session.date} {due.kind.value}: {reason}")
-        self._finish(run_id, RunState.SKIPPED, reason, kind=due.kind.value)
-        return RunState.SKIPPED
-
-    def _finish(self, run_id: str, state: RunState, reason: str, *, kind: str = "") -> None:
-        self._life.runs.finish(run_id, state, reason, self._life.trade.clock.now())
-        self._log.info("run.finished", kind=kind, state=state.value, reason=reason)
-
-
-def _waiting(due: DueRun, problem: Exception) -> str:
-    return f"{due.kind.value}: {problem}; tried again until {due.latest:%H:%M} UTC"
