@@ -4,6 +4,7 @@ OpenbellError
 ├── ConfigError           the operator; the process exits 78
 ├── BadArgument           whoever typed the command; it exits 64
 ├── StateError            the operator; state cannot be trusted, exits 78 or halts
+│   ├── StateInUse        whoever typed the command; another process has the books and goes on
 │   └── StorageError      nobody at once; the disk refused a write, so nothing is sent
 ├── ProviderUnavailable   nobody; try a read again, or use the next source
 │   ├── ProviderRefused   the operator; keys or plan do not open the service, exits 78
@@ -39,6 +40,10 @@ class BadArgument(OpenbellError):
 
 class StateError(OpenbellError):
     """The stored state is missing, damaged, or from another account or version."""
+
+
+class StateInUse(StateError):
+    """Another process has the books open."""
 
 
 class StorageError(StateError):

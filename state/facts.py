@@ -20,6 +20,12 @@ class Facts:
                 "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", sorted(values.items())
             )
 
+    def forget(self, name: str) -> None:
+        """Remove one value, if it is there."""
+        if self.get(name) is not None:
+            with self._store.transaction() as connection:
+                connection.execute("DELETE FROM facts WHERE name = ?", (name,))
+
     def get(self, name: str) -> str | None:
         """Return one value."""
         row = self._store.row("SELECT value FROM facts WHERE name = ?", (name,))

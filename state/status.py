@@ -57,7 +57,6 @@ def status(rows: Query, latch: LatchState, *, paused: str | None, backup_noted: 
         **_trading_state(
             risk,
             _doubts(rows, paused=paused, market_check=facts.get("market_check")),
-            is_paused=paused is not None,
             is_killed=kill["engaged"],
         ),
         "kill": kill,
@@ -114,12 +113,10 @@ def _doubts(rows: Query, *, paused: str | None, market_check: str | None) -> lis
     return [*found, report.problem] if report is not None else found
 
 
-def _trading_state(
-    risk: sqlite3.Row, doubts: Sequence[str], *, is_paused: bool, is_killed: bool
-) -> Row:
+def _trading_state(risk: sqlite3.Row, doubts: Sequence[str], *, is_killed: bool) -> Row:
     """The state as it was remembered, and what holds since, without anybody having looked."""
     state, reason = TradingState(risk["trading_state"]), risk["trading_state_reason"] or ""
-    if reason.startswith(_PAUSED) and not is_paused and state is TradingState.REDUCING:
+    if reason.startswith(_PAUSED) and state is TradingState.REDUCING:
         # Nothing but doubts begins so, and they are read anew: the next look may be days off.
         state, reason = TradingState.ACTIVE, ""
     if doubts:

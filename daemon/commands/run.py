@@ -24,6 +24,7 @@ from domain.errors import (
     ProviderRefused,
     ProviderUnavailable,
     RestartNeeded,
+    StateInUse,
     first_cause,
 )
 from state.latch import Latch
@@ -57,7 +58,11 @@ def _tell_refusal(options: Options, exc: Exception) -> None:
         from daemon.telemetry.last_word import last_word
 
         why = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
-        last_word(urls, "daemon.failed", f"the daemon does not start, so nothing trades: {why}")
+        begin = "the daemon does not start, so nothing trades"
+        if isinstance(exc, StateInUse):
+            # That one may be the daemon, and trade on.
+            begin = "a start was refused beside another openbell that has the books"
+        last_word(urls, "daemon.failed", f"{begin}: {why}")
 
 
 class _Lives:

@@ -81,10 +81,11 @@ class MqttBridge:
         """Tell what still waits, and that the daemon ends; for the end, after ``run``."""
         seconds = PUBLISH_SECONDS * self._parts.patience
         try:
-            async with asyncio.timeout(2 * seconds), self._parts.client("-end") as client:
+            # Together no longer: the service manager's patience with a stop is not ours alone.
+            async with asyncio.timeout(seconds), self._parts.client("-end") as client:
                 # What ended the daemon may be among it; but offline it is in any case.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
+                    async with asyncio.timeout(seconds / 2):
                         await self._publish_what_waits(client)
                 await client.publish(self._parts.topic("status"), OFFLINE, qos=1, retain=True)
         except (aiomqtt.MqttError, TimeoutError):

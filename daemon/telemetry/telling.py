@@ -26,6 +26,7 @@ from execution.reconcile import Reconciler
 from forecasts.base import Forecaster
 from marketdata.session_calendar import NyseCalendar
 from sentiment.base import SentimentScorer
+from state.facts import Facts
 from state.store import Store
 from transport.replay_loop import is_stepping
 
@@ -137,6 +138,8 @@ class Telling:
             ConfigError: a port is taken, or a setting cannot be used.
         """
         if not self.is_needed:
+            # Nothing beats here: what an earlier life wrote would say that this one is dead.
+            Facts(desk.store).forget("heartbeat_at")
             yield
             return
         from daemon.telemetry.controls import Controls

@@ -18,6 +18,7 @@ from domain.clock import SystemClock
 from domain.errors import ConfigError, OpenbellError, StateError
 from state.files import DATABASE, MARK
 from state.latch import Latch
+from state.store import Store
 
 REASON = "the daemon failed and did not come back"
 
@@ -90,6 +91,21 @@ def test_n05_keys_that_are_missing_are_told(
 
     (told,) = target.taken
     assert "APCA_API_KEY_ID is missing" in told
+
+
+def test_a_start_beside_a_daemon_that_trades_does_not_tell_that_nothing_trades(
+    tmp_path: Path, target: Target
+) -> None:
+    books = tmp_path / "books"
+    store = Store.open(books, clock=SystemClock())
+
+    why = refused(configuration(tmp_path))
+
+    store.close()
+    assert "in use by another openbell" in why
+    (told,) = target.taken
+    assert f"beside another openbell that has the books: {why}" in told
+    assert "nothing trades" not in told
 
 
 def test_a_daemon_that_told_its_end_itself_is_not_told_again(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +13,14 @@ from daemon.config import load
 from daemon.telemetry.hub import Hub, Notice
 from daemon.telemetry.metrics import Meters
 from daemon.telemetry.mqtt import MqttBridge
-from daemon.telemetry.mqtt_client import MqttParts
+from daemon.telemetry.mqtt_client import PUBLISH_SECONDS, MqttParts
 from domain.clock import SystemClock
 from tests.support.mosquitto import mosquitto
 from tests.support.running import REPOSITORY, free_port
 from tests.support.tools import tool
 
 
-def bridge(port: int, meters: Meters, *, pace: float = 1e-4) -> MqttBridge:
+def bridge(port: int, meters: Meters, *, pace: float = 1e-4, patience: float = 1.0) -> MqttBridge:
     clock = SystemClock()
     return MqttBridge(
         MqttParts(
@@ -33,7 +34,7 @@ def bridge(port: int, meters: Meters, *, pace: float = 1e-4) -> MqttBridge:
             clock=clock,
             # By default a heartbeat each millisecond: some message is always under way.
             pace=pace,
-            patience=1.0,
+            patience=patience,
         )
     )
 
@@ -126,3 +127,33 @@ async def test_what_ended_the_daemon_is_told_before_it_says_offline(
                         break
 
     assert [document["kind"] for document in told if "kind" in document][-3:] == kinds
+
+
+async def test_a_message_broker_that_confirms_nothing_does_not_lengthen_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def takes_the_connection(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(b"\x20\x02\x00\x00")
+        while await reader.read(100):
+            pass
+        writer.close()
+        served.set()
+
+    served = asyncio.Event()
+
+    broker = await asyncio.start_server(takes_the_connection, "127.0.0.1", 0)
+    port, patience = broker.sockets[0].getsockname()[1], 0.4
+    monkeypatch.setenv("OPENBELL__STATE__DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("OPENBELL__MQTT__PORT", str(port))
+    one = bridge(port, Meters(mode="paper"), patience=patience)
+    one._hear(Notice(kind="daemon.failed", text="", symbol=None, at=SystemClock().now()))
+    began = time.monotonic()
+
+    await one.farewell()
+
+    # The service manager kills after 60 s: 45 of them are the runs', 5 the alerts'.
+    assert time.monotonic() - began < 1.6 * PUBLISH_SECONDS * patience
+    broker.close()
+    await asyncio.wait_for(served.wait(), 10)

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +30,8 @@ from daemon.telemetry.vitals import Vitals
 from domain.clock import ManualClock, SystemClock
 from domain.errors import ConfigError
 from domain.ids import Symbol
+from execution.desk import Desk
+from execution.reconcile import Reconciler
 from state import reader
 from state.facts import Facts
 from state.journal import Journal
@@ -369,6 +372,19 @@ async def test_telling_that_breaks_off_is_told_and_begun_again() -> None:
     assert len(told) == 1
     assert "breaks_once: KeyError('topic'); it is begun again" in told[0]
     assert told[0].startswith("telemetry.failed")
+
+
+async def test_a_daemon_that_nobody_listens_to_is_not_told_dead_by_an_earlier_heartbeat(
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path)
+    Facts(store).put(heartbeat_at="2022-12-14T13:00:00+00:00")
+    alone = replace(CONFIG, http=replace(CONFIG.http, enabled=False))
+    telling = Telling(alone, clock=SystemClock(), time_scale=1, notifier=Notifier({}))
+
+    async with telling.open(cast("Desk", SimpleNamespace(store=store)), cast("Reconciler", None)):
+        with reader.Reader(tmp_path) as now:
+            assert now.status()["heartbeat_at"] is None
 
 
 @quiet_apprise

@@ -167,6 +167,8 @@ def test_a_pause_is_told_at_once_whatever_was_remembered(store: Store, directory
         # Remembered by a look and still so: it is told once.
         RiskState(store).set_trading_state(TradingState.REDUCING, "paused: lunch")
         assert reader.status()["trading_state_reason"] == "paused: lunch"
+        Pause(directory).set("dinner")
+        assert reader.status()["trading_state_reason"] == "paused: dinner"
         Pause(directory).clear()
         assert reader.status()["paused"] is None
 
