@@ -38,7 +38,7 @@ const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "ill" 
 const newYork = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const newYorkDay = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const newYorkDate = new Intl.DateTimeFormat("en-GB", { timeZone: "America/New_York", weekday: "short", day: "numeric", month: "short" });
-const newYorkIso = new Intl.DateTimeFormat("en-CA", { timeZone: "America/New_York", year: "numeric", month: "2-digit", day: "2-digit" });
+const newYorkIso = new Intl.DateTimeFormat("sv-SE", { timeZone: "America/New_York", year: "numeric", month: "2-digit", day: "2-digit" });
 const time = (text) => (text ? newYork.format(new Date(text)) : "–");
 const day = (text) => (text ? newYorkDay.format(new Date(text)) : "–");
 
