@@ -19,7 +19,7 @@ from daemon.sources.forecasting import forecast_engine, local_engine
 from daemon.sources.scaling import gpu_scaling
 from daemon.telemetry.telling import Telling
 from daemon.telemetry.vitals import Vitals
-from domain.errors import RestartNeeded, StateError, StorageError, first_cause
+from domain.errors import InUse, RestartNeeded, StorageError, first_cause
 from execution.desk import Desk
 from marketdata.session_calendar import NyseCalendar
 from state.facts import Facts
@@ -56,9 +56,7 @@ async def run_daemon(
     settings = cycle_settings(config)
     local_engine(config)
     if running_endpoint(config) is not None:
-        raise StateError(
-            f"{state_directory(config)} is in use by a running daemon; stop that one first"
-        )
+        raise InUse(f"{state_directory(config)} is in use by a running daemon; stop that one first")
     async with connect(config) as connection:
         log_setup.configure(
             level=config.logging.level,

@@ -4,7 +4,8 @@ OpenbellError
 ├── ConfigError           the operator; the process exits 78
 ├── BadArgument           whoever typed the command; it exits 64
 ├── StateError            the operator; state cannot be trusted, exits 78 or halts
-│   └── StorageError      nobody at once; the disk refused a write, so nothing is sent
+│   ├── StorageError      nobody at once; the disk refused a write, so nothing is sent
+│   └── InUse             whoever began a second process; the first one goes on
 ├── ProviderUnavailable   nobody; try a read again, or use the next source
 │   ├── ProviderRefused   the operator; keys or plan do not open the service, exits 78
 │   └── BrokerUnavailable nobody; try the read again
@@ -43,6 +44,10 @@ class StateError(OpenbellError):
 
 class StorageError(StateError):
     """A write did not become durable."""
+
+
+class InUse(StateError):
+    """Another process has the state directory, and may well be trading."""
 
 
 class ProviderUnavailable(OpenbellError):

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from domain.errors import StateError, StorageError
+from domain.errors import InUse, StateError, StorageError
 
 DATABASE = "openbell.db"
 LOCK = "openbell.lock"
@@ -99,7 +99,7 @@ class WriterLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             os.close(self._descriptor)
-            raise StateError(
+            raise InUse(
                 f"{path.parent} is in use by another openbell: stop that one first"
             ) from exc
 

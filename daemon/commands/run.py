@@ -20,6 +20,7 @@ from daemon.lifecycle import Ending
 from daemon.reload import keys_told, tightened
 from domain.errors import (
     ConfigError,
+    InUse,
     OpenbellError,
     ProviderRefused,
     ProviderUnavailable,
@@ -57,7 +58,9 @@ def _tell_refusal(options: Options, exc: Exception) -> None:
         from daemon.telemetry.last_word import last_word
 
         why = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
-        last_word(urls, "daemon.failed", f"the daemon does not start, so nothing trades: {why}")
+        # What has the books already may be the daemon that trades.
+        so = "" if isinstance(exc, InUse) else ", so nothing trades"
+        last_word(urls, "daemon.failed", f"the daemon does not start{so}: {why}")
 
 
 class _Lives:

@@ -1,5 +1,6 @@
 """Who is told is told too where no daemon came up to do it."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from domain.clock import SystemClock
 from domain.errors import ConfigError, OpenbellError, StateError
 from state.files import DATABASE, MARK
 from state.latch import Latch
+from state.store import Store
 
 REASON = "the daemon failed and did not come back"
 
@@ -90,6 +92,17 @@ def test_n05_keys_that_are_missing_are_told(
 
     (told,) = target.taken
     assert "APCA_API_KEY_ID is missing" in told
+
+
+def test_a_start_beside_a_daemon_that_runs_is_not_told_as_if_nothing_traded(
+    tmp_path: Path, target: Target
+) -> None:
+    books = tmp_path / "books"
+    with contextlib.closing(Store.open(books, clock=SystemClock())):
+        why = refused(configuration(tmp_path))
+
+    (told,) = target.taken
+    assert f"daemon.failed: the daemon does not start: {why[:60]}" in told
 
 
 def test_a_daemon_that_told_its_end_itself_is_not_told_again(
