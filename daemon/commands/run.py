@@ -34,6 +34,8 @@ from transport.replay_loop import ReplayLoop
 _DRAIN_SECONDS = 45.0
 # Within the service manager's patience for a sign of life, a start that waits for answers included.
 _TRY_AGAIN_SECONDS = 10.0
+# As long as the service manager gives a first start.
+_START_SECONDS = 180.0
 
 
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
@@ -61,6 +63,15 @@ def _tell_refusal(options: Options, exc: Exception) -> None:
         # What has the books already may be the daemon that trades.
         so = "" if isinstance(exc, InUse) else ", so nothing trades"
         last_word(urls, "daemon.failed", f"the daemon does not start{so}: {why}")
+
+
+def _tell_waiting(config: Config, why: str) -> None:
+    """No life is up to tell it, and none may be for hours."""
+    if config.alerts.urls:
+        from daemon.telemetry.last_word import last_word
+
+        text = f"the daemon does not start, so nothing trades until it does: {why}; tried on and on"
+        last_word(config.alerts.urls, "daemon.failed", text)
 
 
 class _Lives:
@@ -121,6 +132,7 @@ class _Lives:
 
         It would end the process: a few such starts, and the service manager kills.
         """
+        is_told = False
         while True:
             try:
                 return await self._one_life()
@@ -129,7 +141,11 @@ class _Lives:
             except ProviderUnavailable as exc:
                 if not self._is_reloaded:
                     raise
-                self._log.warning("daemon.waiting", reason=f"reloaded, and {exc}")
+                why = f"reloaded, and {exc}"
+            self._log.warning("daemon.waiting", reason=why)
+            if not is_told and not self.is_telling:
+                _tell_waiting(self._config, why)
+            is_told = True
             await self._rest()
             if self._stop.is_set():
                 return Ending.STOPPED
@@ -153,6 +169,7 @@ class _Lives:
                 heard=self._heard,
             )
         )
+        feeding = asyncio.ensure_future(self._feed())
         try:
             return await life
         except asyncio.CancelledError:
@@ -162,6 +179,25 @@ class _Lives:
             if isinstance(cause, OpenbellError | OSError):
                 raise cause from group
             raise
+        finally:
+            feeding.cancel()
+
+    async def _feed(self) -> None:
+        """Give signs of life for a start that a reload began: it may wait for answers.
+
+        The service manager still watches since the life before, and the heart beats later.
+        """
+        patience = self._notifier.watchdog_seconds
+        if not self._is_reloaded or patience is None:
+            return
+        if isinstance(asyncio.get_running_loop(), ReplayLoop):
+            # Its broker is in this process, and each sleep would move its time.
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                while not self.is_telling:
+                    self._notifier.beat(is_alive=True, is_ready=False, status="reloaded; starting")
+                    await asyncio.sleep(patience / 4)
 
     def _heard(self) -> None:
         self.is_telling = True

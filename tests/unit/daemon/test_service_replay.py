@@ -12,6 +12,7 @@ import pytest
 from daemon.command_line import Options
 from daemon.commands import run
 from daemon.config import Config
+from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from domain.errors import BrokerUnavailable
 from tests.support.running import REPOSITORY, running_daemon
@@ -226,6 +227,51 @@ def test_a_reload_while_the_broker_is_away_waits_for_it_unless_it_is_stopped(
     run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
 
     assert outage.orders == lives
+
+
+def test_a_reload_gives_signs_of_life_while_the_broker_keeps_its_start_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    outage = Outage(config, then=nothing)
+    told: list[str] = []
+
+    async def slow(using: Config, *_: object, stop: asyncio.Event, **more: object) -> Ending:
+        if outage.orders:
+            told.append("a start")
+            await asyncio.sleep(0.3)
+        return await outage.life(using, stop=stop, **more)
+
+    monkeypatch.setattr(run, "run_daemon", slow)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
+    monkeypatch.setenv("OPENBELL__CLOCK__KIND", "system")
+    monkeypatch.setattr(run, "check_recorded", lambda _: None)
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    monkeypatch.setattr(Notifier, "send", lambda _, message: told.append(message))
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    starts = " ".join(told).split("a start")[1:]
+    assert [one.count("WATCHDOG=1") > 3 for one in starts] == [True, True, True]
+
+
+def test_a_reload_that_finds_the_broker_away_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    monkeypatch.setenv("OPENBELL__ALERTS__URLS", '["json://127.0.0.1:9"]')
+    told: list[str] = []
+    monkeypatch.setattr(run, "run_daemon", Outage(config, then=nothing).life)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(
+        "daemon.telemetry.last_word.last_word", lambda _, kind, text: told.append(f"{kind}: {text}")
+    )
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    (one,) = told
+    assert one.startswith("daemon.failed: the daemon does not start, so nothing trades until it ")
+    assert "reloaded, and account: the broker does not answer" in one
 
 
 def test_a_start_that_nobody_reloaded_does_not_wait_for_a_broker_that_is_away(
