@@ -50,6 +50,10 @@ class StorageError(StateError):
     """A write did not become durable."""
 
 
+class InUse(StateError):
+    """Another process has the state directory, and may well be trading."""
+
+
 class ProviderUnavailable(OpenbellError):
     """A service outside did not give a usable answer."""
 

@@ -10,7 +10,11 @@ from domain.money import decimal, text
 from state.rows import stamp
 from state.store import Store
 
-_FORGET = "DELETE FROM marks WHERE symbol NOT IN (SELECT value FROM json_each(?))"
+# Gone from both books: a list of the broker's may lack for a moment what is held.
+_FORGET = (
+    "DELETE FROM marks WHERE symbol NOT IN (SELECT value FROM json_each(?))"
+    " AND symbol NOT IN (SELECT symbol FROM positions WHERE quantity <> '0')"
+)
 
 
 class EquityCurve:

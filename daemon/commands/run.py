@@ -34,6 +34,9 @@ from transport.replay_loop import ReplayLoop
 _DRAIN_SECONDS = 45.0
 # Within the service manager's patience for a sign of life, a start that waits for answers included.
 _TRY_AGAIN_SECONDS = 10.0
+_RARELY = 30
+# As long as the service manager gives a first start.
+_START_SECONDS = 180.0
 
 
 def run(options: Options, *, sessions: int | None, is_waiting: bool) -> None:
@@ -63,6 +66,15 @@ def _tell_refusal(options: Options, exc: Exception) -> None:
             # That one may be the daemon, and trade on.
             begin = "a start was refused beside another openbell that has the books"
         last_word(urls, "daemon.failed", f"{begin}: {why}")
+
+
+def _tell_waiting(config: Config, why: str) -> None:
+    """No life is up to tell it, and none may be for hours."""
+    if config.alerts.urls:
+        from daemon.telemetry.last_word import last_word
+
+        text = f"the daemon does not start, so nothing trades until it does: {why}; tried on and on"
+        last_word(config.alerts.urls, "daemon.failed", text)
 
 
 class _Lives:
@@ -134,15 +146,23 @@ class _Lives:
                 if not (self._is_reloaded or self._notifier.is_on):
                     raise
                 if not (is_told or self.is_telling):
-                    _tell_refusal(self._options, exc)
+                    _tell_waiting(self._config, str(exc))
                 is_told = True
-                self._log.warning("daemon.waiting", reason=str(exc))
-                self._notifier.waiting(f"waiting for the broker: {exc}")
+                why = str(exc)
+            self._log.warning("daemon.waiting", reason=why)
+            await self._rest(f"waiting for the broker: {why}")
+            if self._stop.is_set():
+                return Ending.STOPPED
+
+    async def _rest(self, status: str) -> None:
+        # A life that came so far that it told its end itself would tell it at each try.
+        for _ in range(_RARELY if self.is_telling else 1):
+            self._notifier.waiting(status)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TRY_AGAIN_SECONDS):
                     await self._stop.wait()
             if self._stop.is_set():
-                return Ending.STOPPED
+                return
 
     async def _one_life(self) -> Ending:
         self.is_telling = False
@@ -156,6 +176,7 @@ class _Lives:
                 heard=self._heard,
             )
         )
+        feeding = asyncio.ensure_future(self._feed())
         try:
             return await life
         except asyncio.CancelledError:
@@ -165,6 +186,25 @@ class _Lives:
             if isinstance(cause, OpenbellError | OSError):
                 raise cause from group
             raise
+        finally:
+            feeding.cancel()
+
+    async def _feed(self) -> None:
+        """Give signs of life for a start that a reload began: it may wait for answers.
+
+        The service manager still watches since the life before, and the heart beats later.
+        """
+        patience = self._notifier.watchdog_seconds
+        if not self._is_reloaded or patience is None:
+            return
+        if isinstance(asyncio.get_running_loop(), ReplayLoop):
+            # Its broker is in this process, and each sleep would move its time.
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                while not self.is_telling:
+                    self._notifier.beat(is_alive=True, is_ready=False, status="reloaded; starting")
+                    await asyncio.sleep(patience / 4)
 
     def _heard(self) -> None:
         self.is_telling = True

@@ -42,13 +42,17 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     latch = _latch(found)
     others = [Latch(found.also)] if found.also is not None else []
     reason = reason or NO_REASON
-    was_engaged = latch.read().is_engaged
+    before = latch.read()
     had_flatten = any(one.read().is_closing_wanted for one in (latch, *others))
     flatten = flatten or (as_before and had_flatten)
     action = KillAction.FLATTEN if flatten else KillAction.CANCEL
     for one in (latch, *others) if found.directory is not None else ():
         # Before the broker is even looked for: from here on no order leaves.
         _engage(one, reason, action)
+    # A halt left nothing to be done at the broker; a kill does, until it is verified.  What no
+    # disk takes down cannot tell a first try from the next.
+    is_noted = before.pending is None and latch.read().pending is not None
+    is_first = not before.is_engaged or is_noted
     for line in found.notes:
         SINK.write(f"openbell: {line}\n")
     report = _stopped(found, latch, flatten=flatten, reason=reason)
@@ -60,7 +64,7 @@ def kill(options: Options, *, flatten: bool, as_before: bool, reason: str) -> in
     except OSError:
         lose(sys.stdout)
     # Of its own accord nobody looks; tried every few seconds, it is told at first and at its end.
-    if as_before and (report.verified or not was_engaged):
+    if as_before and (report.verified or is_first):
         _tell(found.config, report, reason)
     return 0 if report.verified else EXIT_NOT_VERIFIED
 

@@ -40,6 +40,9 @@ LookAgain = Callable[[Session], None]
 _PLAN = "plan_made_by"
 # Between two looks of a run, as long as between those of the session.
 _PAUSE_SECONDS = 30.0
+# What the pause, a second comparison and the orders take beside a slow broker: exits that the
+# first look lets leave must not miss the cut-off for what only entries wait for.
+_SECOND_LOOK = dt.timedelta(minutes=2)
 PAST_CUTOFF = "past the entry cut-off"
 
 
@@ -205,8 +208,8 @@ class TradingDay:
         """
         trade, session = self._trade, due.session
         judged = await trade.monitor.check(session, snapshot=True, seen=seen)
-        again = trade.clock.now() + dt.timedelta(seconds=_PAUSE_SECONDS)
-        if again >= due.latest or not (judged.is_unclear or trade.desk.market_doubt):
+        is_late = trade.clock.now() + _SECOND_LOOK >= due.latest
+        if is_late or not (judged.is_unclear or trade.desk.market_doubt):
             return judged
         await trade.clock.sleep(_PAUSE_SECONDS)
         await self._ask_the_market(session)

@@ -220,6 +220,21 @@ async def test_what_stays_unclear_keeps_entries_back_and_nothing_waits_past_the_
 
 
 @virtual
+async def test_an_exit_does_not_miss_the_cut_off_for_a_second_look_at_what_entries_wait_for(
+    tmp_path: Path,
+) -> None:
+    morning = Morning(tmp_path, request("AAPL", Side.SELL, leg="exit"))
+    await hold(morning.days.scene, "AAPL", 10)
+    await morning.begin()
+    exchange, wall = morning.days.exchange, morning.days.wall
+    exchange.skew = dt.timedelta(seconds=4)
+    exchange.on_read = lambda _operation: wall.jump(dt.timedelta(seconds=2))
+    await wall.sleep((due().latest - wall.now()).total_seconds() - 60)
+
+    assert await morning.submit() == "1 live, 0 denied"
+
+
+@virtual
 async def test_an_exit_of_the_plan_that_a_stop_sent_meanwhile_is_no_exit_that_was_denied(
     tmp_path: Path,
 ) -> None:

@@ -138,6 +138,22 @@ def test_d09_the_kill_after_a_daemon_that_did_not_come_back_is_told(
     assert "NOT VERIFIED" in target.taken[0]
 
 
+def test_d09_a_kill_after_a_daemon_that_had_halted_itself_is_told_too(
+    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APCA_API_KEY_ID", raising=False)
+    options = configuration(tmp_path, kind="alpaca")
+    (tmp_path / "books").mkdir(mode=0o700)
+    latch, now = Latch(tmp_path / "books"), SystemClock().now()
+    latch.arm_new(now)
+    latch.engage("drawdown", now)
+
+    for _ in range(3):
+        assert kill(options, flatten=False, as_before=True, reason=REASON) == 2
+
+    assert len(target.taken) == 1
+
+
 def test_a_kill_that_a_person_typed_tells_the_person_only(tmp_path: Path, target: Target) -> None:
     kill(configuration(tmp_path), flatten=False, as_before=False, reason="by hand")
 

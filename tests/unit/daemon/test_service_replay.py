@@ -13,6 +13,7 @@ import pytest
 from daemon.command_line import Options
 from daemon.commands import run
 from daemon.config import Config
+from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from domain.errors import BrokerUnavailable
 from tests.support.running import REPOSITORY, running_daemon
@@ -245,7 +246,7 @@ def test_a_start_by_a_service_manager_waits_for_a_broker_that_is_away_and_says_s
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setattr(run, "run_daemon", life)
         monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.05)
-        monkeypatch.setattr(run, "_tell_refusal", lambda _, exc: told.append(str(exc)))
+        monkeypatch.setattr(run, "_tell_waiting", lambda _, why: told.append(why))
 
         run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
         manager.settimeout(5)
@@ -255,6 +256,51 @@ def test_a_start_by_a_service_manager_waits_for_a_broker_that_is_away_and_says_s
     assert "STATUS=waiting for the broker: account: the broker does not answer" in heard
     assert "EXTEND_TIMEOUT_USEC=600000000" in heard
     assert told == ["account: the broker does not answer"]
+
+
+def test_a_reload_gives_signs_of_life_while_the_broker_keeps_its_start_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    outage = Outage(config, then=nothing)
+    told: list[str] = []
+
+    async def slow(using: Config, *_: object, stop: asyncio.Event, **more: object) -> Ending:
+        if outage.orders:
+            told.append("a start")
+            await asyncio.sleep(0.3)
+        return await outage.life(using, stop=stop, **more)
+
+    monkeypatch.setattr(run, "run_daemon", slow)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
+    monkeypatch.setenv("OPENBELL__CLOCK__KIND", "system")
+    monkeypatch.setattr(run, "check_recorded", lambda _: None)
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    monkeypatch.setattr(Notifier, "send", lambda _, message: told.append(message))
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    starts = " ".join(told).split("a start")[1:]
+    assert [one.count("WATCHDOG=1") > 3 for one in starts] == [True, True, True]
+
+
+def test_a_reload_that_finds_the_broker_away_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    monkeypatch.setenv("OPENBELL__ALERTS__URLS", '["json://127.0.0.1:9"]')
+    told: list[str] = []
+    monkeypatch.setattr(run, "run_daemon", Outage(config, then=nothing).life)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(
+        "daemon.telemetry.last_word.last_word", lambda _, kind, text: told.append(f"{kind}: {text}")
+    )
+
+    run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
+
+    (one,) = told
+    assert one.startswith("daemon.failed: the daemon does not start, so nothing trades until it ")
+    assert "account: the broker does not answer" in one
 
 
 def test_a_start_by_hand_does_not_wait_for_a_broker_that_is_away(

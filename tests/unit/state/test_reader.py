@@ -272,6 +272,19 @@ def test_a_price_from_before_a_split_values_no_new_share(day: Reader, store: Sto
     assert (position["market_value"], position["unrealized_pnl"]) == ("8580", None)
 
 
+def test_a_holding_that_one_answer_of_the_broker_lacks_keeps_its_price(
+    day: Reader, store: Store
+) -> None:
+    EquityCurve(store).record(
+        START + 2 * HOUR, session_date=SESSION, equity=Decimal(98120), cash=Decimal(89420)
+    )
+    with day:
+        (position,) = day.positions()
+
+    assert position["market_price"] is not None
+    assert position["unrealized_pnl"] is not None
+
+
 def test_what_is_bought_again_is_not_valued_at_the_price_of_the_holding_before(
     day: Reader, store: Store
 ) -> None:
