@@ -303,6 +303,30 @@ def test_a_reload_that_finds_the_broker_away_is_told_once(
     assert "account: the broker does not answer" in one
 
 
+def test_a_start_that_tells_its_end_itself_is_tried_rarely_and_still_gives_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A broker that answers in part lets it come so far; an alert every ten seconds helps nobody.
+    sent: list[str] = []
+
+    async def life(*_: object, heard: Callable[[], None], **__: object) -> Ending:
+        sent.append("a start")
+        heard()
+        if sent.count("a start") < 3:
+            raise BrokerUnavailable("positions: the broker does not answer")
+        return Ending.STOPPED
+
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(Notifier, "send", lambda _, message: sent.append(message))
+    monkeypatch.setattr(run, "run_daemon", life)
+    monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
+
+    run.run(Options(config=configured(tmp_path), json=False), sessions=None, is_waiting=False)
+
+    pauses = " ".join(sent).split("a start")[1:3]
+    assert [one.count("EXTEND_TIMEOUT_USEC=") for one in pauses] == [30, 30]
+
+
 def test_a_start_by_hand_does_not_wait_for_a_broker_that_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
