@@ -18,6 +18,7 @@ from daemon.credentials import Credentials
 from daemon.health.service import Notifier
 from daemon.lifecycle import Ending
 from daemon.reload import keys_told, tightened
+from daemon.telemetry.last_word import last_word
 from domain.errors import (
     ConfigError,
     OpenbellError,
@@ -57,24 +58,18 @@ def _tell_refusal(options: Options, exc: Exception) -> None:
     """Nobody may look at an unattended host: who is to be told hears that nothing trades there."""
     # As the kill reads it, since what is wrong may be the configuration itself.
     urls = read_for_kill(options.config).config.alerts.urls
-    if urls:
-        from daemon.telemetry.last_word import last_word
-
-        why = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
-        begin = "the daemon does not start, so nothing trades"
-        if isinstance(exc, StateInUse):
-            # That one may be the daemon, and trade on.
-            begin = "a start was refused beside another openbell that has the books"
-        last_word(urls, "daemon.failed", f"{begin}: {why}")
+    why = str(exc) if isinstance(exc, OpenbellError) else repr(exc)
+    begin = "the daemon does not start, so nothing trades"
+    if isinstance(exc, StateInUse):
+        # That one may be the daemon, and trade on.
+        begin = "a start was refused beside another openbell that has the books"
+    last_word(urls, "daemon.failed", f"{begin}: {why}")
 
 
 def _tell_waiting(config: Config, why: str) -> None:
     """No life is up to tell it, and none may be for hours."""
-    if config.alerts.urls:
-        from daemon.telemetry.last_word import last_word
-
-        text = f"the daemon does not start, so nothing trades until it does: {why}; tried on and on"
-        last_word(config.alerts.urls, "daemon.failed", text)
+    text = f"the daemon does not start, so nothing trades until it does: {why}; tried on and on"
+    last_word(config.alerts.urls, "daemon.failed", text)
 
 
 class _Lives:

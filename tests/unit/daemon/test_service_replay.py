@@ -292,9 +292,7 @@ def test_a_reload_that_finds_the_broker_away_is_told_once(
     told: list[str] = []
     monkeypatch.setattr(run, "run_daemon", Outage(config, then=nothing).life)
     monkeypatch.setattr(run, "_TRY_AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(
-        "daemon.telemetry.last_word.last_word", lambda _, kind, text: told.append(f"{kind}: {text}")
-    )
+    monkeypatch.setattr(run, "last_word", lambda _, kind, text: told.append(f"{kind}: {text}"))
 
     run.run(Options(config=config, json=False), sessions=None, is_waiting=False)
 
